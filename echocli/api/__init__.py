@@ -1,0 +1,1 @@
+"""The commands as typed functions, for notebooks and scripts."""

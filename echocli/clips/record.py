@@ -1,0 +1,46 @@
+"""A clip: what is kept of one cine loop once nothing in it names a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Label = str | float | int | bool | None
+"""A value of a label column."""
+
+STRUCTURES = {1: "lv_cavity", 2: "lv_myocardium", 3: "left_atrium"}
+"""Mask values, as CAMUS numbers them; 0 is background."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """De-identified frames of one cine loop, with their time, scale and labels."""
+
+    clip_id: str
+    """Keyed hash of the source."""
+    patient_id: str
+    """Keyed hash of the patient."""
+    study_id: str
+    """Keyed hash of the examination."""
+    source_sha256: str
+    """Keyed hash of the source's SHA-256, so that a guessed file cannot be confirmed."""
+    frames: NDArray[np.uint8]
+    """Grey, ``(frames, height, width)``, black outside the sector."""
+    sector: NDArray[np.bool_]
+    """Where the scan is, ``(height, width)``."""
+    times_s: NDArray[np.float64] | None
+    """Time of each frame in seconds from the first; ``None`` if nothing told it."""
+    time_source: str
+    """What told the times: ``frame_time``, ``container``, ``assumed``, ``unknown`` ..."""
+    spacing_mm: tuple[float, float] | None
+    """Height and width of a stored pixel, after crop and resize."""
+    spacing_source: str
+    """What told the spacing: ``region``, ``header``, ``assumed``, ``unknown`` ..."""
+    labels: dict[str, Label] = field(default_factory=dict)
+    """Further columns of the manifest, such as ``ef_percent`` or ``split``."""
+    masks: NDArray[np.uint8] | None = None
+    """Structures (see ``STRUCTURES``), ``(labelled frames, height, width)``."""
+    mask_frames: tuple[int, ...] = ()
+    """Which frame each mask belongs to."""

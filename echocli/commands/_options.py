@@ -1,0 +1,52 @@
+"""Options that mean the same in every command.
+
+A command's docstring is its help: one line, then an ``Examples`` list that leads the page, as in
+
+    '''Write one embedding for each clip.
+
+    **Examples**
+
+    * `echocli embed`: all clips of this study, with its newest model
+
+    * `echocli embed videos/ -o - | echocli score --anomaly`: in a pipeline
+    '''
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only paths or ids; say nothing else.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what stands at the output.")
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", show_default=True),
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="auto, fp32, bf16.", show_default=True)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML or JSON file with settings.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Start of all random numbers.")]
+NullOption = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths on standard input end with NUL.")
+]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", "-m", help="Run folder or model folder; the newest run if left out."),
+]

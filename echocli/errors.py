@@ -1,0 +1,66 @@
+"""What can go wrong for a user, and the exit code that says so."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; they are stable and documented."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    INPUT = 3
+    PARTIAL = 4
+    MACHINE = 5
+    SPACE = 6
+    PRIVACY = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class EchoError(Exception):
+    """Something the user can mend.
+
+    Neither sentence may hold a patient's name, number or date, nor the name of a source file:
+    both reach the screen and the log.
+
+    Args:
+        problem: What happened, to which input, and why; a full sentence.
+        remedy: The command, option or action that mends it; a full sentence.
+    """
+
+    code: ExitCode = ExitCode.INPUT
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+class UsageError(EchoError):
+    """The command was called in a way that cannot work."""
+
+    code = ExitCode.USAGE
+
+
+class MachineError(EchoError):
+    """The machine lacks something: a device, a decoder, a library."""
+
+    code = ExitCode.MACHINE
+
+
+class SpaceError(EchoError):
+    """There is no room left to write."""
+
+    code = ExitCode.SPACE
+
+
+class PrivacyError(EchoError):
+    """The privacy guard refused."""
+
+    code = ExitCode.PRIVACY

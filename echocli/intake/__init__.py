@@ -1,0 +1,1 @@
+"""What turns a file into a cine loop."""

@@ -1,0 +1,157 @@
+"""The command line: finds the commands, and turns what goes wrong into exit codes."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import echocli
+import echocli.commands
+from echocli.console import Console
+from echocli.errors import EchoError, ExitCode
+
+DEFAULT_SUBCOMMAND = "predict"
+"""What a task group does when no subcommand is typed."""
+
+EPILOGUE = "Start with `echocli demo`: a whole study on phantom hearts, in minutes, no download."
+
+
+def command_names() -> list[str]:
+    """Return the names of all commands: the files of ``echocli/commands``."""
+    modules = pkgutil.iter_modules(echocli.commands.__path__)
+    return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
+
+
+def build_app() -> typer.Typer:
+    """Return the Typer application with every command in it."""
+    app = typer.Typer(
+        name="echocli",
+        help="Self-supervised learning on heart ultrasound, from DICOM files to scores.",
+        epilog=EPILOGUE,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # its tracebacks may show patients' names
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="markdown",
+    )
+    app.callback()(_global_options)
+    for name in command_names():
+        module = importlib.import_module(f"echocli.commands.{name.replace('-', '_')}")
+        if hasattr(module, "app"):
+            app.add_typer(_guard_group(module.app), name=name)
+        else:
+            app.command(name)(guard(module.command))
+    return app
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: Words after the program's name; those typed if left out.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    build_app()(insert_default_subcommand(words), prog_name="echocli")
+
+
+def insert_default_subcommand(words: list[str]) -> list[str]:
+    """Turn ``segment videos/`` into ``segment predict videos/``."""
+    position = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
+    if position is None or words[position] not in command_names():
+        return words
+    module = importlib.import_module(f"echocli.commands.{words[position].replace('-', '_')}")
+    if not hasattr(module, "app"):
+        return words
+    following = words[position + 1 : position + 2]
+    subcommands = {command.name for command in module.app.registered_commands}
+    if DEFAULT_SUBCOMMAND not in subcommands or following in (["-h"], ["--help"]):
+        return words
+    if following and following[0] in subcommands:
+        return words
+    return [*words[: position + 1], DEFAULT_SUBCOMMAND, *words[position + 1 :]]
+
+
+def guard(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that ends with a message and an exit code, never with a traceback."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        try:
+            function(*args, **kwargs)
+        except (typer.Exit, typer.Abort, SystemExit):
+            raise
+        except BaseException as error:
+            if os.environ.get("ECHOCLI_DEBUG"):
+                traceback.print_exc()
+            raise SystemExit(int(_explain(error))) from None
+
+    return guarded
+
+
+def _guard_group(group: typer.Typer) -> typer.Typer:
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = guard(command.callback)
+    return group
+
+
+def _explain(error: BaseException) -> ExitCode:
+    """Say what went wrong and return the exit code."""
+    console = Console()
+    if isinstance(error, EchoError):
+        console.error(error.problem, error.remedy)
+        return error.code
+    if isinstance(error, KeyboardInterrupt):
+        console.error("Stopped by Ctrl-C.", "Run the same command again to go on.")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # The reader has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        console.error("The disk is full.", "Free some space, then run the same command again.")
+        return ExitCode.SPACE
+    # The message of a foreign exception may hold a patient's name, so only its kind and our
+    # own line are told.
+    console.error(
+        f"A bug in echocli: {type(error).__name__} at {_our_last_line(error)}.",
+        "Please report this line. `echocli --debug ...` shows the whole traceback: read it "
+        "before you send it, it may hold names of files.",
+    )
+    return ExitCode.BUG
+
+
+def _our_last_line(error: BaseException) -> str:
+    package = Path(__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if package in Path(f.filename).parents] or list(frames)
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown line"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"echocli {echocli.__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; they may hold names of files.")
+    ] = False,
+) -> None:
+    """Self-supervised learning on heart ultrasound, from DICOM files to scores."""
+    if debug:
+        os.environ["ECHOCLI_DEBUG"] = "1"

@@ -1,0 +1,1 @@
+"""A beating left ventricle with known truth."""

@@ -1,0 +1,1 @@
+"""Pseudonyms, and the proof that nothing leaked."""

@@ -1,0 +1,1 @@
+"""Metrics with patient-clustered uncertainty."""

@@ -1,0 +1,89 @@
+"""A study folder: where each command puts its result and finds the previous one's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from echocli.errors import EchoError
+
+SOURCE_FOLDERS = ("dicom", "videos", "camus", "echonet-dynamic")
+"""Folders of a study that may hold what the researcher brings."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The names inside a study folder."""
+
+    root: Path = Path()
+
+    @property
+    def clips(self) -> Path:
+        """The clip set that ``preprocess`` writes."""
+        return self.root / "clips"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of pretraining runs."""
+        return self.root / "runs"
+
+    @property
+    def embeddings(self) -> Path:
+        """The table that ``embed`` writes."""
+        return self.root / "embeddings.parquet"
+
+    @property
+    def scores(self) -> Path:
+        """The table that ``score`` writes."""
+        return self.root / "scores.csv"
+
+    @property
+    def heads(self) -> Path:
+        """The folder of fitted heads."""
+        return self.root / "heads"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of predictions."""
+        return self.root / "predictions"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def labels(self) -> Path:
+        """The table of labels that a researcher may lay beside the sources."""
+        return self.root / "labels.csv"
+
+    def sources(self) -> list[Path]:
+        """Return the source folders that exist.
+
+        Raises:
+            EchoError: If there is none.
+        """
+        found = [self.root / name for name in SOURCE_FOLDERS if (self.root / name).is_dir()]
+        if not found:
+            names = ", ".join(f"{name}/" for name in SOURCE_FOLDERS)
+            raise EchoError(
+                f"This folder holds none of {names}.",
+                "Name the files or folders to read, or run the command in a study folder.",
+            )
+        return found
+
+    def latest_run(self) -> Path:
+        """Return the newest run.
+
+        Raises:
+            EchoError: If nothing has been pretrained here.
+        """
+        pointer = self.runs / "latest"
+        if pointer.is_file():
+            run = self.runs / pointer.read_text(encoding="utf-8").strip()
+            if run.is_dir():
+                return run
+        raise EchoError(
+            f"There is no model: {self.runs} holds no finished run.",
+            "Run `echocli pretrain` first, or name a model with --model.",
+        )

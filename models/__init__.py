@@ -1,0 +1,1 @@
+"""The core: tensors in, tensors out."""
