@@ -1,0 +1,76 @@
+"""A decoded cine loop, before de-identification. It never leaves the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.clips.record import Label
+
+MIN_FRAMES = 8
+"""Fewer frames are no loop: at 30-60 Hz less than a quarter of a heartbeat. The shortest real
+test cines (dcm4che, dicomParser) have 8."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the picture, half-open as Python slices are."""
+
+    row0: int
+    row1: int
+    column0: int
+    column1: int
+    source: str = "region"
+    """``region`` as the header says, ``region_rescaled`` after mending, ``dataset`` ..."""
+
+    @property
+    def height(self) -> int:
+        """Rows inside."""
+        return self.row1 - self.row0
+
+    @property
+    def width(self) -> int:
+        """Columns inside."""
+        return self.column1 - self.column0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in ``(height, width)``."""
+        return slice(self.row0, self.row1), slice(self.column0, self.column1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineLoop:
+    """Grey frames of one file with all that its header tells; NOT de-identified."""
+
+    frames: NDArray[np.uint8]
+    """Luma of ITU-R BT.601 in full range, ``(frames, height, width)``."""
+    chroma: NDArray[np.uint8]
+    """Largest difference between two of R, G and B over all frames, ``(height, width)``: where
+    an ECG trace, coloured text or Doppler was."""
+    times_s: NDArray[np.float64] | None
+    """Time of each frame in seconds from the first; ``None`` if nothing tells it."""
+    time_source: str
+    """``frame_time``, ``frame_time_vector``, ``container``, ``cine_rate`` ..., ``unknown``."""
+    spacing_mm: tuple[float, float] | None
+    """Height and width of a pixel, ``(row_mm, column_mm)``; ``None`` if uncalibrated."""
+    spacing_source: str
+    """``region``, ``region_rescaled``, ``pixel_spacing``, ``header``, ``dataset``, ``unknown``."""
+    region: Region | None
+    """The rectangle of the two-dimensional scan, if anything tells it."""
+    patient_key: str = field(repr=False)
+    """Raw identifier of the patient, only to be hashed."""
+    study_key: str = field(repr=False)
+    """Raw identifier of the examination, only to be hashed."""
+    sha256: str = field(repr=False)
+    """SHA-256 of the file's bytes."""
+    labels: dict[str, Label] = field(default_factory=dict)
+    """Columns known about this loop, such as ``ef_percent`` or ``split``."""
+    masks: NDArray[np.uint8] | None = None
+    """Structures, ``(labelled frames, height, width)``, 0 background, 1 LV cavity ..."""
+    mask_frames: tuple[int, ...] = ()
+    """Which frame each mask belongs to."""
+    sector_known: NDArray[np.bool_] | None = None
+    """The sector, ``(height, width)``, of data sets that come masked already."""
