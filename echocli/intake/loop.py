@@ -57,7 +57,7 @@ class CineLoop:
     spacing_mm: tuple[float, float] | None
     """Height and width of a pixel, ``(row_mm, column_mm)``; ``None`` if uncalibrated."""
     spacing_source: str
-    """``region``, ``region_rescaled``, ``pixel_spacing``, ``header``, ``dataset``, ``unknown``."""
+    """``region``, ``region_rescaled``, ``pixel_spacing``, ``dataset``, ``unknown`` ..."""
     region: Region | None
     """The rectangle of the two-dimensional scan, if anything tells it."""
     patient_key: str = field(repr=False)

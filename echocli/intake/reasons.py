@@ -76,8 +76,8 @@ class Refused(Exception):  # noqa: N818 (a verdict, not a fault)
 
     Args:
         reason: The word for the quarantine list.
-        detail: More for people. It must hold no identifier, date, path or file name; empty means
-            the reason's own meaning.
+        detail: More for people. It must hold no identifier, date, path or file name; if empty,
+            the reason's own meaning stands.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
