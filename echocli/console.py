@@ -91,7 +91,9 @@ class Console:
         """
         self.result(json.dumps({"schema": schema, **payload}, indent=2, allow_nan=False))
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
         """Write a table on standard output: drawn on a terminal, tab-separated elsewhere."""
         if not sys.stdout.isatty():
             for row in (columns, *rows):

@@ -23,7 +23,9 @@ from echocli.errors import EchoError, ExitCode
 DEFAULT_SUBCOMMAND = "predict"
 """What a task group does when no subcommand is typed."""
 
-EPILOGUE = "Start with `echocli demo`: a whole study on phantom hearts, in minutes, no download."
+EPILOGUE = (
+    "Start with `echocli demo`: a whole study on phantom hearts, in minutes, no download."
+)
 
 
 def command_names() -> list[str]:
@@ -146,7 +148,9 @@ def _show_version(wanted: bool) -> None:
 def _global_options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks; they may hold names of files.")

@@ -1,15 +1,8 @@
 """Options that mean the same in every command.
 
-A command's docstring is its help: one line, then an ``Examples`` list that leads the page, as in
-
-    '''Write one embedding for each clip.
-
-    **Examples**
-
-    * `echocli embed`: all clips of this study, with its newest model
-
-    * `echocli embed videos/ -o - | echocli score --anomaly`: in a pipeline
-    '''
+The docstring of a command is its help page: one line, then its examples, each an item such as
+``* `echocli embed`: all clips of this study, with its newest model``, then what a user needs to
+know. Files that start with an underscore are not commands.
 """
 
 from __future__ import annotations
@@ -48,5 +41,7 @@ NullOption = Annotated[
 ]
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Run folder or model folder; the newest run if left out."),
+    typer.Option(
+        "--model", "-m", help="Run folder or model folder; the newest run if left out."
+    ),
 ]
