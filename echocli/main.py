@@ -74,7 +74,9 @@ def insert_default_subcommand(words: list[str]) -> list[str]:
     if not hasattr(module, "app"):
         return words
     following = words[position + 1 : position + 2]
-    subcommands = {command.name for command in module.app.registered_commands}
+    subcommands = {
+        c.name or getattr(c.callback, "__name__", "") for c in module.app.registered_commands
+    }
     if DEFAULT_SUBCOMMAND not in subcommands or following in (["-h"], ["--help"]):
         return words
     if following and following[0] in subcommands:
