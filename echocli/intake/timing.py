@@ -1,0 +1,74 @@
+"""When each frame was taken, and what told it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.intake.dicom import Header
+
+Times = tuple[NDArray[np.float64] | None, str]
+"""Seconds from the first frame, and the word for what told them."""
+
+MIN_STEP_MS = 1.0
+MAX_STEP_MS = 1000.0
+"""One to a thousand frames a second; anything else is dirt."""
+
+HINTS = frozenset({"cine_rate", "recommended_rate"})
+"""Sources that say how fast to play a loop, rounded, not how fast it was taken."""
+
+
+def frame_times(header: Header, frames: int) -> Times:
+    """Return the time of each frame as the header tells it.
+
+    Source:
+        PS3.3 C.7.6.5 Cine Module: the Frame Increment Pointer names the element that holds;
+        Frame Time Vector holds increments, its first entry belongs to no pair of frames.
+    """
+    steady = _steady(header.frame_time_ms, frames, "frame_time")
+    uneven = _uneven(header.frame_time_vector_ms, frames)
+    measured = (uneven, steady) if header.vector_is_named else (steady, uneven)
+    hints = (
+        _steady(_period_ms(header.cine_rate_hz), frames, "cine_rate"),
+        _steady(_period_ms(header.recommended_rate_hz), frames, "recommended_rate"),
+    )
+    for times in (*measured, *hints):
+        if times is not None:
+            return times
+    return None, "unknown"
+
+
+def rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
+    """Return the mean number of frames a second."""
+    if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+
+
+def _period_ms(rate: float | None) -> float | None:
+    return 1000.0 / rate if rate else None
+
+
+def _plausible(step_ms: float) -> bool:
+    return math.isfinite(step_ms) and MIN_STEP_MS <= step_ms <= MAX_STEP_MS
+
+
+def _steady(step_ms: float | None, frames: int, source: str) -> Times | None:
+    if step_ms is None or not _plausible(step_ms):
+        return None
+    return np.arange(frames, dtype=np.float64) * (step_ms / 1000), source
+
+
+def _uneven(vector_ms: tuple[float, ...], frames: int) -> Times | None:
+    if len(vector_ms) == frames:
+        steps = vector_ms[1:]  # the first should be 0; ACUSON writes an ordinary step there
+    elif len(vector_ms) == frames - 1:
+        steps = vector_ms
+    else:
+        return None
+    if not steps or not all(_plausible(step) for step in steps):
+        return None
+    times = np.concatenate(([0.0], np.cumsum(steps) / 1000))
+    return times.astype(np.float64), "frame_time_vector"
