@@ -1,0 +1,142 @@
+"""How well a predicted number agrees with a measured one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, Values, bootstrap_intervals, divide, weighted_mean
+
+Z_95 = 1.96
+"""Limits of agreement lie this many standard deviations from the bias (Bland, Altman 1986)."""
+
+
+def mae(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the mean absolute error."""
+    return weighted_mean(np.abs(predicted - measured), weights)
+
+
+def rmse(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the root mean squared error."""
+    return np.sqrt(weighted_mean((predicted - measured) ** 2, weights))
+
+
+def r2(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the coefficient of determination: 1 is perfect, 0 is as good as the mean.
+
+    NaN where the measured values do not vary.
+    """
+    mean = weighted_mean(measured, weights)[..., None]
+    spread = (weights * (measured - mean) ** 2).sum(axis=-1)
+    residual = weights @ (measured - predicted) ** 2
+    return 1 - divide(residual, np.where(spread > _rounding(measured, weights), spread, 0))
+
+
+def pearson(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return Pearson's correlation; NaN where either side does not vary."""
+    x = measured - weighted_mean(measured, weights)[..., None]
+    y = predicted - weighted_mean(predicted, weights)[..., None]
+    xx, yy = (weights * x * x).sum(axis=-1), (weights * y * y).sum(axis=-1)
+    xx = np.where(xx > _rounding(measured, weights), xx, 0)
+    yy = np.where(yy > _rounding(predicted, weights), yy, 0)
+    return divide((weights * x * y).sum(axis=-1), np.sqrt(xx * yy))
+
+
+def bias(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the mean of predicted minus measured."""
+    return weighted_mean(predicted - measured, weights)
+
+
+def difference_sd(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the sample standard deviation of predicted minus measured."""
+    difference = predicted - measured
+    mean = weighted_mean(difference, weights)[..., None]
+    squares = (weights * (difference - mean) ** 2).sum(axis=-1)
+    return np.sqrt(divide(squares, np.maximum(weights.sum(axis=-1) - 1, 0)))
+
+
+def agreement(
+    measured: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    patients: Sequence[str] | NDArray[np.generic],
+    *,
+    seed: int,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Return error, fit and Bland-Altman figures with patient-bootstrap intervals.
+
+    Returns:
+        ``mae, rmse, r2, pearson, bias, limit_low, limit_high``; the limits of agreement are
+        bias -/+ 1.96 standard deviations of the differences.
+
+    Raises:
+        ValueError: If the lengths differ or a value is not finite.
+    """
+    m, p = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
+    if not len(m) == len(p) == len(patients):
+        raise ValueError(f"{len(m)} measured, {len(p)} predicted, {len(patients)} patients.")
+    if not (np.isfinite(m).all() and np.isfinite(p).all()):
+        raise ValueError("Measured and predicted values must be finite.")
+    metrics = {
+        "mae": lambda w: mae(m, p, w),
+        "rmse": lambda w: rmse(m, p, w),
+        "r2": lambda w: r2(m, p, w),
+        "pearson": lambda w: pearson(m, p, w),
+        "bias": lambda w: bias(m, p, w),
+        "limit_low": lambda w: bias(m, p, w) - Z_95 * difference_sd(m, p, w),
+        "limit_high": lambda w: bias(m, p, w) + Z_95 * difference_sd(m, p, w),
+    }
+    return bootstrap_intervals(metrics, patients, seed=seed, draws=draws, level=level)
+
+
+@dataclass(frozen=True)
+class BlandAltman:
+    """Bias and limits of agreement, each with its interval under normal differences."""
+
+    bias: Interval
+    limit_low: Interval
+    limit_high: Interval
+
+
+def bland_altman(
+    measured: NDArray[np.floating], predicted: NDArray[np.floating], *, level: float = LEVEL
+) -> BlandAltman:
+    """Return bias and limits for independent rows (one clip a patient).
+
+    With several clips a patient use ``agreement``, whose intervals draw patients.
+
+    Source:
+        Bland and Altman 1999, Statistical Methods in Medical Research 8:135, section 2.1: the
+        standard error of a limit is ``sd * sqrt(1 / n + 1.96 ** 2 / (2 (n - 1)))``.
+
+    Raises:
+        ValueError: If there are fewer than two rows.
+    """
+    difference = np.asarray(predicted, np.float64) - np.asarray(measured, np.float64)
+    n = len(difference)
+    if n < 2:
+        raise ValueError("Limits of agreement need at least two rows.")
+    mean, sd = float(difference.mean()), float(difference.std(ddof=1))
+    t = float(stats.t.ppf((1 + level) / 2, n - 1))
+    of_bias = t * sd / np.sqrt(n)
+    of_limit = t * sd * np.sqrt(1 / n + Z_95**2 / (2 * (n - 1)))
+
+    def around(value: float, half: float) -> Interval:
+        return Interval(value, value - half, value + half)
+
+    return BlandAltman(
+        around(mean, of_bias),
+        around(mean - Z_95 * sd, of_limit),
+        around(mean + Z_95 * sd, of_limit),
+    )
+
+
+def _rounding(values: Values, weights: Values) -> Values:
+    """Return the sum of squares that rounding alone may give a constant column."""
+    scale = np.abs(values).max(initial=0.0)
+    return weights.sum(axis=-1) * (8 * np.finfo(np.float64).eps * scale) ** 2

@@ -1,0 +1,167 @@
+"""Label maps from frozen tokens by one linear layer.
+
+Each token is mapped to the logits of all pixels of its own tubelet: a linear map from tokens to
+a video at full resolution. The other common linear head, tokens upsampled between patches and
+then a linear map to classes, has one logit a patch and structure to shape with; the muscle is
+thinner than a patch, so it cannot be drawn that way. Inside a patch only the token's own
+features can say where a border runs: that is what the probe measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig:
+    """How the linear layer is fitted: AdamW, cosine to zero, cross entropy of all pixels."""
+
+    steps: int = 600
+    batch: int = 16
+    """Labelled frames a step."""
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1 or self.lr <= 0 or self.weight_decay < 0:
+            raise ValueError("Steps and batch must be 1 or more, lr positive, decay not negative.")
+
+
+class LinearSegmenter:
+    """One linear layer from a token to the classes of its tubelet's pixels.
+
+    Args:
+        tubelet: Frames, rows and columns of pixels that a token covers.
+        classes: Mask values, background counted.
+        config: How it is fitted.
+    """
+
+    def __init__(
+        self,
+        tubelet: tuple[int, int, int],
+        classes: int = 4,
+        config: SegmentationConfig | None = None,
+    ) -> None:
+        self.tubelet = tubelet
+        self.classes = classes
+        self.config = config or SegmentationConfig()
+        self.weight_: Tensor
+        self.bias_: Tensor
+        self.mean_: Tensor
+        self.sd_: Tensor
+
+    def fit(
+        self,
+        tokens: Float[Tensor, "maps height width dim"],
+        slots: Int[Tensor, " maps"],
+        masks: Int[Tensor, "maps rows columns"],
+        generator: torch.Generator,
+    ) -> LinearSegmenter:
+        """Fit on labelled frames.
+
+        Args:
+            tokens: Frozen tokens of the tubelet that holds the labelled frame.
+            slots: Which frame of its tubelet is labelled, from 0.
+            masks: Mask of that frame, at the model's size.
+            generator: Draws batches and first weights.
+
+        Raises:
+            ValueError: If there are no maps or a mask value is out of range.
+        """
+        if not len(masks) or int(masks.max()) >= self.classes or int(masks.min()) < 0:
+            raise ValueError(f"Masks are needed, with values from 0 to {self.classes - 1}.")
+        device, dim = tokens.device, tokens.shape[-1]
+        flat = tokens.reshape(-1, dim).float()
+        self.mean_ = flat.mean(dim=0)
+        self.sd_ = flat.std(dim=0, unbiased=False).clamp(min=1e-6)
+        frames, rows, columns = self.tubelet
+        shape = (frames, self.classes * rows * columns, dim)
+        start = torch.randn(shape, generator=generator) * dim**-0.5 * 0.1
+        weight = nn.Parameter(start.to(device))
+        bias = nn.Parameter(torch.zeros(shape[:2], device=device))
+        config = self.config
+        groups = [
+            {"params": [weight], "weight_decay": config.weight_decay},
+            {"params": [bias], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=config.lr)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+        for _ in range(config.steps):
+            rows_drawn = torch.randint(len(masks), (config.batch,), generator=generator)
+            drawn = rows_drawn.to(device)
+            self.weight_, self.bias_ = weight, bias
+            logits = self._frame_logits(tokens[drawn], slots[drawn])
+            optimizer.zero_grad()
+            F.cross_entropy(logits, masks[drawn].long()).backward()
+            optimizer.step()
+            schedule.step()
+        self.weight_, self.bias_ = weight.detach(), bias.detach()
+        return self
+
+    @torch.no_grad()
+    def logits(
+        self, tokens: Float[Tensor, "batch time height width dim"]
+    ) -> Float[Tensor, "batch frames classes rows columns"]:
+        """Return the logits of every frame of every window, at full resolution."""
+        batch, time = tokens.shape[:2]
+        flat = tokens.flatten(0, 1)
+        slots = [
+            self._frame_logits(flat, torch.full((len(flat),), slot, device=flat.device))
+            for slot in range(self.tubelet[0])
+        ]
+        return torch.stack(slots, dim=1).unflatten(0, (batch, time)).flatten(1, 2)
+
+    def predict(
+        self, tokens: Float[Tensor, "batch time height width dim"]
+    ) -> Int[Tensor, "batch frames rows columns"]:
+        """Return the most likely class of every pixel of every frame."""
+        return self.logits(tokens).argmax(dim=2)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that ``from_state`` needs."""
+        return {
+            "weight": self.weight_,
+            "bias": self.bias_,
+            "mean": self.mean_,
+            "sd": self.sd_,
+            "tubelet": torch.tensor(self.tubelet),
+            "classes": torch.tensor(self.classes),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> LinearSegmenter:
+        """Return the fitted head."""
+        frames, rows, columns = (int(side) for side in state["tubelet"])
+        head = cls((frames, rows, columns), int(state["classes"]))
+        head.weight_, head.bias_ = state["weight"], state["bias"]
+        head.mean_, head.sd_ = state["mean"], state["sd"]
+        return head
+
+    def to(self, device: torch.device | str) -> LinearSegmenter:
+        """Move the fitted head."""
+        for name in ("weight_", "bias_", "mean_", "sd_"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def _frame_logits(
+        self, tokens: Float[Tensor, "maps height width dim"], slots: Int[Tensor, " maps"]
+    ) -> Float[Tensor, "maps classes rows columns"]:
+        """Return the logits of one frame of each tubelet."""
+        maps, height, width, _ = tokens.shape
+        _, patch_rows, patch_columns = self.tubelet
+        x = ((tokens.float() - self.mean_) / self.sd_).flatten(1, 2)
+        pixels = x.new_empty(maps, height * width, self.bias_.shape[1])
+        for slot in slots.unique():
+            chosen = slots == slot
+            pixels[chosen] = x[chosen] @ self.weight_[slot].T + self.bias_[slot]
+        grid = pixels.view(maps, height, width, self.classes, patch_rows, patch_columns)
+        # A patch's rows belong inside its row of the grid: interleave them.
+        return grid.permute(0, 3, 1, 4, 2, 5).reshape(
+            maps, self.classes, height * patch_rows, width * patch_columns
+        )

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from echocli.statistics.overlap import REGIONS, dice, jaccard, overlaps
+
+GENERATOR = np.random.default_rng(0)
+TRUTH = GENERATOR.integers(0, 4, size=(20, 15))
+PREDICTED = np.where(GENERATOR.random((20, 15)) < 0.7, TRUTH, GENERATOR.integers(0, 4, (20, 15)))
+
+
+def test_every_region_equals_sklearn_on_flat_pixels() -> None:
+    result = overlaps(PREDICTED, TRUTH)
+    assert set(result) == {"lv_cavity", "lv_myocardium", "left_atrium", "lv_epicardium"}
+    for name, values in REGIONS.items():
+        ours, theirs = np.isin(PREDICTED, values).ravel(), np.isin(TRUTH, values).ravel()
+        assert result[name][0] == pytest.approx(metrics.f1_score(theirs, ours))
+        assert result[name][1] == pytest.approx(metrics.jaccard_score(theirs, ours))
+
+
+def test_perfect_is_one_disjoint_is_zero_and_jaccard_follows_from_dice() -> None:
+    cavity = TRUTH == 1
+    assert dice(cavity, cavity) == jaccard(cavity, cavity) == 1
+    assert dice(cavity, ~cavity) == jaccard(cavity, ~cavity) == 0
+    d, j = dice(PREDICTED == 1, cavity), jaccard(PREDICTED == 1, cavity)
+    assert j == pytest.approx(d / (2 - d))
+
+
+def test_empty_masks_follow_the_stated_rule() -> None:
+    none, some = np.zeros((4, 4), bool), np.eye(4, dtype=bool)
+    assert math.isnan(dice(none, none))
+    assert math.isnan(jaccard(none, none))
+    assert dice(none, some) == dice(some, none) == jaccard(none, some) == 0
+
+
+def test_maps_of_two_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(20, 15\)"):
+        overlaps(PREDICTED, TRUTH[:10])
