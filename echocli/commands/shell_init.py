@@ -1,0 +1,56 @@
+"""``echocli shell-init``: the shell code behind ``echo pretrain``, ``echo embed`` and so on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from echocli.console import Console
+
+
+class Shell(StrEnum):
+    """A shell that the words were tried in."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def shell_code(shell: Shell, commands: list[str]) -> str:
+    """Return the shell code that runs our commands after the word ``echo``.
+
+    Args:
+        shell: Which shell reads it.
+        commands: Names of all commands.
+    """
+    code = files("echocli").joinpath("shell", f"echo.{shell}").read_text(encoding="utf-8")
+    # Quoted, so that a global alias of zsh cannot change a name while the code is read.
+    pattern = "|".join(f"'{name}'" for name in commands)
+    return code.replace("@PATTERN@", pattern).replace("@WORDS@", " ".join(commands))
+
+
+def command(
+    shell: Annotated[Shell, typer.Argument(help="The shell that will read the code.")],
+) -> None:
+    r"""Print shell code that makes `echo pretrain`, `echo embed` ... run echocli.
+
+    Examples:
+    * `echocli shell-init bash > ~/.echocli.bash`, and `source ~/.echocli.bash` in ~/.bashrc
+
+    * `echocli shell-init zsh > ~/.echocli.zsh`, and `source ~/.echocli.zsh` in ~/.zshrc
+
+    * `echocli shell-init fish > ~/.config/fish/conf.d/echocli.fish`: nothing more to do
+
+    * `eval "$(echocli shell-init bash)"` tries it in this shell only
+
+    The rule: if the word after `echo` is a command of echocli and the line was typed at a
+    prompt, it runs; everything else (scripts, functions, sourced files, `xargs echo`) is the
+    shell's own echo, byte for byte. `builtin echo embed` and `echo -- embed` always print.
+    Completion of commands, options and files comes with it.
+    """
+    from echocli.main import command_names
+
+    Console().result(shell_code(shell, command_names()).rstrip("\n"))
