@@ -1,0 +1,225 @@
+"""From tissue to the picture: scatterers, beam, envelope, compression, masks.
+
+Scatterers and reflectivity lie on one map in the end-diastolic heart. Each frame reads that map
+where the deformation says the tissue was, so speckle travels with the tissue; a slow rotation
+between two scatterer maps stands for what leaves the plane.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echocli.phantoms.anatomy import Deformation, Floats
+from echocli.phantoms.scanner import Scanner, SectorGrid, to_heart
+
+Complex = NDArray[np.complex64]
+TEXTURE_MM = 0.5
+ACROSS_MM = (-95.0, 95.0)
+DEPTH_MM = (-45.0, 190.0)
+
+BLOOD_DB, MYOCARDIUM_DB, ATRIAL_WALL_DB, AROUND_DB = -50.0, -16.0, -15.0, -21.0
+RIGHT_WALL_DB, PERICARDIUM_DB, ENDOCARDIUM_DB, VALVE_DB = -15.0, -3.0, -9.0, -5.0
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Complex:
+    """Return circular Gaussian noise, smooth over ``sigma`` cells, of mean power one."""
+    parts = rng.standard_normal((2, *shape), dtype=np.float32)
+    smooth = ndimage.gaussian_filter(parts, (0, *[sigma] * len(shape)), truncate=2.5)
+    smooth /= np.sqrt(2) * smooth.std()
+    return np.asarray(smooth[0] + 1j * smooth[1], dtype=np.complex64)
+
+
+def patches(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> Floats:
+    """Return a smooth random field of mean zero and deviation one."""
+    coarse = max(1, int(mm / TEXTURE_MM / 3))
+    small = rng.standard_normal([side // coarse + 2 for side in shape])
+    small = ndimage.gaussian_filter(small, 2.0)
+    field = ndimage.zoom(small, coarse, order=1)[: shape[0], : shape[1]]
+    return np.asarray(field / field.std())
+
+
+def reflectivity_db(
+    deformation: Deformation, scanner: Scanner, rng: np.random.Generator
+) -> Floats:
+    """Return the brightness of the end-diastolic heart and what surrounds it."""
+    across = np.arange(*ACROSS_MM, TEXTURE_MM)
+    depth = np.arange(*DEPTH_MM, TEXTURE_MM)[:, None]
+    shape = (len(depth), len(across))
+    index = np.clip(depth / deformation.bottom_mm, 0, 0.999) * len(deformation.levels)
+    knots = deformation.rest[(across > 0).astype(int), index.astype(int)]
+    distance = np.broadcast_to(np.abs(across), shape)
+    labels = deformation.labels(across, depth)
+    inside_axis = (depth > 0) & (depth < deformation.bottom_mm)
+    left = (across < 0) & (deformation.view == "A4C")
+    right_heart = inside_axis & left & (distance > knots[..., 1]) & (distance < knots[..., 2])
+    wall_of_right = right_heart & (distance > knots[..., 2] - 4.5)
+    wall = inside_axis & (distance > knots[..., 0]) & (distance < knots[..., 1])
+    field = AROUND_DB + 5.0 * patches(rng, shape, 14.0)
+    field = field + np.clip((depth - deformation.bottom_mm + 6.0) / 3.0, 0.0, 9.0)
+    field[wall] = ATRIAL_WALL_DB
+    muscle = MYOCARDIUM_DB + 2.5 * patches(rng, shape, 6.0)
+    field[labels == 2] = muscle[labels == 2]
+    field[right_heart] = BLOOD_DB + 2
+    field[wall_of_right] = RIGHT_WALL_DB
+    field[(labels == 1) | (labels == 3)] = BLOOD_DB
+    groove = np.abs(depth - deformation.annulus_mm - 1.0) < 4.0
+    field[groove & right_heart & (distance > knots[..., 2] - 11.0)] = RIGHT_WALL_DB
+    field[groove & wall & (labels != 1)] = ENDOCARDIUM_DB
+    cavity = ((labels == 1) | (labels == 3) | (right_heart & ~wall_of_right)).astype(np.float32)
+    heart = ((labels > 0) | wall | right_heart).astype(np.float32)
+    field = np.maximum(field, _edge_db(cavity, scanner, deformation, 1.1, ENDOCARDIUM_DB))
+    return np.maximum(field, _edge_db(heart, scanner, deformation, 1.8, PERICARDIUM_DB))
+
+
+def _edge_db(
+    region: NDArray[np.float32],
+    scanner: Scanner,
+    deformation: Deformation,
+    thickness_mm: float,
+    peak_db: float,
+) -> Floats:
+    """Brighten a border where the beam meets it head on."""
+    smooth = ndimage.gaussian_filter(region, thickness_mm / TEXTURE_MM, truncate=3)
+    along, across = np.gradient(smooth)
+    steep = np.hypot(along, across)
+    x0, y0, tilt = scanner.pose(0.0)
+    a = np.arange(*ACROSS_MM, TEXTURE_MM)
+    d = np.arange(*DEPTH_MM, TEXTURE_MM)[:, None]
+    x = x0 + a * np.cos(tilt) - d * np.sin(tilt)
+    y = y0 + a * np.sin(tilt) + d * np.cos(tilt)
+    beam_across = (x * np.cos(tilt) + y * np.sin(tilt)) / np.maximum(np.hypot(x, y), 1.0)
+    beam_along = (y * np.cos(tilt) - x * np.sin(tilt)) / np.maximum(np.hypot(x, y), 1.0)
+    facing = np.abs(along * beam_along + across * beam_across) / (steep + 1e-6)
+    share = np.minimum(steep * thickness_mm / TEXTURE_MM * 2.5, 1.0)
+    return np.asarray(peak_db + 20 * np.log10(share + 1e-4) + 14.0 * (facing - 1.0))
+
+
+def leaflets(
+    across: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    hinge_mm: tuple[float, float],
+    annulus_mm: float,
+    opened: float,
+) -> NDArray[np.float32]:
+    """Return the amplitude of the two mitral leaflets, 0 to 1."""
+    amplitude = np.zeros_like(across)
+    near = np.flatnonzero(np.abs(depth - annulus_mm + 8.0) < 22.0)
+    x, y = across.ravel()[near], depth.ravel()[near]
+    best = np.full(len(near), 99.0, np.float32)
+    for hinge, reach in ((hinge_mm[0], 0.62), (hinge_mm[1], 0.42)):
+        span = hinge_mm[1] - hinge_mm[0]
+        closed = np.array([hinge - np.sign(hinge) * reach * span * 0.95, annulus_mm - 5.0])
+        wide = np.array([hinge - np.sign(hinge) * 4.0, annulus_mm - 0.62 * reach * span * 1.5])
+        start = np.array([hinge, annulus_mm - 0.5])
+        line = (1 - opened) * closed + opened * wide - start
+        length = float(np.hypot(*line))
+        u, v = line / length
+        along = ((x - start[0]) * u + (y - start[1]) * v) / length
+        bow = 2.5 * (1.0 - 2.0 * opened) * np.sign(hinge)
+        share = np.clip(along, 0.0, 1.0)
+        aside = (x - start[0]) * v - (y - start[1]) * u + bow * 4 * share * (1 - share)
+        best = np.minimum(best, np.hypot(aside, (along - share) * length))
+    amplitude.ravel()[near] = np.exp(-((best / 1.1) ** 2))
+    return amplitude
+
+
+class Renderer:
+    """Draws the frames of one loop."""
+
+    def __init__(
+        self, deformation: Deformation, scanner: Scanner, grid: SectorGrid, key: tuple[int, ...]
+    ) -> None:
+        self.deformation, self.scanner, self.grid = deformation, scanner, grid
+        self._rng = np.random.default_rng(key)
+        amplitude = 10 ** (reflectivity_db(deformation, scanner, self._rng) / 20)
+        sigma = max(0.7, 0.55 * grid.radius_step_mm) / TEXTURE_MM
+        self._maps = [
+            (amplitude * noise(self._rng, amplitude.shape, sigma)).astype(np.complex64)
+            for _ in range(2)
+        ]
+
+    def echoes(
+        self, times_s: Floats, contraction: Floats, opened: Floats, drift: Floats
+    ) -> Complex:
+        """Return what the beams receive, before blur and noise: (frames, samples, beams)."""
+        out = np.empty((len(times_s), *self.grid.x_mm.shape), np.complex64)
+        valve = noise(self._rng, self.grid.x_mm.shape, 1.0) * 10 ** (VALVE_DB / 20)
+        for k, time in enumerate(times_s):
+            pose = self.scanner.pose(float(time))
+            across, depth = to_heart(self.grid.x_mm, self.grid.y_mm, pose)
+            c = float(contraction[k])
+            rest, level = self.deformation.to_rest(across, depth, c)
+            turn = self.scanner.decorrelation * c + float(drift[k])
+            texture = np.cos(turn) * self._maps[0] + np.sin(turn) * self._maps[1]
+            at = np.stack([level - DEPTH_MM[0], rest - ACROSS_MM[0]]) / np.float32(TEXTURE_MM)
+            frame = ndimage.map_coordinates(
+                texture.astype(np.complex64), at, order=1, mode="reflect", prefilter=False
+            )
+            knots = self.deformation.knots(c)
+            row = np.searchsorted(self.deformation.levels, self.deformation.annulus_mm + 0.5)
+            hinges = (-float(knots[0, row, 0]), float(knots[1, row, 0]))
+            annulus = self.deformation.axis(c, self.deformation.thickening(c))[2]
+            out[k] = frame + valve * leaflets(across, depth, hinges, annulus, float(opened[k]))
+        return out
+
+    def attenuation_db(self) -> Floats:
+        """Return gain, depth gain and shadows for each sample of each beam."""
+        radius = self.grid.radii_mm[:, None]
+        share = radius / self.scanner.depth_mm
+        gain = self.scanner.gain_db + self.scanner.tgc_db * (share - 0.5) - 3.0 * share
+        gain = gain - 5.0 * (np.abs(self.grid.angles) / np.abs(self.grid.angles[0])) ** 4
+        for shadow in self.scanner.shadows:
+            away = (np.rad2deg(self.grid.angles) - shadow.angle_deg) / shadow.width_deg
+            start = np.clip((radius - shadow.from_mm) / 12.0, 0.0, 1.0)
+            gain = gain - shadow.loss_db * start * np.exp(-0.5 * away**4)
+        return np.asarray(gain)
+
+    def _still(self) -> Complex:
+        """Return what does not move with the heart: near-field clutter and haze."""
+        shape = self.grid.x_mm.shape
+        radius = self.grid.radii_mm[:, None]
+        near = self.scanner.clutter_db - 0.5 * np.maximum(radius - 4.0, 0.0)
+        near = near + 6.0 * np.cos(radius * 2 * np.pi / 9.0) * np.exp(-radius / 15.0)
+        haze = self.scanner.haze_db - 0.08 * radius
+        amplitude = 10 ** (near / 20) + 10 ** (haze / 20)
+        return np.asarray(amplitude * noise(self._rng, shape, 0.8), dtype=np.complex64)
+
+    def frames(self, times_s: Floats, contraction: Floats, opened: Floats) -> NDArray[np.uint8]:
+        """Return the grey pictures, black outside the sector."""
+        steps = self._rng.standard_normal(len(times_s)) * np.sqrt(
+            np.gradient(times_s) if len(times_s) > 1 else 1.0
+        )
+        echoes = self.echoes(times_s, contraction, opened, 0.35 * np.cumsum(steps))
+        still, other = self._still(), self._still()
+        lateral = np.deg2rad(self.scanner.lateral_deg) / self.grid.angle_step
+        axial = self.scanner.axial_mm / self.grid.radius_step_mm
+        gain = 10 ** (self.attenuation_db() / 20)
+        share = self.grid.radii_mm[:, None] / self.scanner.depth_mm
+        hiss = 10 ** ((self.scanner.noise_db + 10.0 * (share - 1.0)) / 20)
+        beams = np.empty(echoes.shape, np.float32)
+        for k, echo in enumerate(echoes):
+            echo += still + 0.4 * np.sin(2.0 * times_s[k]) * other
+            blurred = ndimage.gaussian_filter(
+                echo.view(np.float32).reshape(*echo.shape, 2), (axial, lateral, 0), truncate=2.5
+            )
+            grain = self._rng.standard_normal(blurred.shape, dtype=np.float32)
+            blurred = blurred * gain[..., None] + grain * hiss[..., None]
+            power = (blurred**2).sum(-1)
+            beams[k] = 10.0 * np.log10(power + 1e-12)
+        reach = self.scanner.dynamic_range_db
+        grey = np.clip((beams + reach) / reach, 0.0, 1.0) ** 1.25 * 255.0
+        return np.round(self.grid.convert(grey.astype(np.float32))).astype(np.uint8)
+
+    def masks(self, times_s: Floats, contraction: Floats) -> NDArray[np.uint8]:
+        """Return the structures in each frame, where the sector shows them."""
+        grid, sector = self.grid, self.grid.sector
+        x, y = np.meshgrid(grid.pixel_x_mm, grid.pixel_y_mm)
+        x, y = x[sector].astype(np.float32), y[sector].astype(np.float32)
+        out = np.zeros((len(times_s), grid.height, grid.width), np.uint8)
+        for k, time in enumerate(times_s):
+            across, depth = to_heart(x, y, self.scanner.pose(float(time)))
+            rest, level = self.deformation.to_rest(across, depth, float(contraction[k]))
+            out[k, sector] = self.deformation.labels(rest, level)
+        return out

@@ -1,0 +1,141 @@
+"""The scanner's screen around the sector: name and date burned in, ECG, ruler, grey bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from echocli.phantoms.identity import written
+from echocli.phantoms.patient import Patient, PhantomLoop, render
+
+ECG_GREEN = (40, 220, 70)
+TEXT_GREY = (205, 205, 210)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle of the screen, inclusive at both ends as DICOM regions are."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What is shown, where the scan and the trace lie, and the truth in screen pixels."""
+
+    frames: NDArray[np.uint8]
+    """``(frames, height, width, 3)``, RGB."""
+    scan: Box
+    trace: Box
+    trace_seconds: float
+    loop: PhantomLoop
+    """The loop alone, as drawn into the scan's box."""
+
+    def place(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Put pictures of the scan's box, such as masks, into empty screens."""
+        out = np.zeros((len(pictures), *self.frames.shape[1:3]), pictures.dtype)
+        out[:, self.scan.y0 : self.scan.y1 + 1, self.scan.x0 : self.scan.x1 + 1] = pictures
+        return out
+
+
+def draw_screen(
+    patient: Patient, *, view: str | None = None, height: int = 300, width: int = 400
+) -> Screen:
+    """Take a loop and show it as a scanner does.
+
+    Args:
+        patient: Who is scanned, and whose name is burned in.
+        view: A4C or A2C; the patient's own by default.
+        height: Rows of the screen.
+        width: Columns of the screen.
+    """
+    scan = Box(
+        x0=round(0.09 * width),
+        y0=round(0.11 * height),
+        x1=round(0.91 * width),
+        y1=round(0.85 * height),
+    )
+    trace = Box(
+        x0=round(0.06 * width),
+        y0=round(0.875 * height),
+        x1=round(0.8 * width),
+        y1=round(0.985 * height),
+    )
+    chosen = patient.view if view is None else "A4C" if view == "A4C" else "A2C"
+    loop = render(
+        patient, view=chosen, height=scan.y1 - scan.y0 + 1, width=scan.x1 - scan.x0 + 1
+    )
+    still = _furniture(patient, loop, scan, height, width)
+    frames = np.repeat(still[None], len(loop.frames), axis=0)
+    inside = frames[:, scan.y0 : scan.y1 + 1, scan.x0 : scan.x1 + 1]
+    inside[:, loop.sector] = loop.frames[:, loop.sector][..., None]
+    seconds = max(2.0, float(loop.times_s[-1]))
+    _draw_ecg(frames, loop, trace, seconds)
+    return Screen(frames=frames, scan=scan, trace=trace, trace_seconds=seconds, loop=loop)
+
+
+def _furniture(
+    patient: Patient, loop: PhantomLoop, scan: Box, height: int, width: int
+) -> NDArray[np.uint8]:
+    """Draw what stands still: texts, depth ruler, grey bar, probe mark."""
+    image = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(9, round(height / 33)))
+    line = font.size * 1.15 if isinstance(font, ImageFont.FreeTypeFont) else 12.0
+    who, shot = patient.identity, patient.scanner
+    texts = (f"{who.family}, {who.given}", f"ID {who.patient_id}")
+    for row, text in enumerate(texts):
+        draw.text((4, 3 + row * line), text, TEXT_GREY, font)
+    clock = f"{who.study_time[:2]}:{who.study_time[2:4]}:{who.study_time[4:]}"
+    for row, text in enumerate((written(who.study_date), clock, who.institution)):
+        draw.text((width - 4, 3 + row * line), text, TEXT_GREY, font, anchor="ra")
+    facts = (
+        f"{shot.frame_rate_hz:.0f} fps",
+        f"{shot.depth_mm / 10:.1f} cm",
+        f"{patient.rhythm.rate_bpm:.0f} bpm",
+        f"Adult {loop.view}",
+    )
+    for row, text in enumerate(facts):
+        draw.text((4, 0.45 * height + row * line), text, (120, 190, 210), font)
+    right = width - 8
+    rows = np.flatnonzero(loop.sector.any(1))
+    for mark in range(0, int(shot.depth_mm / 10) + 1):
+        y = scan.y0 + rows[0] + mark * 10 / loop.spacing_mm[0]
+        if y < scan.y1:
+            long = mark % 5 == 0
+            draw.line((right - (6 if long else 3), y, right, y), (150, 170, 90))
+            if long and mark:
+                draw.text((right - 8, y), str(mark), (150, 170, 90), font, anchor="rm")
+    for step in range(64):
+        y = 0.2 * height + step * 0.2 * height / 64
+        draw.rectangle((width - 40, y, width - 34, y + 2), (252 - 4 * step,) * 3)
+    middle = (scan.x0 + scan.x1) / 2 + 14
+    draw.polygon(
+        [(middle, scan.y0 - 8), (middle + 6, scan.y0 - 8), (middle + 3, scan.y0 - 2)],
+        (210, 220, 60),
+    )
+    return np.array(image)
+
+
+def _draw_ecg(frames: NDArray[np.uint8], loop: PhantomLoop, box: Box, seconds: float) -> None:
+    """Draw the trace in green below the sector, with a cursor that moves."""
+    columns = np.arange(box.x0, box.x1 + 1)
+    times = (columns - box.x0) / (box.x1 - box.x0) * seconds
+    since = times[:, None] - loop.r_peaks_s[None]
+    waves = ((-0.16, 0.025, 0.12), (-0.028, 0.009, -0.12), (0.0, 0.011, 1.0))
+    waves += ((0.03, 0.01, -0.2), (0.27, 0.045, 0.25))
+    signal = sum((h * np.exp(-0.5 * ((since - at) / w) ** 2)).sum(1) for at, w, h in waves)
+    rows = np.clip(box.y1 - 3 - (0.25 + 0.7 * signal) * (box.y1 - box.y0 - 4), box.y0, box.y1)
+    picture = Image.new("L", frames.shape[2:0:-1])
+    points = list(zip(columns.tolist(), rows.tolist(), strict=True))
+    ImageDraw.Draw(picture).line(points, 255, 1)
+    frames[:, np.array(picture) > 0] = ECG_GREEN
+    for k, time in enumerate(loop.times_s):
+        x = box.x0 + round(float(time) / seconds * (box.x1 - box.x0))
+        frames[k, box.y0 : box.y1 + 1, x : x + 2] = (230, 230, 120)
