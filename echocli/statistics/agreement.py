@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, Values, bootstrap_intervals, divide, weighted_mean
+from echocli.statistics.bootstrap import (
+    DRAWS,
+    LEVEL,
+    Interval,
+    Values,
+    bootstrap_intervals,
+    divide,
+    weighted_mean,
+)
 
 Z_95 = 1.96
 """Limits of agreement lie this many standard deviations from the bias (Bland, Altman 1986)."""
@@ -138,5 +146,6 @@ def bland_altman(
 
 def _rounding(values: Values, weights: Values) -> Values:
     """Return the sum of squares that rounding alone may give a constant column."""
-    scale = np.abs(values).max(initial=0.0)
-    return weights.sum(axis=-1) * (8 * np.finfo(np.float64).eps * scale) ** 2
+    scale = float(np.abs(values).max(initial=0.0))
+    total: Values = weights.sum(axis=-1)
+    return total * (8 * np.finfo(np.float64).eps * scale) ** 2

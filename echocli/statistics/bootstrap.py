@@ -106,4 +106,5 @@ def divide(numerator: Values, denominator: Values) -> Values:
     """Divide; NaN where the denominator is zero."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     undefined = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    return undefined

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, Metric, Values, bootstrap_intervals, divide
+from echocli.statistics.bootstrap import (
+    DRAWS,
+    LEVEL,
+    Interval,
+    Metric,
+    Values,
+    bootstrap_intervals,
+    divide,
+)
 
 Flags = NDArray[np.bool_]
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 NOBODY = -1
 """Patient number of a query whose patient is not in the bank."""
@@ -52,7 +52,7 @@ class NearestNormals:
 
         Args:
             normals: Embeddings of normal clips.
-            patients: Number of each clip's patient, not negative; each clip its own if left out.
+            patients: Number of each clip's patient, not negative; each its own if left out.
 
         Raises:
             ValueError: If the bank is empty or holds NaN or a zero vector.
@@ -82,7 +82,7 @@ class NearestNormals:
         parts = [
             self._nearest(_unit_rows(rows), own.to(self.bank_.device))
             for rows, own in zip(
-                queries.split(self.chunk), patients.split(self.chunk), strict=True
+                torch.split(queries, self.chunk), torch.split(patients, self.chunk), strict=True
             )
         ]
         return Neighbours(*(torch.cat(column) for column in zip(*parts, strict=True)))
@@ -143,4 +143,4 @@ def _unit_rows(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
     lengths = rows.norm(dim=1)
     if not bool(((lengths > 0) & lengths.isfinite()).all()):
         raise ValueError("An embedding is NaN, infinite or zero: it has no direction.")
-    return F.normalize(rows, dim=1)
+    return functional.normalize(rows, dim=1)

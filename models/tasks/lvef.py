@@ -55,7 +55,7 @@ class RidgeProbe:
             raise ValueError("Features and targets must be finite.")
         fold = deal_patients(patients, self.folds, generator)
         squares = torch.zeros(len(self.alphas), dtype=torch.float64)
-        for held_out in fold.unique():
+        for held_out in range(int(fold.max()) + 1):
             test = fold == held_out
             coefficients, intercepts = ridge_path(x[~test], y[~test], self.alphas)
             predicted = x[test] @ coefficients.T + intercepts
@@ -120,7 +120,7 @@ def deal_patients(
     Raises:
         ValueError: If there are fewer than two patients.
     """
-    names, of_clip = patients.unique(return_inverse=True)
+    names, of_clip = torch.unique(patients, return_inverse=True)
     if len(names) < 2:
         raise ValueError("Cross-validation by patient needs at least two patients.")
     place = torch.randperm(len(names), generator=generator)

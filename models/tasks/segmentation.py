@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class SegmentationConfig:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch) < 1 or self.lr <= 0 or self.weight_decay < 0:
-            raise ValueError("Steps and batch must be 1 or more, lr positive, decay not negative.")
+            raise ValueError("Steps, batch and lr must be positive, decay not negative.")
 
 
 class LinearSegmenter:
@@ -98,7 +98,7 @@ class LinearSegmenter:
             self.weight_, self.bias_ = weight, bias
             logits = self._frame_logits(tokens[drawn], slots[drawn])
             optimizer.zero_grad()
-            F.cross_entropy(logits, masks[drawn].long()).backward()
+            torch.autograd.backward(functional.cross_entropy(logits, masks[drawn].long()))
             optimizer.step()
             schedule.step()
         self.weight_, self.bias_ = weight.detach(), bias.detach()
@@ -115,7 +115,8 @@ class LinearSegmenter:
             self._frame_logits(flat, torch.full((len(flat),), slot, device=flat.device))
             for slot in range(self.tubelet[0])
         ]
-        return torch.stack(slots, dim=1).unflatten(0, (batch, time)).flatten(1, 2)
+        frames = torch.stack(slots, dim=1)
+        return frames.reshape(batch, time * self.tubelet[0], *frames.shape[2:])
 
     def predict(
         self, tokens: Float[Tensor, "batch time height width dim"]
@@ -157,7 +158,7 @@ class LinearSegmenter:
         _, patch_rows, patch_columns = self.tubelet
         x = ((tokens.float() - self.mean_) / self.sd_).flatten(1, 2)
         pixels = x.new_empty(maps, height * width, self.bias_.shape[1])
-        for slot in slots.unique():
+        for slot in range(self.tubelet[0]):
             chosen = slots == slot
             pixels[chosen] = x[chosen] @ self.weight_[slot].T + self.bias_[slot]
         grid = pixels.view(maps, height, width, self.classes, patch_rows, patch_columns)

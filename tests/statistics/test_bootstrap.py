@@ -39,9 +39,9 @@ def test_repeating_every_clip_of_a_patient_does_not_narrow_the_interval() -> Non
     ten = bootstrap_intervals(
         {"m": lambda w: weighted_mean(many, w)}, np.repeat(patients, 10), seed=0
     )["m"]
-    rows = bootstrap_intervals(
-        {"m": lambda w: weighted_mean(many, w)}, np.arange(400), seed=0
-    )["m"]
+    rows = bootstrap_intervals({"m": lambda w: weighted_mean(many, w)}, np.arange(400), seed=0)[
+        "m"
+    ]
     assert ten.low == pytest.approx(one.low)
     assert ten.high == pytest.approx(one.high)
     assert rows.high - rows.low < 0.5 * (one.high - one.low)  # what drawing clips would claim

@@ -42,9 +42,7 @@ def test_every_draw_equals_sklearn_on_the_drawn_rows() -> None:
 
 
 def test_auroc_is_the_chance_that_a_positive_scores_higher() -> None:
-    wins = [
-        (p > n) + 0.5 * (p == n) for p in SCORES[POSITIVE] for n in SCORES[~POSITIVE]
-    ]
+    wins = [(p > n) + 0.5 * (p == n) for p in SCORES[POSITIVE] for n in SCORES[~POSITIVE]]
     assert ours.auroc(POSITIVE, SCORES, np.ones((1, 80)))[0] == pytest.approx(np.mean(wins))
 
 

@@ -10,7 +10,10 @@ from echocli.statistics.overlap import REGIONS, dice, jaccard, overlaps
 
 GENERATOR = np.random.default_rng(0)
 TRUTH = GENERATOR.integers(0, 4, size=(20, 15))
-PREDICTED = np.where(GENERATOR.random((20, 15)) < 0.7, TRUTH, GENERATOR.integers(0, 4, (20, 15)))
+NOISE = GENERATOR.integers(0, 4, size=(20, 15))
+PREDICTED = np.where(
+    GENERATOR.random((20, 15)) < 0.7, TRUTH, GENERATOR.integers(0, 4, (20, 15))
+)
 
 
 def test_every_region_equals_sklearn_on_flat_pixels() -> None:
