@@ -114,6 +114,7 @@ class Header:
     columns: int
     samples: int
     photometric: str
+    planar_configuration: int
     bits_allocated: int
     bits_stored: int
     signed: bool
@@ -201,6 +202,7 @@ def _typed(dataset: Any, syntax: str, pixel_offset: int | None) -> Header:  # no
         columns=_integer(dataset.get("Columns")),
         samples=_integer(dataset.get("SamplesPerPixel")) or 1,
         photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
+        planar_configuration=_integer(dataset.get("PlanarConfiguration")),
         bits_allocated=bits,
         bits_stored=_integer(dataset.get("BitsStored")) or bits,
         signed=_integer(dataset.get("PixelRepresentation")) == 1,
@@ -338,4 +340,4 @@ def fragments(descriptor: int, start: int, size: int) -> Iterator[tuple[int, int
 
 def syntax_name(transfer_syntax: str) -> str:
     """Return the name of a transfer syntax, or its number if it is unknown."""
-    return UID(transfer_syntax).name
+    return str(UID(transfer_syntax).name)
