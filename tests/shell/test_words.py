@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
-from echocli.commands.shell_init import Shell
-
 ARGUMENTS = [
     "", "-n", "-e", "-E", "-ne", "-nE", "-s", "--", "-", "--help", "-h", "hello", "a b", "*",
     r"\t", r"\n", r"a\\b", r"\0101", r"\x41", r"\c", r"\e[0m", "$HOME", "!", "#", "~", "~/x",
@@ -19,8 +17,7 @@ ARGUMENTS = [
 
 def in_shells(cases: list[tuple[str, str]]) -> pytest.MarkDecorator:
     """Run a test with each line in each shell that has its syntax."""
-    # All lines of one shell together, so that it is started once.
-    flat = [(s, line) for s in Shell for shells, line in cases if s in shells.split()]
+    flat = [(shell, line) for shells, line in cases for shell in shells.split()]
     return pytest.mark.parametrize(("terminal", "line"), flat, indirect=["terminal"])
 
 
