@@ -228,7 +228,7 @@ def _picture(
         return picture_of_ybr(eight[..., 0], eight[..., 1], eight[..., 2])
     if photometric in ("RGB", "YBR_RCT", "YBR_ICT"):
         return picture_of_rgb(eight)
-    raise Refused(Reason.UNDECODABLE, f"colours stored as {photometric[:16]}")
+    raise Refused(Reason.UNDECODABLE, "colours are stored in an unknown way")
 
 
 def _to_eight_bits(pixels: NDArray[Any], header: Header) -> NDArray[np.uint8]:

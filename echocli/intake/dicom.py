@@ -163,14 +163,18 @@ def read_header(path: Path) -> Header:
 
 
 def _transfer_syntax(dataset: Any) -> str:  # noqa: ANN401
-    meta = getattr(dataset, "file_meta", None)
-    declared = str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else ""
+    declared = _meta(dataset, "TransferSyntaxUID")
     if declared:
         return declared
     implicit, little = dataset.original_encoding
     if implicit:
         return str(ImplicitVRLittleEndian)
     return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
+
+
+def _meta(dataset: Any, keyword: str) -> str:  # noqa: ANN401
+    meta = getattr(dataset, "file_meta", None)
+    return "" if meta is None else str(meta.get(keyword) or "")
 
 
 def _pixel_offset(found: bytes, position: int, syntax: str) -> int | None:
@@ -192,7 +196,7 @@ def _typed(dataset: Any, syntax: str, pixel_offset: int | None) -> Header:  # no
     pointer = [int(tag) for tag in _values(dataset.get("FrameIncrementPointer"))]
     row_mm, column_mm = spacing if len(spacing) == 2 else (None, None)
     return Header(
-        sop_class=str(dataset.get("SOPClassUID") or ""),
+        sop_class=str(dataset.get("SOPClassUID") or _meta(dataset, "MediaStorageSOPClassUID")),
         modality=str(dataset.get("Modality") or "").strip().upper(),
         image_type=tuple(str(value) for value in _values(dataset.get("ImageType"))),
         manufacturer=str(dataset.get("Manufacturer") or "").strip(),
@@ -339,5 +343,6 @@ def fragments(descriptor: int, start: int, size: int) -> Iterator[tuple[int, int
 
 
 def syntax_name(transfer_syntax: str) -> str:
-    """Return the name of a transfer syntax, or its number if it is unknown."""
-    return str(UID(transfer_syntax).name)
+    """Return the name of a transfer syntax; one that the standard does not know has none."""
+    uid = UID(transfer_syntax)
+    return str(uid.name) if uid.name != transfer_syntax else "unknown"

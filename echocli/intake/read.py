@@ -1,0 +1,303 @@
+"""Reads one file of any kind: whole, to a loop, or only its header, to a description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.files import sha256_of
+from echocli.intake.decode import can_decode, decode
+from echocli.intake.dicom import Header, check_pixels, read_header, syntax_name
+from echocli.intake.guard import check_size, foreign, quiet
+from echocli.intake.kind import Kind, classify, few, is_colour_doppler, is_static
+from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
+from echocli.intake.nifti import (
+    VolumeHeader,
+    describe_mhd,
+    describe_nifti,
+    read_mhd,
+    read_nifti,
+)
+from echocli.intake.pixels import Gatherer
+from echocli.intake.reasons import Reason, Refused
+from echocli.intake.regions import find_scan
+from echocli.intake.sources import Content, content_of
+from echocli.intake.timing import frame_times, rate_hz
+from echocli.intake.video import describe_video, read_video
+
+VENDORS = {
+    "acuson": "Siemens",
+    "siemens": "Siemens",
+    "philips": "Philips",
+    "hewlett": "Philips",
+    "atl": "Philips",
+    "ge ": "GE",
+    "g.e.": "GE",
+    "gems": "GE",
+    "general electric": "GE",
+    "vingmed": "GE",
+    "toshiba": "Canon",
+    "canon": "Canon",
+    "aloka": "Hitachi",
+    "hitachi": "Hitachi",
+    "fujifilm": "Fujifilm",
+    "sonosite": "Fujifilm",
+    "esaote": "Esaote",
+    "samsung": "Samsung",
+    "medison": "Samsung",
+    "mindray": "Mindray",
+    "agilent": "Philips",
+    "butterfly": "Butterfly",
+}
+"""Beginnings of what Manufacturer holds, and whose scanner it is. Only these words are shown:
+free text of a header may hold anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDescription:
+    """What the header of one file says. It holds no identifier, date or name."""
+
+    kind: Kind
+    vendor: str | None = None
+    frames: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    rate_hz: float | None = None
+    time_source: str = "unknown"
+    spacing_mm: tuple[float, float] | None = None
+    """``(row_mm, column_mm)``."""
+    spacing_source: str = "unknown"
+    transfer_syntax: str | None = None
+    """Of DICOM; the codec of a video."""
+    decodable: bool | None = None
+    """Whether this machine has the decoder; ``None`` if there is nothing to decode."""
+    reason: Reason | None = None
+    """Why it cannot be used; ``None`` if it can, as far as the header tells."""
+    detail: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the header speaks for a clip; only the pixels can tell for certain."""
+        return self.reason is None
+
+
+def read_loop(path: Path) -> CineLoop:
+    """Decode one file to a cine loop.
+
+    Raises:
+        Refused: If the file is no usable two-dimensional grey loop.
+    """
+    content = content_of(path)
+    with quiet():
+        if content is Content.DICOM:
+            return _read_dicom(path)
+        if content is Content.VIDEO:
+            return _read_video(path)
+        if content is Content.NIFTI:
+            return _read_volume(path, read_nifti)
+        if content is Content.MHD:
+            return _read_volume(path, read_mhd)
+    raise Refused(_reason_of(content))
+
+
+def describe(path: Path) -> FileDescription:
+    """Describe one file by its header, without reading pixels.
+
+    A file that cannot be used is described too: ``reason`` says why.
+    """
+    try:
+        content = content_of(path)
+        with quiet():
+            if content is Content.DICOM:
+                return _describe_dicom(path)
+            if content is Content.VIDEO:
+                return _describe_video(path)
+            if content is Content.NIFTI:
+                return _describe_volume(describe_nifti(path))
+            if content is Content.MHD:
+                return _describe_volume(describe_mhd(path))
+        kind = Kind.STILL if content is Content.PICTURE else Kind.OTHER
+        reason = _reason_of(content)
+    except Refused as refused:
+        return FileDescription(kind=Kind.OTHER, reason=refused.reason, detail=refused.detail)
+    return FileDescription(kind=kind, reason=reason, detail=Refused(reason).detail)
+
+
+def _reason_of(content: Content) -> Reason:
+    reasons = {Content.PICTURE: Reason.STILL, Content.ARCHIVE: Reason.ARCHIVE}
+    return reasons.get(content, Reason.NOT_AN_IMAGE)
+
+
+def _read_dicom(path: Path) -> CineLoop:
+    header = read_header(path)
+    verdict = classify(header)
+    if verdict.reason:
+        raise Refused(verdict.reason, verdict.detail)
+    check_size(header.frames, header.rows, header.columns)
+    check_pixels(path, header)
+    scan = find_scan(header)
+    gathered = decode(path, header, scan.region)
+    _confirm(gathered, scan.region)
+    times, time_source = frame_times(header, gathered.count)
+    sha256 = _hash(path)
+    return CineLoop(
+        frames=gathered.frames,
+        chroma=gathered.chroma,
+        times_s=times,
+        time_source=time_source,
+        spacing_mm=scan.spacing_mm,
+        spacing_source=scan.spacing_source,
+        region=scan.region,
+        patient_key=header.patient_key or sha256,
+        study_key=header.study_key or sha256,
+        sha256=sha256,
+    )
+
+
+def _read_video(path: Path) -> CineLoop:
+    gathered, times = read_video(path)
+    _check_count(gathered.count)
+    _confirm(gathered, None)
+    sha256 = _hash(path)
+    return CineLoop(
+        frames=gathered.frames,
+        chroma=gathered.chroma,
+        times_s=times,
+        time_source="unknown" if times is None else "container",
+        spacing_mm=None,
+        spacing_source="unknown",
+        region=None,
+        patient_key=sha256,
+        study_key=sha256,
+        sha256=sha256,
+    )
+
+
+def _read_volume(
+    path: Path, read: Callable[[Path], tuple[NDArray[np.uint8], VolumeHeader]]
+) -> CineLoop:
+    frames, header = read(path)
+    _check_count(len(frames))
+    if is_static(frames, None):
+        raise Refused(Reason.STATIC)
+    sha256 = _hash(path)
+    steps = np.arange(len(frames), dtype=np.float64)
+    times = None if header.step_s is None else steps * header.step_s
+    return CineLoop(
+        frames=frames,
+        chroma=np.zeros(frames.shape[1:], dtype=np.uint8),
+        times_s=times,
+        time_source="unknown" if times is None else "header",
+        spacing_mm=header.spacing_mm,
+        spacing_source="unknown" if header.spacing_mm is None else "header",
+        region=None,
+        patient_key=sha256,
+        study_key=sha256,
+        sha256=sha256,
+    )
+
+
+def _hash(path: Path) -> str:
+    with foreign(Reason.UNREADABLE):
+        return sha256_of(path)
+
+
+def _check_count(frames: int) -> None:
+    if frames == 1:
+        raise Refused(Reason.STILL)
+    if frames < MIN_FRAMES:
+        raise Refused(Reason.TOO_FEW_FRAMES, few(frames))
+
+
+def _confirm(gathered: Gatherer, region: Region | None) -> None:
+    """Refuse what only the pixels give away."""
+    if is_colour_doppler(gathered.shares):
+        raise Refused(Reason.COLOUR_DOPPLER)
+    if is_static(gathered.frames, region):
+        raise Refused(Reason.STATIC)
+
+
+def _describe_dicom(path: Path) -> FileDescription:
+    header = read_header(path)
+    verdict = classify(header)
+    reason, detail = verdict.reason, verdict.detail
+    decodable = can_decode(header.transfer_syntax) if header.rows else None
+    try:
+        if reason is None:
+            check_size(header.frames, header.rows, header.columns)
+            check_pixels(path, header)
+            if not decodable:
+                raise Refused(Reason.NO_DECODER)
+    except Refused as refused:
+        reason, detail = refused.reason, refused.detail
+    scan = find_scan(header)
+    times, time_source = frame_times(header, max(header.frames, 1))
+    return FileDescription(
+        kind=verdict.kind,
+        vendor=_vendor(header),
+        frames=header.frames if header.rows else None,
+        rows=header.rows or None,
+        columns=header.columns or None,
+        rate_hz=rate_hz(times),
+        time_source=time_source if rate_hz(times) else "unknown",
+        spacing_mm=scan.spacing_mm,
+        spacing_source=scan.spacing_source,
+        transfer_syntax=syntax_name(header.transfer_syntax),
+        decodable=decodable,
+        reason=reason,
+        detail=detail or ("" if reason is None else Refused(reason).detail),
+    )
+
+
+def _vendor(header: Header) -> str | None:
+    maker = f"{header.manufacturer.lower()} "
+    if not maker.strip():
+        return None
+    return next((name for start, name in VENDORS.items() if maker.startswith(start)), "other")
+
+
+def _describe_video(path: Path) -> FileDescription:
+    header = describe_video(path)
+    reason, detail = _few_frames(header.frames)
+    return FileDescription(
+        kind=Kind.VIDEO,
+        frames=header.frames,
+        rows=header.rows,
+        columns=header.columns,
+        rate_hz=header.rate_hz,
+        time_source="container" if header.rate_hz else "unknown",
+        transfer_syntax=header.codec,
+        decodable=True,
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _describe_volume(header: VolumeHeader) -> FileDescription:
+    reason, detail = _few_frames(header.frames)
+    return FileDescription(
+        kind=Kind.VOLUME_FILE,
+        frames=header.frames,
+        rows=header.rows,
+        columns=header.columns,
+        rate_hz=None if header.step_s is None else 1 / header.step_s,
+        time_source="unknown" if header.step_s is None else "header",
+        spacing_mm=header.spacing_mm,
+        spacing_source="unknown" if header.spacing_mm is None else "header",
+        decodable=True,
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _few_frames(frames: int | None) -> tuple[Reason | None, str]:
+    try:
+        if frames is not None:
+            _check_count(frames)
+    except Refused as refused:
+        return refused.reason, refused.detail
+    return None, ""
