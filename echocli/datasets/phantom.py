@@ -7,12 +7,22 @@ wrote is read as any user's DICOM files are; only labels and masks come from bes
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from echocli.clips.record import Clip
-from echocli.phantoms.layouts import split_of, write_dicom_study
+from echocli.clips.record import Clip, Label
+from echocli.datasets.base import DatasetItem, number, read_table
+from echocli.intake.loop import CineLoop
+from echocli.phantoms.layouts import (
+    STUDY_COLUMNS,
+    STUDY_SCHEMA,
+    split_of,
+    write_dicom_study,
+)
 from echocli.phantoms.patient import (
     Patient,
     PhantomConfig,
@@ -35,6 +45,40 @@ __all__ = [
 ]
 
 SMOOTH_PIXELS = 96
+
+
+def recognise(folder: Path) -> bool:
+    """Return whether ``write_dicom_study`` wrote the folder."""
+    mark = folder / "phantom.json"
+    return mark.is_file() and json.loads(mark.read_text("utf-8")).get("schema") == STUDY_SCHEMA
+
+
+def loops(folder: Path) -> Iterator[DatasetItem]:
+    """List the DICOM files with the truth that lies beside them."""
+    for row in read_table(folder / "labels.csv", tuple(STUDY_COLUMNS)):
+        path = folder / "dicom" / row["file"]
+        yield DatasetItem(path, read, {"row": row, "truth": folder / "truth"})
+
+
+def read(path: Path, row: dict[str, str], truth: Path) -> CineLoop:
+    """Read one DICOM file as any user's, and add its labels and masks.
+
+    Args:
+        path: The file.
+        row: Its row of ``labels.csv``.
+        truth: Folder of the masks, which lie in the file's own pixels.
+    """
+    from echocli.intake.read import read_loop
+
+    with np.load(truth / f"{path.stem}.npz") as file:
+        masks, frames = file["masks"], tuple(int(frame) for frame in file["frames"])
+    labels: dict[str, Label] = {
+        name: row[name] for name in ("abnormality", "view", "sex", "split", "dataset")
+    }
+    labels |= {name: number(row[name]) for name in ("ef_percent", "edv_ml", "esv_ml")}
+    labels |= {name: int(row[name]) for name in ("ed_frame", "es_frame", "age_years")}
+    labels["normal"] = row["normal"] == "True"
+    return replace(read_loop(path), labels=labels, masks=masks, mask_frames=frames)
 
 
 def phantom_clips(
