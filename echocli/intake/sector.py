@@ -3,14 +3,15 @@
 The scan is what keeps changing: speckle differs in nearly every pair of frames, while text,
 rulers and colour bars stand still, and a clock or an ECG sweep changes a pixel once. So the
 share of frame pairs in which a pixel changes draws the sector by itself, on every vendor's
-screen, and needs no template. Its largest solid piece is closed to a convex shape (every sector,
-trapezium or cut-off fan is one, but for the small arc at the transducer), cut back where only a
-narrow bump sticks out, and what is drawn over it is taken out again.
+screen, and needs no template. Its largest solid piece is closed to a convex shape (every
+sector, trapezium or cut-off fan is one, but for the small arc at the transducer), cut back
+where only a narrow bump sticks out, and what is drawn over it is taken out again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def _statistics(frames: NDArray[np.uint8]) -> _Statistics:
     """Return how often, and between which values, each pixel changes."""
     counts = np.zeros(frames.shape[1:], dtype=np.uint32)
     darkest, brightest = frames[0].copy(), frames[0].copy()
-    for before, after in zip(frames[:-1], frames[1:], strict=True):
+    for before, after in pairwise(frames):
         counts += np.maximum(before, after) - np.minimum(before, after) > CHANGE
         np.minimum(darkest, after, out=darkest)
         np.maximum(brightest, after, out=brightest)

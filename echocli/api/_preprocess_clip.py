@@ -1,0 +1,132 @@
+"""One source: read, mask, reshape, pseudonymise. Runs in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from echocli.clips.record import Clip
+from echocli.files import sha256_of
+from echocli.intake.loop import CineLoop
+from echocli.intake.read import read_loop
+from echocli.intake.reasons import Reason, Refused
+from echocli.intake.reshape import Frame
+from echocli.intake.sector import find_sector
+from echocli.privacy.pseudonyms import Pseudonyms
+
+
+class Item(Protocol):
+    """A loop of a known data set; it can be sent to another process."""
+
+    @property
+    def path(self) -> Path:
+        """Its video file."""
+
+    def read(self) -> CineLoop:
+        """Read it with all that the data set tells about it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One source to be made a clip."""
+
+    position: int
+    """Place in the input, from 1: what messages call it by."""
+    path: Path = field(repr=False)
+    item: Item | None = field(default=None, repr=False)
+    """How to read it, if it belongs to a known data set."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides what a clip looks like."""
+
+    size: int
+    assume_rate_hz: float | None
+    pseudonyms: Pseudonyms
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A clip or the reason why there is none, with raw identifiers that stay in memory."""
+
+    task: Task = field(repr=False)
+    sha256: str = field(repr=False)
+    clip: Clip | None = None
+    refused: Refused | None = None
+    patient_key: str = field(default="", repr=False)
+    study_key: str = field(default="", repr=False)
+
+
+def process(task: Task, settings: Settings) -> Outcome:
+    """Turn one source into a clip.
+
+    Returns:
+        The outcome; a file that cannot be used is an outcome, too.
+    """
+    try:
+        loop = task.item.read() if task.item else read_loop(task.path)
+        clip = make_clip(loop, settings)
+    except Refused as refused:
+        return refuse(task, refused)
+    except MemoryError:
+        return refuse(task, Refused(Reason.OUT_OF_MEMORY))
+    return Outcome(
+        task, loop.sha256, clip, patient_key=loop.patient_key, study_key=loop.study_key
+    )
+
+
+def refuse(task: Task, refused: Refused) -> Outcome:
+    """Return the outcome of a source that cannot be used."""
+    return Outcome(task, source_hash(task.path), refused=refused)
+
+
+def source_hash(path: Path) -> str:
+    """Return the hash of a source's bytes, or of its path if it cannot be read."""
+    try:
+        if path.is_file():
+            return sha256_of(path)
+    except OSError:
+        pass  # an unreadable file still needs an id of its own in the quarantine list
+    return hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def make_clip(loop: CineLoop, settings: Settings) -> Clip:
+    """Mask, reshape and pseudonymise a decoded loop.
+
+    Raises:
+        Refused: If no sector is found.
+    """
+    sector = find_sector(loop)
+    around = np.ones_like(sector) if loop.sector_known is not None else sector
+    frame = Frame.around(around, settings.size, loop.spacing_mm)
+    frames, stored_sector = frame.frames(loop.frames, sector)
+    timed = _with_assumed_times(loop, settings.assume_rate_hz)
+    pseudonyms = settings.pseudonyms
+    return Clip(
+        clip_id=pseudonyms.clip(loop.sha256),
+        patient_id=pseudonyms.patient(loop.patient_key),
+        study_id=pseudonyms.study(loop.study_key),
+        source_sha256=pseudonyms.source(loop.sha256),
+        frames=frames,
+        sector=stored_sector,
+        times_s=timed.times_s,
+        time_source=timed.time_source,
+        spacing_mm=frame.spacing_mm,
+        spacing_source=loop.spacing_source,
+        labels=dict(loop.labels),
+        masks=None if loop.masks is None else frame.labels(loop.masks),
+        mask_frames=loop.mask_frames,
+    )
+
+
+def _with_assumed_times(loop: CineLoop, rate_hz: float | None) -> CineLoop:
+    """Fill in times from the rate that the user assumes, where nothing told them."""
+    if loop.times_s is not None or rate_hz is None:
+        return loop
+    return replace(loop, times_s=np.arange(len(loop.frames)) / rate_hz, time_source="assumed")

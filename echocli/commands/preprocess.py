@@ -1,0 +1,149 @@
+"""``echocli preprocess``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echocli.commands._options import JsonOption, NullOption, OverwriteOption, QuietOption
+from echocli.console import Console
+from echocli.errors import ExitCode
+from echocli.study import Study
+
+if TYPE_CHECKING:
+    from echocli.api.preprocess import PreprocessResult
+
+
+def command(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SRC...",
+            help="Files, folders, a data set's root, or - for a list on standard input.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The clip set; clips if left out.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="CSV with a column `file` or `patient`, and labels."),
+    ] = None,
+    label_column: Annotated[
+        list[str] | None,
+        typer.Option("--label-column", help="Keep this column, too; may be repeated."),
+    ] = None,
+    linkage: Annotated[
+        Path | None,
+        typer.Option("--linkage", help="Write which source became which clip: identifying!"),
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", help="Secret of the pseudonyms.")
+    ] = None,
+    size: Annotated[int, typer.Option("--size", help="Side of a frame in pixels.")] = 112,
+    assume_fps: Annotated[
+        float | None,
+        typer.Option("--assume-fps", min=0.1, help="Frame rate of loops that tell none."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; as many as help.")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first unusable source.")
+    ] = False,
+    max_fail: Annotated[
+        int | None, typer.Option("--max-fail", min=0, help="Stop above this many unusable.")
+    ] = None,
+    null: NullOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn DICOM files, videos or a known data set into de-identified clips.
+
+    * `echocli preprocess`: dicom/, videos/ or camus/ of this study folder, with labels.csv
+
+    * `echocli preprocess /archive/echo -o clips`: every file below a folder
+
+    * `echocli preprocess EchoNet-Dynamic/ -o clips`: a data set with its labels and split
+
+    * `find /archive -name '*.dcm' | echocli preprocess - -o clips`: a list of files
+
+    Only the moving scan is kept; text, ECG and everything else outside it turns black. Ids
+    are keyed hashes. Stills, Doppler and what cannot be masked safely are refused, each with
+    a reason in quarantine.csv; then the exit code is 4. audit.json says what was proved.
+    """
+    from echocli.api.preprocess import preprocess
+
+    console = Console(quiet=quiet or as_json, as_json=as_json)
+    study = Study()
+    named = [path for path in sources or [] if str(path) != "-"]
+    if "-" in map(str, sources or []):
+        named += _listed(null)
+    if not sources:
+        named = study.sources()
+        console.say(f"reading {', '.join(f'{path}/' for path in named)}")
+        if labels is None and study.labels.is_file():
+            labels = study.labels
+            console.say(f"with the labels of {labels}")
+    result = preprocess(
+        named,
+        out or study.clips,
+        size=size,
+        labels=labels,
+        label_columns=label_column or [],
+        linkage=linkage,
+        key_file=key_file,
+        assume_rate_hz=assume_fps,
+        workers=workers,
+        fail_fast=fail_fast,
+        max_fail=max_fail,
+        overwrite=overwrite,
+        reporter=console,
+    )
+    if as_json:
+        console.document("echocli.preprocess/1", _document(result))
+    else:
+        _summarise(console, result)
+        console.result(str(result.clips))
+    if linkage:
+        console.warn("The linkage file says who is who: keep it where patient data belong.")
+    if result.quarantined:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _listed(null: bool) -> list[Path]:
+    """Read the list of sources on standard input."""
+    text = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
+    return [Path(name) for name in text.split("\0" if null else "\n") if name.strip()]
+
+
+def _summarise(console: Console, result: "PreprocessResult") -> None:
+    from echocli.api._preprocess_quarantine import count_reasons
+
+    if result.unchanged:
+        console.say("nothing to do: these clips are there already, with these settings")
+    console.say(
+        f"{result.n_sources} source(s): {result.n_clips} clip(s) of {result.n_patients} "
+        f"patient(s), {len(result.quarantined)} refused"
+    )
+    for reason, count, meaning in count_reasons(result.quarantined):
+        console.say(f"  {count:>5} {reason}: {meaning}")
+    if result.quarantined:
+        console.say(
+            f"each with what can be done: {result.clips / 'quarantine.csv'} (exit code 4 says "
+            "that not every source became a clip; stills and Doppler count, too)"
+        )
+    if result.n_without_time:
+        console.say(
+            f"{result.n_without_time} clip(s) have no frame rate: give it with --assume-fps"
+        )
+    if result.n_without_spacing:
+        console.say(f"{result.n_without_spacing} clip(s) have no scale: no mm, no mL from them")
+
+
+def _document(result: "PreprocessResult") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(result), "clips": str(result.clips)}

@@ -1,0 +1,118 @@
+"""Label columns that may leave the hospital, and the check that no value names a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from echocli.clips.record import Label
+from echocli.errors import PrivacyError
+
+OLDEST_YEARS = 89.0
+"""Ages above are identifying (HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C)): cut off."""
+MOST_VALUES = 64
+"""Distinct texts in a column of classes, at most: more are no classes but free text."""
+LONGEST_TEXT = 40
+"""Characters of a class name, at most."""
+
+_TRUE = {"1", "1.0", "true", "yes", "y", "normal"}
+_FALSE = {"0", "0.0", "false", "no", "n", "abnormal"}
+
+
+def _number(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _whole(text: str) -> int | None:
+    return round(float(text))
+
+
+def _truth(text: str) -> bool | None:
+    word = text.lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError
+    return word in _TRUE
+
+
+def _age(text: str) -> float | None:
+    return min(float(text), OLDEST_YEARS)
+
+
+def _split(text: str) -> str:
+    word = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+    split = word.get(text.lower(), text.lower())
+    if split not in ("train", "val", "test"):
+        raise ValueError
+    return split
+
+
+COLUMNS: dict[str, Callable[[str], Label]] = {
+    "ef_percent": _number,
+    "edv_ml": _number,
+    "esv_ml": _number,
+    "normal": _truth,
+    "abnormality": str,
+    "split": _split,
+    "view": str,
+    "ed_frame": _whole,
+    "es_frame": _whole,
+    "quality": str,
+    "sex": str,
+    "age_years": _age,
+    "scanner": str,
+    "dataset": str,
+}
+"""Label columns that are let through, and how their text is read. All others stay behind."""
+
+
+def clean(raw: Mapping[str, Label], named: Iterable[str] = ()) -> dict[str, Label]:
+    """Return the labels that may be kept, read as what they are.
+
+    Args:
+        raw: Columns as they came.
+        named: Further columns that the user let through by name.
+
+    Raises:
+        ValueError: With the column's name, if a value is not what its column holds.
+    """
+    kept: dict[str, Label] = {}
+    for column, value in raw.items():
+        read = COLUMNS.get(column) or (_guess if column in named else None)
+        if read is None:
+            continue
+        text = "" if value is None else str(value).strip()
+        try:
+            kept[column] = read(text) if text and text.lower() != "nan" else None
+        except ValueError:
+            raise ValueError(column) from None
+    return kept
+
+
+def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str]) -> None:
+    """Refuse a column of labels that may name a person.
+
+    Args:
+        column: Its name.
+        values: All its values.
+        identifiers: Raw identifiers of the sources; no text may hold one.
+
+    Raises:
+        PrivacyError: If a text equals or holds an identifier, is longer than a class name, or
+            if there are more different texts than classes.
+    """
+    texts = {value.casefold() for value in values if isinstance(value, str)}
+    remedy = f"Remove the column `{column}` from the labels, or replace its texts by classes."
+    if len(texts) > MOST_VALUES or any(len(text) > LONGEST_TEXT for text in texts):
+        raise PrivacyError(f"The label column `{column}` holds free text, not classes.", remedy)
+    raw = [identifier.casefold() for identifier in identifiers]
+    if any(identifier in text for text in texts for identifier in raw):
+        raise PrivacyError(f"The label column `{column}` holds an identifier.", remedy)
+
+
+def _guess(text: str) -> Label:
+    """Read a column that the user named: a number if it is one, else a class."""
+    try:
+        return _number(text)
+    except ValueError:
+        return text
