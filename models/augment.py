@@ -1,0 +1,73 @@
+"""Small changes to whole batches of clips, on their device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from .shapes import Video
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How much a training clip may differ from the stored one.
+
+    There is no flip: it would swap the ventricles.
+    """
+
+    scale: tuple[float, float] = (0.5, 1.0)
+    """Least and greatest share of the picture that a crop keeps."""
+    aspect: tuple[float, float] = (0.9, 1.1)
+    """Least and greatest height of a crop as a multiple of its width."""
+    gain: tuple[float, float] = (0.8, 1.25)
+    """Least and greatest factor on the brightness above black."""
+
+
+def draw_between(
+    low: float, high: float, count: int, generator: torch.Generator
+) -> Float[Tensor, " count"]:
+    """Draw evenly distributed numbers."""
+    draw = torch.rand(count, generator=generator, device=generator.device)
+    return low + (high - low) * draw
+
+
+def random_resized_crop(
+    video: Video, config: AugmentConfig, generator: torch.Generator
+) -> Video:
+    """Cut a box out of every clip, the same in all its frames, and stretch it to full size."""
+    batch, channels, frames, height, width = video.shape
+    area = draw_between(*config.scale, batch, generator)
+    low, high = (math.log(side) for side in config.aspect)
+    aspect = draw_between(low, high, batch, generator).exp()
+    tall = (area * aspect).sqrt().clamp(max=1.0)
+    wide = (area / aspect).sqrt().clamp(max=1.0)
+    # The centre of a box, in the -1 to 1 of grid_sample, so that the box stays inside.
+    down = (1 - tall) * draw_between(-1.0, 1.0, batch, generator)
+    right = (1 - wide) * draw_between(-1.0, 1.0, batch, generator)
+    zero = torch.zeros_like(tall)
+    rows = [torch.stack([wide, zero, right], 1), torch.stack([zero, tall, down], 1)]
+    boxes = torch.stack(rows, dim=1).to(video.device, video.dtype, non_blocking=True)
+    where = F.affine_grid(boxes, [batch, 1, height, width], align_corners=False)
+    flat = video.reshape(batch, channels * frames, height, width)
+    cut = F.grid_sample(
+        flat, where, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return cut.reshape(video.shape)
+
+
+def random_gain(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
+    """Multiply every clip's brightness above black; black is the clip's darkest pixel."""
+    gain = draw_between(*config.gain, video.shape[0], generator)
+    gain = gain.to(video.device, video.dtype, non_blocking=True).reshape(-1, 1, 1, 1, 1)
+    black = video.amin(dim=(1, 2, 3, 4), keepdim=True)
+    return (video - black) * gain + black
+
+
+def augment(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
+    """Crop and change the gain of every clip."""
+    return random_gain(random_resized_crop(video, config, generator), config, generator)

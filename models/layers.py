@@ -1,0 +1,149 @@
+"""The parts of a vision transformer: patch embedding, attention, block."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .shapes import Grid, Tokens, Video
+
+NORM_EPS = 1e-6
+
+
+def linear(
+    inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+) -> nn.Linear:
+    """Return a linear layer with Xavier-uniform weights drawn from ``generator`` and no offset.
+
+    Xavier scales with the width, so narrow models start as lively as wide ones; at the width of
+    ViT-L it is close to the fixed 0.02 of V-JEPA. The global random state is left alone.
+    """
+    layer = nn.Linear(inputs, outputs, bias=bias, device="meta").to_empty(device="cpu")
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def learned_token(dim: int, generator: torch.Generator) -> nn.Parameter:
+    """Return a learned vector of small random numbers, shaped to sit among tokens."""
+    token = torch.empty(1, 1, dim)
+    return nn.Parameter(nn.init.trunc_normal_(token, std=0.02, generator=generator))
+
+
+def take(
+    tokens: Float[Tensor, "batch tokens dim"], ids: Int[Tensor, "rows kept"]
+) -> Float[Tensor, "rows kept dim"]:
+    """Pick tokens by id.
+
+    Args:
+        tokens: What to pick from.
+        ids: One row a view; row ``b * views + v`` picks from clip ``b``.
+    """
+    batch, _, dim = tokens.shape
+    rows, kept = ids.shape
+    flat = ids.reshape(batch, -1, 1).expand(-1, -1, dim)
+    return tokens.gather(1, flat).reshape(rows, kept, dim)
+
+
+def cut_patches(video: Video, tubelet: Grid) -> Float[Tensor, "batch tokens pixels"]:
+    """Cut clips into tubelets; pixels of one are ordered channel, time, row, column."""
+    batch, channels, frames, height, width = video.shape
+    t, h, w = tubelet
+    cells = video.reshape(batch, channels, frames // t, t, height // h, h, width // w, w)
+    cells = cells.permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return cells.reshape(batch, -1, channels * t * h * w)
+
+
+class PatchEmbedding(nn.Module):
+    """Embed tubelets. Equal to a Conv3d whose stride is its kernel, but only where asked.
+
+    Args:
+        channels: Channels of a clip.
+        tubelet: Frames, rows and columns of a tubelet.
+        dim: Width of a token.
+        generator: Source of the weights.
+    """
+
+    def __init__(
+        self, channels: int, tubelet: Grid, dim: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.tubelet = tubelet
+        t, h, w = tubelet
+        self.proj = linear(channels * t * h * w, dim, generator)
+
+    def forward(
+        self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
+    ) -> Float[Tensor, "rows kept dim"]:
+        """Embed the kept tubelets, or all of them."""
+        patches = cut_patches(video, self.tubelet)
+        if keep is not None:
+            patches = take(patches, keep)
+        tokens: Tensor = self.proj(patches)
+        return tokens
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of a row."""
+
+    def __init__(self, dim: int, heads: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = linear(dim, 3 * dim, generator)
+        self.proj = linear(dim, dim, generator)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Mix every token with every other."""
+        batch, n, dim = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, n, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, n, dim))
+        return out
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(
+        self, dim: int, hidden: int, generator: torch.Generator, outputs: int | None = None
+    ) -> None:
+        super().__init__()
+        self.fc1 = linear(dim, hidden, generator)
+        self.fc2 = linear(hidden, outputs or dim, generator)
+
+    def forward(self, tokens: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows outputs"]:
+        """Transform every token by itself."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, without dropout or layer scale; names as in timm."""
+
+    def __init__(
+        self, dim: int, heads: int, mlp_ratio: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = Attention(dim, heads, generator)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = MLP(dim, int(dim * mlp_ratio), generator)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Attend, then transform, both on a residual path."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return tokens
+
+
+class Blocks(nn.Sequential):
+    """A stack of equal blocks."""
+
+    def __init__(
+        self, dim: int, depth: int, heads: int, mlp_ratio: float, generator: torch.Generator
+    ) -> None:
+        super().__init__(*(Block(dim, heads, mlp_ratio, generator) for _ in range(depth)))

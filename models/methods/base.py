@@ -1,0 +1,90 @@
+"""What every pretraining method is; a file in this folder is one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..shapes import Scalar, Video
+from ..vit import VisionTransformer, ViTConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutput:
+    """What one look at a batch gives."""
+
+    loss: Scalar
+    """What to minimise."""
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    """Single numbers to log, left on the device."""
+    state: dict[str, Tensor] = field(default_factory=dict)
+    """What ``after_step`` needs to know of the batch."""
+
+
+class Method(nn.Module, ABC):
+    """An encoder with all that trains it.
+
+    ``forward`` changes nothing, so that it may be called for validation or repeated for
+    accumulation; teachers, centres and schedules move in ``after_step`` only.
+    """
+
+    @property
+    @abstractmethod
+    def encoder(self) -> VisionTransformer:
+        """The network in training."""
+
+    @abstractmethod
+    def forward(self, video: Video, generator: torch.Generator) -> StepOutput:
+        """Return the loss of a batch, with the masks that the generator draws."""
+
+    @abstractmethod
+    def after_step(self, progress: float, state: dict[str, Tensor]) -> None:
+        """Move what the optimiser does not.
+
+        Args:
+            progress: Share of the training that is done, from 0 to 1.
+            state: The ``state`` of the step's output.
+        """
+
+    @abstractmethod
+    def export_encoder(self) -> VisionTransformer:
+        """Return the network to use after training: the teacher, steadier than the student."""
+
+
+class MethodModule(Protocol):
+    """What a file in this folder offers."""
+
+    Config: type[Any]
+    """Frozen dataclass of the method's settings."""
+
+    def build(
+        self,
+        encoder_config: ViTConfig,
+        config: Any,  # noqa: ANN401
+        generator: torch.Generator,
+    ) -> Method:
+        """Make the method with fresh weights."""
+
+
+def available() -> list[str]:
+    """Return the names of the methods: the files in this folder."""
+    package = importlib.import_module(__package__)
+    names = (found.name for found in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in names if name != "base" and not name.startswith("_"))
+
+
+def load(name: str) -> MethodModule:
+    """Return a method's module, with its ``Config`` and ``build``.
+
+    Raises:
+        ValueError: If there is no such method.
+    """
+    if name not in available():
+        raise ValueError(f"There is no method {name}; methods are {', '.join(available())}.")
+    return cast(MethodModule, importlib.import_module(f"{__package__}.{name}"))

@@ -1,0 +1,167 @@
+"""The training loop, a generator: the caller decides what to log, draw and keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from .augment import AugmentConfig, augment
+from .methods.base import Method
+from .shapes import Video
+
+Precision: TypeAlias = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How to optimise."""
+
+    steps: int = 1000
+    """Steps of the whole training, those before a resume included."""
+    batch: int = 16
+    """Clips a step."""
+    lr: float = 5e-4
+    """Learning rate once warm."""
+    min_lr: float = 1e-6
+    """Learning rate of the last step."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.04
+    """Weight decay at the start, on weight matrices only."""
+    weight_decay_end: float = 0.4
+    """Weight decay at the end (V-JEPA's schedule)."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW."""
+    clip: float = 3.0
+    """Greatest length of the gradient."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What happened in one step. Numbers stay on the device until one of them is read."""
+
+    step: int
+    """Counted from 0."""
+    lr: float
+    """Learning rate of this step."""
+    names: tuple[str, ...]
+    """Of ``values``."""
+    values: Float[Tensor, " names"]
+    """Loss, gradient norm and the method's metrics."""
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """All values by name, fetched from the device at once."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))
+
+    @property
+    def loss(self) -> float:
+        """The loss."""
+        return self.numbers["loss"]
+
+    @property
+    def grad_norm(self) -> float:
+        """Length of the gradient before clipping."""
+        return self.numbers["grad_norm"]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The method's own numbers."""
+        own = ("loss", "grad_norm")
+        return {name: value for name, value in self.numbers.items() if name not in own}
+
+
+def cosine(progress: float, start: float, end: float) -> float:
+    """Return the value at a share of the way from ``start`` to ``end``, on half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def learning_rate(step: int, config: OptimConfig) -> float:
+    """Return the learning rate of a step: a straight rise, then half a cosine down."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    rest = max(1, config.steps - 1 - config.warmup_steps)
+    return cosine((step - config.warmup_steps) / rest, config.lr, config.min_lr)
+
+
+def build_optimizer(method: nn.Module, config: OptimConfig) -> AdamW:
+    """Return AdamW over what is trained; weights of linear layers alone can decay."""
+    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if p.ndim == 2 and name.endswith("weight")]
+    others = [p for name, p in named if not (p.ndim == 2 and name.endswith("weight"))]
+    groups = [{"params": matrices, "decays": True}, {"params": others, "decays": False}]
+    return AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=0.0, fused=True)
+
+
+def schedule(optimizer: Optimizer, step: int, config: OptimConfig) -> float:
+    """Set learning rate and weight decay of a step; return the learning rate."""
+    lr = learning_rate(step, config)
+    decay = cosine(step / config.steps, config.weight_decay, config.weight_decay_end)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        group["weight_decay"] = decay if group["decays"] else 0.0
+    return lr
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of a step's randomness, the same after a resume."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**32)
+
+
+def train(
+    method: Method,
+    batches: Iterable[Video],
+    config: OptimConfig,
+    generator: torch.Generator,
+    *,
+    start: int = 0,
+    optimizer: Optimizer | None = None,
+    augmentation: AugmentConfig | None = None,
+    precision: Precision = "fp32",
+) -> Iterator[StepRecord]:
+    """Train a method and yield a record after every step.
+
+    A run continued from step k, with the method's and the optimiser's states of that moment,
+    equals a straight run.
+
+    Args:
+        method: What to train; it is changed in place.
+        batches: Normalised clips on the method's device, the first one for step ``start``.
+        config: How to optimise.
+        generator: Its seed, together with a step's number, decides all that is random in the
+            step; it is not advanced.
+        start: The step to begin with.
+        optimizer: From ``build_optimizer``; a fresh one if left out.
+        augmentation: How to vary the clips; not at all if left out.
+        precision: ``bf16`` computes matrix products in bfloat16, weights stay float32.
+
+    Yields:
+        One record a step, until ``config.steps`` are done or the batches end.
+    """
+    optimizer = optimizer or build_optimizer(method, config)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    method.train()
+    for step, video in zip(range(start, config.steps), batches, strict=False):
+        draw = step_generator(generator.initial_seed(), step)
+        if augmentation is not None:
+            video = augment(video, augmentation, draw)
+        lr = schedule(optimizer, step, config)
+
+        with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output = method(video, draw)
+        optimizer.zero_grad()
+        output.loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        optimizer.step()
+        method.after_step((step + 1) / config.steps, output.state)
+
+        values = {"loss": output.loss.detach(), "grad_norm": grad_norm, **output.metrics}
+        yield StepRecord(step, lr, tuple(values), torch.stack(list(values.values())).detach())
