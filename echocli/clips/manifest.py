@@ -1,0 +1,162 @@
+"""The manifest of a clip set: one row a clip, in Parquet parts whose union is the set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from echocli.clips.record import Clip, Label
+from echocli.errors import EchoError
+
+METADATA_KEY = b"echocli"
+SCHEMA = "echocli.clips/1"
+
+COLUMNS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("patient_id", pa.string()),
+        ("study_id", pa.string()),
+        ("source_sha256", pa.string()),
+        ("frames", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("frame_rate_hz", pa.float64()),
+        ("times_s", pa.list_(pa.float64())),
+        ("time_source", pa.string()),
+        ("row_mm", pa.float64()),
+        ("column_mm", pa.float64()),
+        ("spacing_source", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("mask_shard", pa.string()),
+        ("mask_offset", pa.int64()),
+        ("mask_frames", pa.list_(pa.int32())),
+        ("sector", pa.binary()),
+        ("pixels_sha256", pa.string()),
+    ]
+)
+"""What every clip has; label columns follow."""
+
+LABELS = {
+    "ef_percent": pa.float64(),
+    "edv_ml": pa.float64(),
+    "esv_ml": pa.float64(),
+    "normal": pa.bool_(),
+    "split": pa.string(),
+    "view": pa.string(),
+    "ed_frame": pa.int32(),
+    "es_frame": pa.int32(),
+    "quality": pa.string(),
+    "sex": pa.string(),
+    "age_years": pa.float64(),
+    "scanner": pa.string(),
+    "dataset": pa.string(),
+}
+"""Standard label columns, so that parts written far from each other agree on types."""
+
+
+def row_of(clip: Clip) -> dict[str, Any]:
+    """Return the manifest row of a clip, without where its bytes are.
+
+    Raises:
+        ValueError: If a label has the name of another column.
+    """
+    clash = set(clip.labels) & set(COLUMNS.names)
+    if clash:
+        raise ValueError(f"Labels may not be called {', '.join(sorted(clash))}.")
+    frames, height, width = clip.frames.shape
+    row_mm, column_mm = clip.spacing_mm or (None, None)
+    return {
+        "clip_id": clip.clip_id,
+        "patient_id": clip.patient_id,
+        "study_id": clip.study_id,
+        "source_sha256": clip.source_sha256,
+        "frames": frames,
+        "height": height,
+        "width": width,
+        "frame_rate_hz": mean_rate_hz(clip.times_s),
+        "times_s": None if clip.times_s is None else clip.times_s.tolist(),
+        "time_source": clip.time_source,
+        "row_mm": row_mm,
+        "column_mm": column_mm,
+        "spacing_source": clip.spacing_source,
+        "mask_frames": list(clip.mask_frames) or None,
+        "sector": np.packbits(clip.sector).tobytes(),
+        **clip.labels,
+    }
+
+
+def mean_rate_hz(times_s: np.ndarray[Any, np.dtype[np.float64]] | None) -> float | None:
+    """Return the mean frame rate, or ``None`` where no two times are known."""
+    if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+
+
+def write_part(path: Path, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
+    """Write the rows of one part to a (temporary) path."""
+    names = [name for row in rows for name in row if name not in COLUMNS.names]
+    columns = {
+        field.name: pa.array([row.get(field.name) for row in rows], field.type)
+        for field in COLUMNS
+    }
+    for name in dict.fromkeys(names):
+        columns[name] = _label_array(name, [row.get(name) for row in rows])
+    details = json.dumps({"schema": SCHEMA, "kind": kind}).encode()
+    table = pa.table(columns).replace_schema_metadata({METADATA_KEY: details})
+    pq.write_table(table, path, compression="zstd")
+
+
+def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
+    """Read the union of some parts, in the order of their names.
+
+    Returns:
+        The manifest, and what the set holds: ``clips`` or ``masks``.
+
+    Raises:
+        EchoError: If a part cannot be read or comes from something else.
+    """
+    tables = []
+    kind = ""
+    for part in parts:
+        try:
+            table = pq.read_table(part)
+        except (pa.ArrowInvalid, OSError):
+            raise EchoError(
+                f"The manifest part {part.name} cannot be read.",
+                "Copy the clip set again, or run `echocli preprocess --overwrite`.",
+            ) from None
+        details = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        if details.get("schema") != SCHEMA:
+            raise EchoError(
+                f"The manifest part {part.name} is of kind {details.get('schema')}, this "
+                f"version reads {SCHEMA}.",
+                "Run `echocli preprocess` again with this version.",
+            )
+        kind = details["kind"]
+        tables.append(table)
+    union = pa.concat_tables(tables, promote_options="permissive")
+    return union.to_pandas(), kind
+
+
+def _label_array(name: str, values: Sequence[Label]) -> pa.Array:
+    # NaN is how tables say "unknown"; the manifest has one word for that, null.
+    known = [None if isinstance(value, float) and value != value else value for value in values]
+    if name in LABELS:
+        kind = LABELS[name]
+    else:
+        kinds = {type(value) for value in known if value is not None}
+        mixed = len(kinds) > 1 and not kinds <= {int, float}
+        kind = pa.string() if mixed or not kinds else None
+        if kinds == {int, float}:
+            kind = pa.float64()
+    if kind == pa.string():
+        known = [None if value is None else str(value) for value in known]
+    return pa.array(known, kind)

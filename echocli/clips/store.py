@@ -1,0 +1,177 @@
+"""The clip set on disk: packed grey uint8, read by memory map, and a Parquet manifest.
+
+Random 16-frame windows read from a packed memory map came 40 times faster than from packed
+JPEG and 700 times faster than from H.264 (one core), so nothing is compressed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tokenize
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echocli.clips.manifest import read_parts
+from echocli.clips.writer import ClipSetWriter as ClipSetWriter
+from echocli.errors import EchoError, UsageError
+from echocli.files import read_json, sha256_of
+
+
+class ClipSet:
+    """A folder of clips, or a choice of them. Row ``i`` of ``manifest`` is clip ``i``."""
+
+    def __init__(self, folder: Path, manifest: pd.DataFrame, kind: str) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.kind = kind
+        self._maps: dict[str, np.memmap[Any, np.dtype[np.uint8]]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a clip set: the union of the parts that are there.
+
+        Raises:
+            EchoError: If the folder is no clip set, or holds a clip twice.
+        """
+        parts = sorted((folder / "manifest").glob("part-*.parquet"))
+        if not parts:
+            what = "is not a clip set" if folder.exists() else "does not exist"
+            raise EchoError(
+                f"{folder} {what}.",
+                f"Make one with `echocli preprocess SOURCES -o {folder}`, or name another.",
+            )
+        manifest, kind = read_parts(parts)
+        twice = manifest["clip_id"][manifest["clip_id"].duplicated()]
+        if len(twice):
+            raise EchoError(
+                f"{folder} holds clip {twice.iloc[0]} twice, in two of its parts.",
+                "Remove one of the parts, or run `echocli preprocess --overwrite` again.",
+            )
+        return cls(folder, manifest, kind)
+
+    @staticmethod
+    def is_one(folder: Path) -> bool:
+        """Return whether a folder is a clip set."""
+        return any((folder / "manifest").glob("part-*.parquet"))
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def frames(self, row: int) -> NDArray[np.uint8]:
+        """Return the frames of a clip, ``(frames, height, width)``, without copying them."""
+        shape = self._shape(row)
+        return self._read("shard", "offset", row, shape)
+
+    def masks(self, row: int) -> NDArray[np.uint8] | None:
+        """Return the masks of a clip, one for each of ``mask_frames(row)``, or ``None``."""
+        count = len(self.mask_frames(row))
+        if not count:
+            return None
+        return self._read("mask_shard", "mask_offset", row, (count, *self._shape(row)[1:]))
+
+    def mask_frames(self, row: int) -> tuple[int, ...]:
+        """Return the frames of a clip that have a mask."""
+        frames = self.manifest["mask_frames"].iloc[row]
+        return () if frames is None else tuple(int(frame) for frame in frames)
+
+    def times_s(self, row: int) -> NDArray[np.float64] | None:
+        """Return the time of each frame in seconds, or ``None`` if it is unknown."""
+        times = self.manifest["times_s"].iloc[row]
+        return None if times is None else np.asarray(times, dtype=np.float64)
+
+    def sector(self, row: int) -> NDArray[np.bool_]:
+        """Return where the scan is, ``(height, width)``."""
+        _, height, width = self._shape(row)
+        packed = np.frombuffer(self.manifest["sector"].iloc[row], dtype=np.uint8)
+        return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
+
+    def spacing_mm(self, row: int) -> tuple[float, float] | None:
+        """Return the height and width of a pixel, or ``None`` if they are unknown."""
+        row_mm, column_mm = self.manifest[["row_mm", "column_mm"]].iloc[row]
+        return None if pd.isna(row_mm) else (float(row_mm), float(column_mm))
+
+    def where(self, query: str) -> ClipSet:
+        """Return the clips for which a pandas query on the manifest holds.
+
+        Raises:
+            UsageError: If the query cannot be understood, or names no column.
+        """
+        try:
+            chosen = self.manifest.query(query, engine="python")
+        except pd.errors.UndefinedVariableError as error:
+            name = str(error).split("'")[1]
+            near = get_close_matches(name, self.manifest.columns, 1)
+            hint = f"Did you mean {near[0]}?" if near else _known_columns(self.manifest)
+            raise UsageError(f"The manifest has no column {name}.", hint) from None
+        except (SyntaxError, ValueError, TypeError, LookupError, tokenize.TokenError):
+            raise UsageError(
+                f"--where {query!r} is not a query that pandas understands.",
+                "Write it like: split == 'train' and ef_percent < 50",
+            ) from None
+        return self.subset(np.flatnonzero(self.manifest.index.isin(chosen.index)))
+
+    def subset(self, rows: Sequence[int] | NDArray[np.intp]) -> ClipSet:
+        """Return the clips of some rows, in their order."""
+        chosen = ClipSet(
+            self.folder, self.manifest.iloc[list(rows)].reset_index(drop=True), self.kind
+        )
+        chosen._maps = self._maps
+        return chosen
+
+    def verify(self) -> list[str]:
+        """Read every byte again and return what is wrong; nothing if all is whole."""
+        return [*_damaged_files(self.folder), *self._damaged_clips()]
+
+    def _damaged_clips(self) -> Iterator[str]:
+        for row, clip_id in enumerate(self.manifest["clip_id"]):
+            try:
+                digest = hashlib.sha256(self.frames(row).tobytes()).hexdigest()
+            except (OSError, ValueError):
+                yield f"clip {clip_id}: its frames are missing"
+                continue
+            if digest != self.manifest["pixels_sha256"].iloc[row]:
+                yield f"clip {clip_id}: its frames have changed"
+
+    def _shape(self, row: int) -> tuple[int, int, int]:
+        frames, height, width = self.manifest[["frames", "height", "width"]].iloc[row]
+        return int(frames), int(height), int(width)
+
+    def _read(
+        self, shard_column: str, offset_column: str, row: int, shape: tuple[int, int, int]
+    ) -> NDArray[np.uint8]:
+        name = str(self.manifest[shard_column].iloc[row])
+        if name not in self._maps:
+            path = self.folder / name
+            if not path.is_file():
+                raise EchoError(
+                    f"{self.folder} lacks its file {name}.",
+                    "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
+                )
+            self._maps[name] = np.memmap(path, dtype=np.uint8, mode="r")
+        start = int(self.manifest[offset_column].iloc[row])
+        size = int(np.prod(shape))
+        return self._maps[name][start : start + size].reshape(shape)
+
+
+def _known_columns(manifest: pd.DataFrame) -> str:
+    return f"It has: {', '.join(manifest.columns)}."
+
+
+def _damaged_files(folder: Path) -> Iterator[str]:
+    for part in sorted((folder / "manifest").glob("part-*.parquet")):
+        sums = part.with_suffix(".json")
+        if not sums.is_file():
+            yield f"{sums.name}: missing"
+            continue
+        for name, expected in read_json(sums)["sha256"].items():
+            path = folder / name
+            if not path.is_file():
+                yield f"{name}: missing"
+            elif sha256_of(path) != expected:
+                yield f"{name}: changed since it was written"

@@ -1,0 +1,130 @@
+"""Windows: which frames of a clip a network sees, and in which order clips come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.clips.contract import DataConfig
+
+if TYPE_CHECKING:
+    import torch
+
+WhyNot = Literal["no_time", "too_short"]
+"""Why a clip cannot fill a window."""
+
+SLACK_S = 1e-6
+"""Times come from integer micro- or milliseconds; a window may miss its end by this much."""
+
+
+def why_not(
+    times_s: NDArray[np.float64] | None, frames: int, data: DataConfig
+) -> WhyNot | None:
+    """Return why a clip cannot fill a window, or ``None`` if it can.
+
+    A window is never filled up with frozen or repeated last frames: a network would learn
+    that hearts stop.
+
+    Args:
+        times_s: Time of each frame, ``None`` if unknown.
+        frames: How many frames the clip has.
+        data: The input contract.
+    """
+    if data.stride is not None:
+        return "too_short" if frames - 1 < data.span else None
+    if times_s is None:
+        return "no_time"
+    return "too_short" if times_s[-1] - times_s[0] + SLACK_S < data.span else None
+
+
+def window_indices(
+    times_s: NDArray[np.float64] | None, frames: int, data: DataConfig, start: float
+) -> NDArray[np.intp] | None:
+    """Return the frames of one window.
+
+    Args:
+        times_s: Time of each frame, ``None`` if unknown (enough for a stride).
+        frames: How many frames the clip has.
+        data: The input contract.
+        start: 0 for the first window that fits, 1 for the last one.
+
+    Returns:
+        Indices that never decrease, or ``None`` if the clip cannot fill a window.
+    """
+    if why_not(times_s, frames, data) is not None:
+        return None
+    steps = np.arange(data.frames)
+    if data.stride is not None:
+        room = frames - 1 - round(data.span)
+        return min(int(start * (room + 1)), room) + steps * data.stride
+    assert times_s is not None
+    assert data.seconds is not None
+    room_s = max(0.0, float(times_s[-1] - times_s[0]) - data.span)
+    wanted = times_s[0] + start * room_s + steps * (data.seconds / data.frames)
+    return nearest(times_s, wanted)
+
+
+def nearest(times_s: NDArray[np.float64], wanted_s: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the index of the time nearest to each wanted one; the earlier of two equals."""
+    after = np.searchsorted(times_s, wanted_s).clip(1, max(1, len(times_s) - 1))
+    if len(times_s) == 1:
+        return np.zeros(len(wanted_s), dtype=np.intp)
+    earlier = wanted_s - times_s[after - 1] <= times_s[after] - wanted_s
+    return np.asarray(after - earlier, dtype=np.intp)
+
+
+def spread_starts(windows: int) -> NDArray[np.float64]:
+    """Return the starts of so many windows, evenly from the first to the last that fits."""
+    return np.linspace(0, 1, windows) if windows > 1 else np.array([0.5])
+
+
+def draws(count: int, *key: int) -> NDArray[np.uint64]:
+    """Return random 64-bit numbers that depend on the key alone.
+
+    Raw output of PCG64, which NumPy keeps the same in every release (its distributions are
+    not promised to stay).
+    """
+    bits = np.random.PCG64(np.random.SeedSequence(key))
+    return np.atleast_1d(np.asarray(bits.random_raw(count), dtype=np.uint64))
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
+    """Return the order of the clips in an epoch, from the key alone."""
+    return np.argsort(draws(count, seed, epoch), kind="stable")
+
+
+def window_start(seed: int, epoch: int, sample: int) -> float:
+    """Return where in its clip the window of one sample starts, from 0 to 1."""
+    return float(draws(1, seed, epoch, sample, 1)[0] >> np.uint64(11)) / 2**53
+
+
+def to_video(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
+    """Turn stored pixels into what the network sees, on the device they are on.
+
+    Args:
+        windows: uint8, ``(batch, frames, height, width)``.
+        data: The input contract. Frames of another size are padded black to a square and
+            averaged down (or interpolated up).
+
+    Returns:
+        float32, ``(batch, channels, frames, size, size)``.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    video = windows.float()
+    height, width = video.shape[-2:]
+    if height != width:
+        more = (max(height, width) - width, max(height, width) - height)
+        video = F.pad(video, (more[0] // 2, -(-more[0] // 2), more[1] // 2, -(-more[1] // 2)))
+    if video.shape[-1] != data.size:
+        video = F.interpolate(
+            video, size=(data.size, data.size), mode="bilinear", antialias=True
+        )
+    video = video[:, None].expand(-1, data.channels, -1, -1, -1) / 255
+    shape = (1, -1, 1, 1, 1)
+    mean = torch.tensor(data.mean, device=video.device).view(shape)
+    std = torch.tensor(data.std, device=video.device).view(shape)
+    return (video - mean) / std

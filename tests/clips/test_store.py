@@ -1,0 +1,241 @@
+"""A clip set gives back what was put in, is whole or absent, and notices damage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echocli.clips.record import Clip
+from echocli.clips.store import ClipSet, ClipSetWriter
+from echocli.errors import EchoError, UsageError
+
+
+def make_clip(name: str, frames: int = 12, size: int = 10, **more: Any) -> Clip:
+    rng = np.random.default_rng(list(name.encode()))
+    sector = rng.random((size, size + 2)) > 0.3
+    pixels = rng.integers(0, 256, (frames, size, size + 2), dtype=np.uint8) * sector
+    record: dict[str, Any] = {
+        "clip_id": name,
+        "patient_id": f"p{name[-1]}",
+        "study_id": "s",
+        "source_sha256": f"h{name}",
+        "frames": pixels.astype(np.uint8),
+        "sector": sector,
+        "times_s": np.arange(frames) / 29.97,
+        "time_source": "frame_time",
+        "spacing_mm": (0.5, 0.25),
+        "spacing_source": "region",
+        "labels": {"ef_percent": 55, "normal": True, "split": "train"},
+    }
+    return Clip(**{**record, **more})
+
+
+def write(folder: Path, *clips: Clip, part: str = "00000", **more: Any) -> ClipSet:
+    with ClipSetWriter(folder, part, **more) as writer:
+        for clip in clips:
+            writer.add(clip)
+    return ClipSet.open(folder)
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).integers(0, 4, (2, 10, 12), dtype=np.uint8)
+    clips = [
+        make_clip("a1"),
+        make_clip("a2", frames=30, masks=masks, mask_frames=(3, 17)),
+        make_clip("a3", times_s=None, time_source="unknown", spacing_mm=None, labels={}),
+    ]
+    stored = write(tmp_path / "set", *clips)
+    assert len(stored) == 3
+    for row, clip in enumerate(clips):
+        np.testing.assert_array_equal(stored.frames(row), clip.frames)
+        np.testing.assert_array_equal(stored.sector(row), clip.sector)
+        assert stored.manifest["clip_id"][row] == clip.clip_id
+        assert stored.manifest["source_sha256"][row] == clip.source_sha256
+        assert stored.spacing_mm(row) == clip.spacing_mm
+    np.testing.assert_array_equal(stored.masks(1), masks)
+    assert stored.mask_frames(1) == (3, 17)
+    assert stored.masks(0) is None
+    times = stored.times_s(0)
+    assert times is not None
+    np.testing.assert_array_equal(times, clips[0].times_s)  # bit for bit
+    assert stored.times_s(2) is None
+    assert stored.manifest["frame_rate_hz"][0] == pytest.approx(29.97)
+    assert stored.manifest["ef_percent"].tolist()[:2] == [55.0, 55.0]
+    assert np.isnan(stored.manifest["ef_percent"][2])
+    assert stored.verify() == []
+
+
+def test_frames_are_not_writable_and_not_copied(tmp_path: Path) -> None:
+    stored = write(tmp_path, make_clip("a"))
+    view = stored.frames(0)
+    assert not view.flags.writeable
+    assert isinstance(view.base, np.memmap)
+
+
+def test_parts_are_read_as_one_set_whoever_wrote_them(tmp_path: Path) -> None:
+    with ClipSetWriter(tmp_path, "east") as east, ClipSetWriter(tmp_path, "west") as west:
+        west.add(make_clip("w1", labels={"room": "blue"}))
+        east.add(make_clip("e1"))
+        west.add(make_clip("w2", labels={"room": "red"}))
+    stored = ClipSet.open(tmp_path)
+    assert stored.manifest["clip_id"].tolist() == ["e1", "w1", "w2"]
+    np.testing.assert_array_equal(stored.frames(2), make_clip("w2").frames)
+    assert stored.where("room == 'red'").manifest["clip_id"].tolist() == ["w2"]
+    assert stored.verify() == []
+
+
+def test_a_large_part_has_several_shards(tmp_path: Path) -> None:
+    clips = [make_clip(f"a{i}") for i in range(5)]
+    stored = write(tmp_path, *clips, shard_bytes=2 * clips[0].frames.size)
+    assert stored.manifest["shard"].nunique() == 3
+    for row, clip in enumerate(clips):
+        np.testing.assert_array_equal(stored.frames(row), clip.frames)
+
+
+def test_a_choice_keeps_the_rows_together(tmp_path: Path) -> None:
+    stored = write(tmp_path, *(make_clip(f"a{i}", frames=5 + i) for i in range(6)))
+    chosen = stored.subset([4, 1])
+    assert chosen.manifest["clip_id"].tolist() == ["a4", "a1"]
+    np.testing.assert_array_equal(chosen.frames(1), stored.frames(1))
+    assert stored.where("frames > 8").subset([0]).manifest["clip_id"].tolist() == ["a4"]
+
+
+@pytest.mark.parametrize("query", ["frames >", "frames == [", "1 +* 2", "frames + 'a' > 1"])
+def test_a_query_that_cannot_be_read_is_refused(tmp_path: Path, query: str) -> None:
+    with pytest.raises(UsageError, match="query"):
+        write(tmp_path, make_clip("a")).where(query)
+
+
+def test_an_unknown_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="ef_percent"):
+        write(tmp_path, make_clip("a")).where("ef_percnt > 50")
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "file"])
+def test_anything_else_names_preprocess(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x"
+    if what == "empty":
+        path.mkdir()
+    elif what == "file":
+        path.write_text("x")
+    with pytest.raises(EchoError, match="echocli preprocess"):
+        ClipSet.open(path)
+
+
+def write_and_fail(folder: Path) -> None:
+    with ClipSetWriter(folder) as writer:
+        writer.add(make_clip("a"))
+        raise RuntimeError
+
+
+def test_an_error_while_writing_leaves_no_part(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        write_and_fail(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from test_store import make_clip
+from echocli.clips.store import ClipSetWriter
+from pathlib import Path
+writer = ClipSetWriter(Path({folder!r}))
+for i in range(50):
+    writer.add(make_clip(f"a{{i}}"))
+    if i == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_writer_leaves_no_readable_part_and_the_next_one_sweeps(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "set"
+    script = textwrap.dedent(
+        KILLED.format(tests=str(Path(__file__).parent), folder=str(folder))
+    )
+    result = subprocess.run([sys.executable, "-c", script], check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert not ClipSet.is_one(folder)
+    write(folder, make_clip("b"))
+    files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert files == ["manifest/part-00000.json", "manifest/part-00000.parquet", SHARD]
+
+
+SHARD = "shard-00000-00000.u8"
+
+
+def test_a_changed_shard_is_found_and_the_clip_named(tmp_path: Path) -> None:
+    write(tmp_path, *(make_clip(f"a{i}") for i in range(3)))
+    with (tmp_path / SHARD).open("r+b") as file:
+        file.seek(make_clip("a0").frames.size + 5)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    problems = ClipSet.open(tmp_path).verify()
+    assert any(SHARD in problem for problem in problems)
+    assert [p for p in problems if p.startswith("clip")] == ["clip a1: its frames have changed"]
+
+
+def test_a_cut_or_lost_shard_is_found(tmp_path: Path) -> None:
+    write(tmp_path, make_clip("a"))
+    os.truncate(tmp_path / SHARD, 100)
+    assert any("missing" in problem for problem in ClipSet.open(tmp_path).verify())
+    (tmp_path / SHARD).unlink()
+    with pytest.raises(EchoError, match="lacks its file"):
+        ClipSet.open(tmp_path).frames(0)
+
+
+def test_a_clip_twice_is_refused(tmp_path: Path) -> None:
+    with ClipSetWriter(tmp_path) as writer:
+        writer.add(make_clip("a"))
+        with pytest.raises(ValueError, match="twice"):
+            writer.add(make_clip("a"))
+    with ClipSetWriter(tmp_path, "other") as writer:
+        writer.add(make_clip("a"))
+    with pytest.raises(EchoError, match="twice"):
+        ClipSet.open(tmp_path)
+
+
+def test_a_part_is_not_written_over(tmp_path: Path) -> None:
+    write(tmp_path, make_clip("a"))
+    with pytest.raises(UsageError, match="overwrite"):
+        ClipSetWriter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"frames": np.zeros((3, 10, 12), dtype=np.float32)},
+        {"sector": np.ones((3, 3), dtype=bool)},
+        {"times_s": np.array([0.0, 0.1])},
+        {"times_s": np.zeros(12)},
+        {"spacing_mm": (0.0, 1.0)},
+        {"mask_frames": (1,)},
+        {"masks": np.zeros((1, 10, 12), dtype=np.uint8), "mask_frames": (12,)},
+        {"labels": {"shard": "x"}},
+    ],
+)
+def test_a_clip_that_contradicts_itself_is_refused(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"\w"), ClipSetWriter(tmp_path) as writer:
+        writer.add(make_clip("a", **wrong))
+
+
+def test_labels_of_mixed_kinds_find_a_type(tmp_path: Path) -> None:
+    labels: list[dict[str, Any]] = [{"x": 1, "y": "a"}, {"x": 2.5, "y": 3}, {"z": float("nan")}]
+    stored = write(tmp_path, *(make_clip(f"a{i}", labels=v) for i, v in enumerate(labels)))
+    assert stored.manifest["x"].tolist()[:2] == [1.0, 2.5]
+    assert stored.manifest["y"].tolist()[:2] == ["a", "3"]
+    assert stored.manifest["z"].isna().all()
