@@ -223,7 +223,7 @@ def _typed(dataset: Any, syntax: str, pixel_offset: int | None) -> Header:  # no
         pixel_spacing_mm=(row_mm, column_mm) if row_mm and column_mm else None,
         pixel_offset=pixel_offset,
         # The same number given by two hospitals is two patients.
-        patient_key=f"{issuer}\n{patient}" if patient else study,
+        patient_key=(f"{patient}\n{issuer}" if issuer else patient) if patient else study,
         study_key=study,
         dataset=dataset,
     )
