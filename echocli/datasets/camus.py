@@ -152,12 +152,13 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
         Refused: If the file is missing, broken or not a sequence.
     """
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image = nibabel.load(path)
         volume = np.asanyarray(image.dataobj)
         zooms = [float(zoom) for zoom in image.header.get_zooms()]
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise Refused(Reason.UNREADABLE, "a NIfTI file is missing or broken") from error
     if volume.ndim == 4 and volume.shape[3] == 1:
         volume = volume[..., 0]

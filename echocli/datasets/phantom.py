@@ -103,12 +103,11 @@ def clip_of(patient: Patient, size: int) -> Clip:
     Small pictures are drawn large and averaged, as a stored clip is.
     """
     factor = -(-SMOOTH_PIXELS // size)
-    loop = render(patient, height=size * factor, width=size * factor)
+    loop = render(patient, height=size * factor, width=size * factor, every_mask=False)
     blocks = loop.frames.reshape(-1, size, factor, size, factor)
     frames = np.round(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
-    sector = loop.sector.reshape(size, factor, size, factor).all((1, 3))
+    sector = np.asarray(loop.sector.reshape(size, factor, size, factor).all((1, 3)))
     frames[:, ~sector] = 0
-    marked = tuple(sorted({loop.ed_frame, loop.es_frame}))
     middle = factor // 2
     key = hashlib.sha256(f"phantom {patient.seed} {patient.index} {size}".encode()).hexdigest()
     return Clip(
@@ -128,6 +127,6 @@ def clip_of(patient: Patient, size: int) -> Clip:
             "age_years": patient.age_years,
             "split": split_of(patient.index),
         },
-        masks=loop.masks[list(marked), middle::factor, middle::factor] * sector,
-        mask_frames=marked,
+        masks=loop.masks[:, middle::factor, middle::factor] * sector,
+        mask_frames=loop.mask_frames,
     )

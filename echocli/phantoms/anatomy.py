@@ -1,8 +1,8 @@
 """A left ventricle whose volume is known, with the wall, the atrium and a right heart.
 
 The cavity is a stack of circular discs along the long axis; a disc's two edges in the imaged
-plane may move differently, so a wall segment can stand still. Every point of a frame maps back to
-the place of the same tissue at end diastole: masks and speckle both come from that map.
+plane may move differently, so a wall segment can stand still. Every point of a frame maps back
+to the place of the same tissue at end diastole: masks and speckle both come from that map.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Heart:
     def _motion(self) -> tuple[Floats, Floats, Floats]:
         """Levels from apex to annulus and the motion kept on the left and right wall."""
         s = np.linspace(0.0, 1.0, 2001)
-        return s, *(self._kept(s, side) for side in ("left", "right"))
+        return s, self._kept(s, "left"), self._kept(s, "right")
 
     def _kept(self, s: Floats, side: str) -> Floats:
         if self.akinesia is None or self.akinesia.side != side:
@@ -207,7 +207,7 @@ class Deformation:
         return float(np.interp(contraction, self._contractions, self._thickenings))
 
     def knots(self, contraction: float) -> Floats:
-        """Return endocardium, epicardium, outer wall and far border: (side, level, 4), in mm."""
+        """Return endocardium, epicardium, outer wall, far border in mm: (side, level, 4)."""
         heart, thickening = self.heart, self.thickening(contraction)
         sides = []
         for side in ("left", "right"):
@@ -245,7 +245,9 @@ class Deformation:
         )
         return np.copysign(rest, across), level
 
-    def labels(self, across: Floats, depth: Floats) -> NDArray[np.uint8]:
+    def labels(
+        self, across: NDArray[np.floating], depth: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
         """Return the structure at points of the end-diastolic heart: 0, 1, 2 or 3.
 
         Source:

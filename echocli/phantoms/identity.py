@@ -12,14 +12,42 @@ from datetime import date, timedelta
 
 import numpy as np
 
-FAMILIES = (
-    "Fictivarius Phantomsen Nonesuchov Madeupski Inventado Imaginova Pretendez Unrealsson "
-    "Fabulinger Makebelieva Dreamtupp Mockworthy Figmentoni Testopoulos Falsenstein Simulakra"
-).split()
-GIVEN = (
-    "Zaphirella Quillonius Mirabeldo Oxidora Vexandra Thumbalina Yorrickson Brindolf "
-    "Esmerentia Wobblethorp Calipsandra Ferdilonde Gwendolash Octaviusz Pimpernella Rumbaldo"
-).split()
+FAMILIES = [
+    "Fictivarius",
+    "Phantomsen",
+    "Nonesuchov",
+    "Madeupski",
+    "Inventado",
+    "Imaginova",
+    "Pretendez",
+    "Unrealsson",
+    "Fabulinger",
+    "Makebelieva",
+    "Dreamtupp",
+    "Mockworthy",
+    "Figmentoni",
+    "Testopoulos",
+    "Falsenstein",
+    "Simulakra",
+]
+GIVEN = [
+    "Zaphirella",
+    "Quillonius",
+    "Mirabeldo",
+    "Oxidora",
+    "Vexandra",
+    "Thumbalina",
+    "Yorrickson",
+    "Brindolf",
+    "Esmerentia",
+    "Wobblethorp",
+    "Calipsandra",
+    "Ferdilonde",
+    "Gwendolash",
+    "Octaviusz",
+    "Pimpernella",
+    "Rumbaldo",
+]
 PLACES = ("Nowhere General", "Utopia Heart Institute", "Atlantis University Clinic")
 
 
@@ -54,7 +82,7 @@ class Identity:
         texts += [self.study_date, written(self.study_date), written(self.birth_date)]
         texts += [self.study_time, self.institution, self.station, self.serial]
         texts += [*self.physician.split("^"), *self.operator.split("^")]
-        return texts + [self.study_uid, self.series_uid, self.instance_uid]
+        return [*texts, self.study_uid, self.series_uid, self.instance_uid]
 
 
 def written(day: str) -> str:

@@ -16,10 +16,11 @@ from echocli.phantoms.screen import draw_screen
 
 CODINGS: tuple[Coding, ...] = ("jpeg", "rle", "jpeg", "grey", "jpeg", "rgb")
 STUDY_SCHEMA = "echocli.phantom-study/1"
-STUDY_COLUMNS = (
-    "file ef_percent edv_ml esv_ml normal abnormality view ed_frame es_frame sex age_years "
-    "split dataset"
-).split()
+STUDY_COLUMNS = [
+    *("file", "ef_percent", "edv_ml", "esv_ml", "normal", "abnormality", "view"),
+    *("ed_frame", "es_frame", "sex", "age_years", "split", "dataset"),
+]
+"""Columns of ``labels.csv``."""
 
 
 def split_of(index: int) -> str:
@@ -58,18 +59,19 @@ def write_dicom_study(
     Returns:
         The DICOM files, in the patients' order.
     """
-    rows, files = [], []
+    rows: list[list[object]] = []
+    files = []
     for patient in patients:
         screen = draw_screen(patient, height=height, width=width)
-        name = f"{patient.identity.accession}_{screen.loop.view}_0001"
+        loop = screen.loop
+        name = f"{patient.identity.accession}_{loop.view}_0001"
         path = folder / "dicom" / f"{name}.dcm"
         write_loop(path, patient, screen, options or options_of(patient.index))
-        marked = sorted({screen.loop.ed_frame, screen.loop.es_frame})
-        with atomic_path(folder / "truth" / f"{name}.npz") as temporary:
-            with temporary.open("wb") as file:
-                masks = screen.place(screen.loop.masks[marked])
-                np.savez_compressed(file, masks=masks, frames=np.array(marked))
-        facts = screen.loop.labels() | {
+        truth = atomic_path(folder / "truth" / f"{name}.npz")
+        with truth as temporary, temporary.open("wb") as file:
+            masks = screen.place(loop.masks)
+            np.savez_compressed(file, masks=masks, frames=np.array(loop.mask_frames))
+        facts = loop.labels() | {
             "file": path.name,
             "sex": patient.sex,
             "age_years": patient.age_years,

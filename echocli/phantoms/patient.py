@@ -17,7 +17,8 @@ from echocli.phantoms.anatomy import Akinesia, Deformation, Heart, View, contrac
 from echocli.phantoms.cycle import Rhythm, fullness, opening, r_peaks_s
 from echocli.phantoms.identity import Identity, draw_identity
 from echocli.phantoms.image import Renderer
-from echocli.phantoms.scanner import Scanner, SectorGrid, Shadow
+from echocli.phantoms.scanner import Scanner, SectorGrid
+from echocli.phantoms.window import draw_scanner
 
 Abnormality = Literal["none", "low_ef", "akinesia", "dilation"]
 KINDS: tuple[Abnormality, ...] = ("low_ef", "akinesia", "dilation")
@@ -28,7 +29,7 @@ class PhantomConfig:
     """Which patients there are."""
 
     difficulty: Literal["hard", "easy"] = "hard"
-    """``hard`` varies everything; ``easy`` ties the heart's size to the EF and varies no more."""
+    """``hard`` varies everything; ``easy`` ties the heart's size to the EF, varies no more."""
     normal_share: float = 0.5
     """Share of patients without an abnormality."""
     size: int = 112
@@ -75,7 +76,9 @@ class PhantomLoop:
     sector: NDArray[np.bool_]
     times_s: NDArray[np.float64]
     masks: NDArray[np.uint8]
-    """Of every frame: 0 background, 1 cavity, 2 myocardium, 3 left atrium."""
+    """0 background, 1 cavity, 2 myocardium, 3 left atrium: ``(masks, height, width)``."""
+    mask_frames: tuple[int, ...]
+    """Which frame each mask belongs to."""
     contraction: NDArray[np.float64]
     """Of every frame: 0 at end diastole, 1 at end systole."""
     volumes_ml: NDArray[np.float64]
@@ -125,7 +128,7 @@ def draw_patient(seed: int, index: int, config: PhantomConfig | None = None) -> 
     rhythm = _rhythm(rng, (seed, index, 7)) if hard else Rhythm(irregularity=0.0)
     beat_s = 60.0 / rhythm.rate_bpm
     seconds = max(float(rng.uniform(*config.seconds)), 1.15 * beat_s)
-    scanner = _hard_scanner(rng, heart) if hard else Scanner()
+    scanner = draw_scanner(rng, heart) if hard else Scanner()
     age = int(rng.integers(19, 90))
     return Patient(
         seed=seed,
@@ -142,7 +145,12 @@ def draw_patient(seed: int, index: int, config: PhantomConfig | None = None) -> 
 
 
 def render(
-    patient: Patient, *, view: View | None = None, height: int = 256, width: int = 256
+    patient: Patient,
+    *,
+    view: View | None = None,
+    height: int = 256,
+    width: int = 256,
+    every_mask: bool = True,
 ) -> PhantomLoop:
     """Take the loop.
 
@@ -151,6 +159,7 @@ def render(
         view: A4C or A2C; the patient's own by default.
         height: Rows of the picture.
         width: Columns of the picture; the sector is fitted into them.
+        every_mask: Draw the masks of all frames, not only of ED and ES.
     """
     view = view or patient.view
     times = patient.scanner.times_s()
@@ -160,11 +169,14 @@ def render(
     key = (patient.seed, patient.index, 11 if view == "A4C" else 12)
     renderer = Renderer(Deformation(patient.heart, view), patient.scanner, grid, key)
     volumes = patient.heart.volume_ml(contraction)
+    ed, es = int(volumes.argmax()), int(volumes.argmin())
+    marked = list(range(len(times)) if every_mask else sorted({ed, es}))
     return PhantomLoop(
         frames=renderer.frames(times, contraction, opening(patient.rhythm, times)),
         sector=grid.sector,
         times_s=times,
-        masks=renderer.masks(times, contraction),
+        masks=renderer.masks(times[marked], contraction[marked]),
+        mask_frames=tuple(marked),
         contraction=contraction,
         volumes_ml=volumes,
         spacing_mm=(grid.spacing_mm, grid.spacing_mm),
@@ -172,8 +184,8 @@ def render(
         ef_percent=patient.heart.ef_percent,
         edv_ml=patient.heart.edv_ml,
         esv_ml=patient.heart.esv_ml,
-        ed_frame=int(volumes.argmax()),
-        es_frame=int(volumes.argmin()),
+        ed_frame=ed,
+        es_frame=es,
         view=view,
         normal=patient.normal,
         abnormality=patient.abnormality,
@@ -248,55 +260,4 @@ def _rhythm(rng: np.random.Generator, key: tuple[int, ...]) -> Rhythm:
         irregularity=float(rng.uniform(0.0, 0.05)),
         early_share=float(rng.uniform(0.5, 0.85)),
         seed=key,
-    )
-
-
-def _hard_scanner(rng: np.random.Generator, heart: Heart) -> Scanner:
-    """Draw a window, a hand and a machine."""
-    half_angle = float(rng.uniform(34.0, 44.0))
-    apex = float(rng.uniform(16.0, 34.0))
-    needed = apex + heart.apex_wall_mm + heart.length_mm + 0.4 * heart.atrium_length_mm
-    shadows = []
-    if rng.random() < 0.45:  # a rib at the edge
-        side = 1.0 if rng.random() < 0.6 else -1.0
-        angle = side * half_angle * float(rng.uniform(0.75, 1.0))
-        shadows.append(_shadow(rng, angle, (5.0, 11.0), (12.0, 30.0)))
-    if rng.random() < 0.4:  # a narrow dropout anywhere
-        angle = half_angle * float(rng.uniform(-0.8, 0.8))
-        shadows.append(_shadow(rng, angle, (2.0, 5.0), (6.0, 16.0)))
-    return Scanner(
-        depth_mm=needed * float(rng.uniform(1.0, 1.3)),
-        half_angle_deg=half_angle,
-        frame_rate_hz=float(rng.uniform(20.0, 80.0)),
-        gain_db=float(rng.uniform(-9.0, 8.0)),
-        dynamic_range_db=float(rng.uniform(50.0, 66.0)),
-        tgc_db=float(rng.uniform(-8.0, 8.0)),
-        axial_mm=float(rng.uniform(0.5, 0.9)),
-        lateral_deg=float(rng.uniform(0.55, 1.1)),
-        noise_db=float(rng.uniform(-62.0, -44.0)),
-        clutter_db=float(rng.uniform(-32.0, -14.0)),
-        haze_db=float(rng.uniform(-54.0, -34.0)),
-        decorrelation=float(rng.uniform(0.2, 0.7)),
-        shadows=tuple(shadows),
-        apex_mm=(float(rng.uniform(-4.0, 12.0)), apex),
-        tilt_deg=float(rng.uniform(-16.0, 10.0)),
-        sway_mm=float(rng.uniform(0.0, 4.0)),
-        sway_deg=float(rng.uniform(0.0, 3.0)),
-        breathing_s=float(rng.uniform(2.5, 5.0)),
-        breathing_start=float(rng.uniform(0.0, 1.0)),
-        drift_mm_s=(float(rng.normal(0.0, 1.2)), float(rng.normal(0.0, 0.8))),
-    )
-
-
-def _shadow(
-    rng: np.random.Generator,
-    angle: float,
-    width: tuple[float, float],
-    loss: tuple[float, float],
-) -> Shadow:
-    return Shadow(
-        angle_deg=angle,
-        width_deg=float(rng.uniform(*width)),
-        loss_db=float(rng.uniform(*loss)),
-        from_mm=float(rng.uniform(4.0, 30.0)),
     )

@@ -11,6 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from echocli.phantoms.identity import written
 from echocli.phantoms.patient import Patient, PhantomLoop, render
 
+ECG_WAVES = (
+    *((-0.16, 0.025, 0.12), (-0.028, 0.009, -0.12), (0.0, 0.011, 1.0)),
+    *((0.03, 0.01, -0.2), (0.27, 0.045, 0.25)),
+)
+"""Centre and width in seconds from the R peak, and height, of P, Q, R, S and T."""
 ECG_GREEN = (40, 220, 70)
 TEXT_GREY = (205, 205, 210)
 
@@ -69,7 +74,11 @@ def draw_screen(
     )
     chosen = patient.view if view is None else "A4C" if view == "A4C" else "A2C"
     loop = render(
-        patient, view=chosen, height=scan.y1 - scan.y0 + 1, width=scan.x1 - scan.x0 + 1
+        patient,
+        view=chosen,
+        height=scan.y1 - scan.y0 + 1,
+        width=scan.x1 - scan.x0 + 1,
+        every_mask=False,
     )
     still = _furniture(patient, loop, scan, height, width)
     frames = np.repeat(still[None], len(loop.frames), axis=0)
@@ -128,9 +137,7 @@ def _draw_ecg(frames: NDArray[np.uint8], loop: PhantomLoop, box: Box, seconds: f
     columns = np.arange(box.x0, box.x1 + 1)
     times = (columns - box.x0) / (box.x1 - box.x0) * seconds
     since = times[:, None] - loop.r_peaks_s[None]
-    waves = ((-0.16, 0.025, 0.12), (-0.028, 0.009, -0.12), (0.0, 0.011, 1.0))
-    waves += ((0.03, 0.01, -0.2), (0.27, 0.045, 0.25))
-    signal = sum((h * np.exp(-0.5 * ((since - at) / w) ** 2)).sum(1) for at, w, h in waves)
+    signal = sum((h * np.exp(-0.5 * ((since - at) / w) ** 2)).sum(1) for at, w, h in ECG_WAVES)
     rows = np.clip(box.y1 - 3 - (0.25 + 0.7 * signal) * (box.y1 - box.y0 - 4), box.y0, box.y1)
     picture = Image.new("L", frames.shape[2:0:-1])
     points = list(zip(columns.tolist(), rows.tolist(), strict=True))
