@@ -1,0 +1,115 @@
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from echocli.intake.dicom import UltrasoundRegion
+from echocli.intake.loop import Region
+from echocli.intake.regions import find_scan, is_side_by_side, tissue_regions
+
+SCAN = UltrasoundRegion(
+    spatial_format=1,
+    data_type=1,
+    x0=84,
+    y0=31,
+    x1=595,
+    y1=414,
+    units_x=3,
+    units_y=3,
+    delta_x=0.05,
+    delta_y=0.04,
+)
+ECG = replace(SCAN, spatial_format=4, data_type=10, y0=420, y1=470)
+FRAME = replace(SCAN, spatial_format=0, data_type=0, x0=0, y0=0, x1=639, y1=479)
+
+
+def header(*regions: UltrasoundRegion, rows: int = 480, columns: int = 640, **told: Any) -> Any:
+    return SimpleNamespace(
+        regions=regions, rows=rows, columns=columns, **{"pixel_spacing_mm": None, **told}
+    )
+
+
+def test_bounds_are_inclusive_and_rows_come_first() -> None:
+    scan = find_scan(header(SCAN))
+    assert scan.region == Region(31, 415, 84, 596)
+    assert scan.spacing_mm == (pytest.approx(0.4), pytest.approx(0.5))
+    assert scan.spacing_source == "region"
+
+
+@pytest.mark.parametrize("order", [(FRAME, ECG, SCAN), (SCAN, FRAME, ECG), (ECG, SCAN, SCAN)])
+def test_the_place_in_the_sequence_does_not_matter(order: Any) -> None:
+    assert find_scan(header(*order)) == find_scan(header(SCAN))
+
+
+def test_a_bound_equal_to_the_side_is_cut() -> None:
+    scan = find_scan(header(replace(SCAN, x1=640, y1=480)))
+    assert scan.region == Region(31, 480, 84, 640)
+    assert scan.spacing_source == "region"
+
+
+def test_negative_deltas_are_lengths() -> None:
+    scan = find_scan(header(replace(SCAN, delta_x=-0.05, delta_y=-0.04)))
+    assert scan.spacing_mm == (pytest.approx(0.4), pytest.approx(0.5))
+
+
+def test_a_shrunk_picture_keeps_true_lengths() -> None:
+    whole = find_scan(header(SCAN))
+    small = find_scan(header(SCAN, rows=240, columns=320))
+    assert small.spacing_source == "region_rescaled"
+    assert small.region is not None
+    assert whole.region is not None
+    assert small.region.source == "region_rescaled"
+    assert small.spacing_mm == (pytest.approx(0.8), pytest.approx(1.0))
+    for side in ("height", "width"):
+        assert getattr(small.region, side) * 2 == pytest.approx(
+            getattr(whole.region, side), abs=2
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(350, 500), (100, 90), (120, 160)],  # another aspect; no screen; 160x120 has too many
+)
+def test_an_unexplained_region_is_not_believed(rows: int, columns: int) -> None:
+    stale = replace(SCAN, x1=2500, y1=1900) if columns == 160 else SCAN
+    scan = find_scan(header(stale, rows=rows, columns=columns))
+    assert (scan.region, scan.spacing_mm, scan.spacing_source) == (None, None, "unknown")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"units_x": 4},
+        {"units_y": 0},
+        {"delta_x": 0.0},
+        {"delta_x": 0.005, "delta_y": 0.005},  # 1.9 cm deep
+        {"delta_x": 0.3, "delta_y": 0.3},  # 115 cm deep
+    ],
+)
+def test_an_implausible_scale_leaves_the_box_but_no_millimetres(change: dict[str, Any]) -> None:
+    scan = find_scan(header(replace(SCAN, **change)))
+    assert scan.region is not None
+    assert scan.spacing_mm is None
+    assert scan.spacing_source == "unknown"
+
+
+def test_pixel_spacing_helps_where_no_region_does() -> None:
+    scan = find_scan(header(pixel_spacing_mm=(0.3, 0.4)))
+    assert (scan.spacing_mm, scan.spacing_source) == ((0.3, 0.4), "pixel_spacing")
+    assert find_scan(header(SCAN, pixel_spacing_mm=(0.3, 0.4))).spacing_source == "region"
+
+
+def test_colour_regions_count_and_doppler_ones_do_not() -> None:
+    assert tissue_regions(header(replace(SCAN, data_type=2)))
+    assert not tissue_regions(header(replace(SCAN, spatial_format=3, data_type=3), ECG))
+    assert not tissue_regions(header(replace(SCAN, x1=10)))
+
+
+def test_two_scans_beside_each_other_are_noticed() -> None:
+    left, right = replace(SCAN, x0=0, x1=300), replace(SCAN, x0=310, x1=620)
+    assert is_side_by_side(header(left, right))
+    assert not is_side_by_side(header(SCAN, SCAN))
+    inset = replace(SCAN, x0=90, x1=200, y0=40, y1=120)
+    assert not is_side_by_side(header(SCAN, inset))
+    assert find_scan(header(inset, SCAN)) == find_scan(header(SCAN))

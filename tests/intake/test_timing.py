@@ -1,0 +1,87 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echocli.intake.timing import HINTS, frame_times, rate_hz
+
+
+def header(**told: Any) -> Any:
+    empty = {
+        "frame_time_ms": None,
+        "frame_time_vector_ms": (),
+        "vector_is_named": False,
+        "cine_rate_hz": None,
+        "recommended_rate_hz": None,
+    }
+    return SimpleNamespace(**{**empty, **told})
+
+
+def test_frame_time_is_in_milliseconds() -> None:
+    times, source = frame_times(header(frame_time_ms=25.0), 5)
+    assert source == "frame_time"
+    np.testing.assert_allclose(times, [0, 0.025, 0.05, 0.075, 0.1])
+    assert rate_hz(times) == pytest.approx(40)
+
+
+@pytest.mark.parametrize("first", [0.0, 33.0, -1.0])
+def test_the_first_entry_of_a_vector_belongs_to_no_pair(first: float) -> None:
+    times, source = frame_times(header(frame_time_vector_ms=(first, 20.0, 40.0, 20.0)), 4)
+    assert source == "frame_time_vector"
+    np.testing.assert_allclose(times, [0, 0.02, 0.06, 0.08])
+
+
+def test_a_vector_of_one_entry_less_holds_the_steps() -> None:
+    times, _ = frame_times(header(frame_time_vector_ms=(20.0, 40.0)), 3)
+    np.testing.assert_allclose(times, [0, 0.02, 0.06])
+
+
+@pytest.mark.parametrize(
+    "vector", [(0.0, 20.0), (0.0, 20.0, 0.0, 20.0), (0.0, 9e9, 20.0, 20.0)]
+)
+def test_a_vector_that_does_not_fit_is_not_believed(vector: tuple[float, ...]) -> None:
+    assert frame_times(header(frame_time_vector_ms=vector), 4) == (None, "unknown")
+    _, source = frame_times(header(frame_time_vector_ms=vector, frame_time_ms=30.0), 4)
+    assert source == "frame_time"
+
+
+def test_the_pointer_decides_between_two() -> None:
+    both = {"frame_time_ms": 30.0, "frame_time_vector_ms": (0.0, 20.0, 20.0)}
+    assert frame_times(header(**both), 3)[1] == "frame_time"
+    assert frame_times(header(**both, vector_is_named=True), 3)[1] == "frame_time_vector"
+
+
+def test_playback_rates_are_the_last_resort_and_marked() -> None:
+    for told, source in (
+        ({"cine_rate_hz": 50.0, "recommended_rate_hz": 30.0}, "cine_rate"),
+        ({"recommended_rate_hz": 30.0}, "recommended_rate"),
+    ):
+        times, said = frame_times(header(**told), 10)
+        assert said == source
+        assert said in HINTS
+        assert rate_hz(times) == pytest.approx(next(iter(told.values())))
+    assert frame_times(header(cine_rate_hz=50.0, frame_time_ms=40.0), 9)[1] == "frame_time"
+
+
+@pytest.mark.parametrize("dirt", [0.0, -5.0, 1e-6, 1e9, float("nan"), float("inf"), None])
+def test_absence_and_dirt_are_unknown(dirt: float | None) -> None:
+    assert frame_times(header(frame_time_ms=dirt), 10) == (None, "unknown")
+
+
+@given(st.lists(st.floats(1, 1000), min_size=1, max_size=50))
+def test_times_are_the_running_sum(steps: list[float]) -> None:
+    told = header(frame_time_vector_ms=(0.0, *steps), vector_is_named=True)
+    times, _ = frame_times(told, len(steps) + 1)
+    assert times is not None
+    total = 0.0
+    for time, step in zip(times[1:], steps, strict=True):
+        total += step / 1000
+        assert time == pytest.approx(total)
+
+
+def test_one_frame_has_no_rate() -> None:
+    assert rate_hz(np.array([0.0])) is None
+    assert rate_hz(None) is None
