@@ -175,7 +175,9 @@ TINT_TOLERANCE = 40
 """Difference of two colour channels, in grey levels, from what a tint of that grey gives."""
 COLOUR_SHARE = 0.004
 """Colour Doppler covers more than this share of the region in some frame. Real loops: B-mode at
-most 0.0005, tinted or not, with a sweeping green ECG; colour Doppler at least 0.045."""
+most 0.0004, tinted or not, with a sweeping green ECG; colour Doppler at least 0.037."""
+LINE_SHARE = 45
+"""A line is thinner than the height of the region over this."""
 LOOK_ROWS = 300
 """Colour is looked for in about this many rows."""
 MOTION_LEVELS = 12
@@ -215,7 +217,7 @@ def coloured_share(
         here = level == value
         tint[:, value] = [np.median(channel[here]) for channel in difference]
     coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
-    side = max(3, round(height / 60))
+    side = max(4, round(height / LINE_SHARE))
     solid = ndimage.binary_opening(coloured, np.ones((side, side)))
     return float(solid.mean())
 
