@@ -27,6 +27,16 @@ class AugmentConfig:
     gain: tuple[float, float] = (0.8, 1.25)
     """Least and greatest factor on the brightness above black."""
 
+    def __post_init__(self) -> None:
+        for name in ("scale", "aspect", "gain"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} is ({low}, {high}); write least, then greatest.")
+        if self.scale[1] > 1:
+            raise ValueError(
+                f"scale ends at {self.scale[1]}; a crop cannot exceed the picture."
+            )
+
 
 def draw_between(
     low: float, high: float, count: int, generator: torch.Generator

@@ -71,8 +71,8 @@ def sinkhorn(
     # temperature of 0.05, and a row that underflows to zero turns into 0 / 0.
     weights = scores.float() / temperature
     for _ in range(rounds):
-        weights = weights - weights.logsumexp(dim=0)  # every prototype: total 1
-        weights = weights - weights.logsumexp(dim=1, keepdim=True)  # every sample: total 1
+        weights -= weights.logsumexp(dim=0)  # every prototype: total 1
+        weights -= weights.logsumexp(dim=1, keepdim=True)  # every sample: total 1
     return weights.exp()
 
 

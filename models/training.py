@@ -43,6 +43,11 @@ class OptimConfig:
     clip: float = 3.0
     """Greatest length of the gradient."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
+
 
 @dataclass(frozen=True)
 class StepRecord:

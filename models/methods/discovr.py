@@ -93,6 +93,7 @@ class Branch(nn.Module):
     """
 
     centre: Tensor
+    centred: Tensor
     temperature: Tensor
 
     def __init__(
@@ -106,6 +107,7 @@ class Branch(nn.Module):
         self.teacher = make_teacher(self.student)
         self.teacher_head = make_teacher(self.student_head)
         self.register_buffer("centre", torch.zeros(config.head_outputs))
+        self.register_buffer("centred", torch.tensor(False))
         self.register_buffer("temperature", torch.tensor(config.teacher_temperature))
 
     @torch.no_grad()
@@ -123,7 +125,10 @@ class Branch(nn.Module):
             cls: Class tokens of the views, those of a clip side by side.
             logits: The teacher's, one row a clip.
         """
-        targets = dino_targets(logits, self.centre, self.temperature)
+        # Before the first step the batch's own mean: from a centre of zero, all clips would
+        # share one sharp target for a while, which is the collapse that centring prevents.
+        centre = torch.where(self.centred, self.centre, logits.mean(dim=0))
+        targets = dino_targets(logits, centre, self.temperature)
         views = self.student_head(cls).reshape(len(logits), -1, logits.shape[1])
         return dino_loss(views, targets, self.config.student_temperature)
 
@@ -134,7 +139,9 @@ class Branch(nn.Module):
         momentum = momentum_at(progress, config.momentum, config.momentum_end)
         update_teacher(self.teacher, self.student, momentum)
         update_teacher(self.teacher_head, self.student_head, momentum)
-        self.centre.lerp_(mean_logits, 1 - config.centre_momentum)
+        moved = self.centre.lerp(mean_logits, 1 - config.centre_momentum)
+        self.centre.copy_(torch.where(self.centred, moved, mean_logits))
+        self.centred.fill_(True)
         warm = min(1.0, progress / max(config.teacher_warmup, 1e-9))
         cold, hot = config.teacher_temperature, config.teacher_temperature_end
         self.temperature.fill_(cold + (hot - cold) * warm)

@@ -1,0 +1,110 @@
+"""The encoder: what it sees, what it does not, and its published sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from echocli.models.vit import SIZES, VisionTransformer, ViTConfig
+
+
+@pytest.fixture
+def encoder(micro: ViTConfig, generator: torch.Generator) -> VisionTransformer:
+    return VisionTransformer(replace(micro, cls_token=True), generator)
+
+
+@pytest.fixture
+def video(generator: torch.Generator) -> Tensor:
+    return torch.randn(2, 1, 4, 32, 32, generator=generator)
+
+
+def test_keeping_all_tokens_changes_nothing(encoder: VisionTransformer, video: Tensor) -> None:
+    everything = torch.arange(32).expand(2, -1)
+    for kept, whole in zip(encoder.embed(video, everything), encoder.embed(video), strict=True):
+        assert_close(kept, whole)
+
+
+def test_order_of_kept_tokens_only_orders_the_result(
+    encoder: VisionTransformer, video: Tensor
+) -> None:
+    keep = torch.tensor([[3, 17, 8], [30, 0, 5]])
+    turned = encoder(video, keep.flip(1))
+    assert_close(turned.flip(1), encoder(video, keep))
+
+
+def test_hidden_pixels_have_no_influence(encoder: VisionTransformer, video: Tensor) -> None:
+    keep = torch.tensor([[0, 5, 16], [0, 5, 16]])  # corner, second row, corner of later frames
+    changed = video.clone()
+    changed[:, :, :, 16:, :] = 7.0  # rows of tubelets 8-15 and 24-31
+    assert torch.equal(encoder(video, keep), encoder(changed, keep))
+    assert not torch.equal(encoder(video), encoder(changed))
+
+
+def test_views_in_neighbouring_rows_equal_views_one_by_one(
+    encoder: VisionTransformer, video: Tensor
+) -> None:
+    keep = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7]])
+    together = encoder(video, keep)
+    assert_close(together[0::2], encoder(video, keep[0::2]))
+    assert_close(together[1::2], encoder(video, keep[1::2]))
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32), (8, 32, 32), (4, 16, 48)])
+def test_other_lengths_and_sizes_work(
+    encoder: VisionTransformer, shape: tuple[int, int, int]
+) -> None:
+    video = torch.zeros(1, 1, *shape)
+    grid = encoder.grid(video.shape)
+    assert encoder(video).shape == (1, grid[0] * grid[1] * grid[2], 48)
+
+
+def test_time_and_place_of_a_token_are_its_pixels(
+    encoder: VisionTransformer, video: Tensor
+) -> None:
+    # Token t, row, column is the only one that the embedding of its own pixels changes.
+    changed = video.clone()
+    changed[:, :, 2:4, 8:16, 24:32] += 1
+    embed = encoder.patch_embed
+    touched = (embed(changed) != embed(video)).any(dim=2).nonzero()[:, 1].unique()
+    assert touched.tolist() == [(1 * 4 + 1) * 4 + 3]
+
+
+def test_wrong_sizes_are_refused(encoder: VisionTransformer, micro: ViTConfig) -> None:
+    with pytest.raises(ValueError, match="do not divide"):
+        encoder.grid((1, 1, 3, 32, 32))
+    with pytest.raises(ValueError, match="whole tubelets"):
+        replace(micro, size=30)
+    with pytest.raises(ValueError, match="heads"):
+        replace(micro, heads=5)
+    with pytest.raises(ValueError, match="tiny, small"):
+        ViTConfig.named("enormous")
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 5.6), ("small", 21.9), ("base", 86.2)])
+def test_published_sizes_have_their_published_numbers_of_weights(
+    size: str, millions: float
+) -> None:
+    config = ViTConfig.named(size, channels=3, size=224)
+    encoder = VisionTransformer(config, torch.Generator())
+    count = sum(p.numel() for p in encoder.parameters())
+    assert round(count / 1e6, 1) == millions
+
+
+def test_every_size_is_a_valid_configuration() -> None:
+    for size in SIZES:
+        assert ViTConfig.named(size, frames=8).grid == (4, 7, 7)
+
+
+def test_same_generator_same_weights(micro: ViTConfig) -> None:
+    weights = [
+        VisionTransformer(micro, torch.Generator().manual_seed(seed)).state_dict()
+        for seed in (1, 1, 2)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(
+        weights[0]["blocks.1.mlp.fc2.weight"], weights[2]["blocks.1.mlp.fc2.weight"]
+    )
