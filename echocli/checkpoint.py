@@ -1,0 +1,264 @@
+"""Checkpoints: folders whose hashes are written last, so that half a one is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from echocli.clips.contract import DataConfig
+from echocli.config import Layer, resolve, to_table
+from echocli.errors import EchoError, SpaceError
+from echocli.files import atomic_path, read_json, sha256_of, sync_folder, write_json
+from echocli.models.vit import VisionTransformer, ViTConfig
+from echocli.study import Study
+
+MODEL_SCHEMA = "echocli.model/1"
+HEAD_SCHEMA = "echocli.head/1"
+SUMS = "SHA256SUMS.json"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+HEAD = "head.safetensors"
+RESUME = "resume.pt"
+RESUME_BEFORE = "resume-previous.pt"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An encoder with what it expects to see, ready to embed."""
+
+    encoder: VisionTransformer
+    data: DataConfig
+    method: str
+    sha256: str
+    """Of the weights."""
+    details: dict[str, Any]
+    """How it was made."""
+    folder: Path
+
+
+def save_model(
+    folder: Path,
+    encoder: VisionTransformer,
+    data: DataConfig,
+    method: str,
+    details: Mapping[str, Any],
+) -> str:
+    """Write an encoder with its input contract.
+
+    Args:
+        folder: Where; what stands there is replaced.
+        encoder: The network to use after training.
+        data: What it expects to see.
+        method: What trained it.
+        details: How it was made: numbers, words, lists and tables of them.
+
+    Returns:
+        The SHA-256 of the weights.
+    """
+    config = {
+        "schema": MODEL_SCHEMA,
+        "method": method,
+        "encoder": to_table(encoder.config),
+        "data": to_table(data),
+        "details": dict(details),
+    }
+    return _save(folder, WEIGHTS, encoder.state_dict(), config)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Read a model and verify its hashes.
+
+    Args:
+        path: Run folder, its ``model`` folder, or ``model.safetensors``.
+
+    Raises:
+        EchoError: If it is missing, damaged, or something else.
+    """
+    folder = _model_folder(path)
+    weights, config, sha256 = _load(folder, WEIGHTS, MODEL_SCHEMA, "model")
+    encoder_config = resolve(ViTConfig(), [Layer(CONFIG, config["encoder"])]).value
+    encoder = VisionTransformer(encoder_config, torch.Generator().manual_seed(0))
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError:
+        raise EchoError(
+            f"The weights in {folder} do not fit the encoder that its {CONFIG} describes.",
+            "Copy the whole folder again; both files belong together.",
+        ) from None
+    data = resolve(DataConfig(), [Layer(CONFIG, config["data"])]).value
+    encoder.eval().requires_grad_(False)
+    return LoadedModel(encoder, data, config["method"], sha256, config["details"], folder)
+
+
+def find_model(argument: str | Path | None, study: Study) -> Path:
+    """Return where a model is.
+
+    Args:
+        argument: Run folder, model folder or file; the study's newest run if left out.
+        study: The study folder.
+
+    Raises:
+        EchoError: If there is none; it says what was looked for and how to make one.
+    """
+    if argument is None:
+        return study.latest_run()
+    path = Path(argument)
+    named = study.runs / path
+    for candidate in (path, named):
+        if candidate.exists():
+            return candidate
+    raise EchoError(
+        f"There is no model {path}: neither {path} nor {named} exists.",
+        "Run `echocli pretrain` first, or name a run folder or a model folder with --model.",
+    )
+
+
+def save_head(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
+    """Write a fitted head: its tensors and what describes them. Returns their SHA-256."""
+    return _save(folder, HEAD, tensors, {"schema": HEAD_SCHEMA, **config})
+
+
+def load_head(folder: Path, task: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a head and verify its hashes.
+
+    Args:
+        folder: What ``save_head`` wrote.
+        task: What it must be for: ``lvef``, ``segment`` ...
+
+    Raises:
+        EchoError: If it is missing, damaged, or for another task.
+    """
+    if not (folder / HEAD).is_file():
+        raise EchoError(
+            f"There is no head in {folder}.",
+            f"Make one with `echocli {task} fit`, or name another with --head.",
+        )
+    tensors, config, _ = _load(folder, HEAD, HEAD_SCHEMA, "head")
+    if config.get("task") != task:
+        raise EchoError(
+            f"The head in {folder} is for {config.get('task')}, not for {task}.",
+            f"Make one with `echocli {task} fit`, or name another with --head.",
+        )
+    return tensors, config
+
+
+def save_resume(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run, keeping the one before.
+
+    Whenever the process dies, one of the two is whole and its hash is known: the new hash is
+    noted before the new file gets its name.
+    """
+    current, before = folder / RESUME, folder / RESUME_BEFORE
+    with atomic_path(folder / ".next") as temporary:
+        try:
+            torch.save(dict(state), temporary)
+        except RuntimeError as error:
+            # How PyTorch says that a file could not be written to its end.
+            if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+                raise SpaceError(
+                    f"A checkpoint did not fit into {folder}.",
+                    "Free some space, then run the same command again: the last good "
+                    "checkpoint is whole.",
+                ) from None
+            raise
+        known = [sha256_of(temporary)]
+        if current.is_file():
+            known.append(sha256_of(current))
+        write_json(folder / SUMS, {"sha256": known})
+    if current.is_file():
+        os.replace(current, before)
+    os.replace(folder / ".next", current)
+    sync_folder(folder)
+
+
+def load_resume(folder: Path) -> tuple[dict[str, Any], bool]:
+    """Read the newest whole state of a run.
+
+    Returns:
+        The state, and whether the one before had to be taken.
+
+    Raises:
+        EchoError: If there is no whole one.
+    """
+    known = read_json(folder / SUMS)["sha256"] if (folder / SUMS).is_file() else []
+    for path in (folder / RESUME, folder / RESUME_BEFORE):
+        if path.is_file() and sha256_of(path) in known:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return state, path.name == RESUME_BEFORE
+    raise EchoError(
+        f"{folder} holds no checkpoint to go on from.",
+        "Start again: run the same command with --overwrite.",
+    )
+
+
+def has_resume(folder: Path) -> bool:
+    """Return whether a state was ever saved."""
+    return (folder / RESUME).is_file() or (folder / RESUME_BEFORE).is_file()
+
+
+def _model_folder(path: Path) -> Path:
+    if path.is_file():
+        path = path.parent
+    for folder in (path / "model", path):
+        if (folder / WEIGHTS).is_file():
+            return folder
+    if (path / "checkpoints").is_dir():
+        raise EchoError(
+            f"The run {path} has no model yet.",
+            f"Let it finish: `echocli pretrain --resume -o {path}`.",
+        )
+    raise EchoError(
+        f"There is no model in {path}: neither model/{WEIGHTS} nor {WEIGHTS}.",
+        "Run `echocli pretrain` first, or name a run folder with --model.",
+    )
+
+
+def _save(
+    folder: Path, name: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMS).unlink(missing_ok=True)  # nothing is whole until all of it is
+    with atomic_path(folder / name) as temporary:
+        # Cloned, because safetensors refuses tensors that share memory.
+        whole = {key: value.detach().cpu().clone() for key, value in tensors.items()}
+        save_file(whole, temporary)
+    write_json(folder / CONFIG, config)
+    sums = {part: sha256_of(folder / part) for part in (name, CONFIG)}
+    write_json(folder / SUMS, sums)
+    return sums[name]
+
+
+def _load(
+    folder: Path, name: str, schema: str, what: str
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    damaged = EchoError(
+        f"The {what} in {folder} is damaged: it does not match its hashes.",
+        "Copy the whole folder again, or make it again.",
+    )
+    if not (folder / SUMS).is_file():
+        raise EchoError(
+            f"The {what} in {folder} was not written to its end: {SUMS} is missing.",
+            "Copy the whole folder again, or make it again.",
+        )
+    sums = read_json(folder / SUMS)
+    for part in (name, CONFIG):
+        if not (folder / part).is_file() or sha256_of(folder / part) != sums.get(part):
+            raise damaged
+    config = read_json(folder / CONFIG)
+    if config.get("schema") != schema:
+        raise EchoError(
+            f"{folder} holds {config.get('schema')}, this version reads {schema}.",
+            "Make it again with this version of echocli.",
+        )
+    try:
+        return load_file(folder / name), config, sums[name]
+    except SafetensorError:
+        raise damaged from None
