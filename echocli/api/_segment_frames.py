@@ -1,0 +1,151 @@
+"""Windows around chosen frames, at the model's own time step, and masks at its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from echocli.clips.contract import DataConfig
+from echocli.clips.windows import SLACK_S, nearest, why_not
+
+Times = NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames of a clip that the model sees together, and which of them to keep."""
+
+    indices: NDArray[np.intp]
+    """Frame at each position of the window; they never decrease."""
+    kept: tuple[tuple[int, int], ...]
+    """Position in the window and frame of the clip."""
+
+
+def windows_with(
+    frame: int, times_s: Times, frames: int, data: DataConfig
+) -> dict[int, NDArray[np.intp]]:
+    """Return every window of a clip that holds a frame, by its position in the window.
+
+    Unlike windows drawn for training, these stand on the frame: its time is met exactly.
+
+    Args:
+        frame: Index of the frame in the clip.
+        times_s: Time of each frame, ``None`` if unknown (enough for a stride).
+        frames: How many frames the clip has.
+        data: The input contract.
+
+    Returns:
+        Position to indices; empty if the clip cannot fill a window around the frame.
+    """
+    if why_not(times_s, frames, data) is not None:
+        return {}
+    found = {}
+    # Half a step beyond either end is still nearest to the first or the last frame, and lets
+    # every frame of the clip stand in some window; more would freeze the heart.
+    for position in range(data.frames):
+        steps = np.arange(data.frames) - position
+        if data.stride is not None:
+            indices = frame + steps * data.stride
+            slack = data.stride // 2
+            if indices[0] >= -slack and indices[-1] < frames + slack:
+                found[position] = indices.clip(0, frames - 1).astype(np.intp)
+            continue
+        assert times_s is not None
+        assert data.seconds is not None
+        step_s = data.seconds / data.frames
+        wanted = times_s[frame] + steps * step_s
+        slack_s = step_s / 2 + SLACK_S
+        if wanted[0] >= times_s[0] - slack_s and wanted[-1] <= times_s[-1] + slack_s:
+            found[position] = nearest(times_s, wanted)
+    return found
+
+
+def spread_positions(positions: Sequence[int], count: int, tubelet: int) -> list[int]:
+    """Return some positions, evenly from the first to the last, every slot of a tubelet met.
+
+    Args:
+        positions: Where in its windows a frame may stand, ascending.
+        count: How many to return, where there are so many.
+        tubelet: Frames of a tubelet.
+    """
+    chosen: list[int] = []
+    for number, start in enumerate(np.linspace(0, len(positions) - 1, count).round()):
+        wanted = [p for p in positions if p % tubelet == number % tubelet and p not in chosen]
+        if wanted:
+            chosen.append(min(wanted, key=lambda p: abs(p - positions[int(start)])))
+    return chosen
+
+
+def plan_every_frame(times_s: Times, frames: int, data: DataConfig) -> list[Window]:
+    """Return windows that together hold every frame of a clip, each frame kept once.
+
+    Args:
+        times_s: Time of each frame, ``None`` if unknown.
+        frames: How many frames the clip has.
+        data: The input contract.
+
+    Returns:
+        Windows; empty if the clip cannot fill one.
+    """
+    missing = set(range(frames))
+    plan: list[Window] = []
+    while missing:
+        frame = min(missing)
+        choices = windows_with(frame, times_s, frames, data)
+        if not choices:
+            return []
+        # The earliest position leaves most of the window for the frames still to come.
+        position = min(choices)
+        indices = choices[position]
+        kept = {frame: position}
+        for place, other in enumerate(indices):
+            if int(other) in missing:
+                kept.setdefault(int(other), place)
+        plan.append(Window(indices, tuple((place, f) for f, place in kept.items())))
+        missing -= set(kept)
+    return plan
+
+
+def masks_to_model(masks: NDArray[np.uint8], size: int) -> torch.Tensor:
+    """Return masks at the model's size, padded to a square as the clips are.
+
+    Args:
+        masks: ``(masks, height, width)``.
+        size: Height and width that the model sees.
+    """
+    height, width = masks.shape[1:]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((len(masks), side, side), np.uint8)
+    square[:, top : top + height, left : left + width] = masks
+    if side == size:
+        return torch.from_numpy(square)
+    scaled = functional.interpolate(
+        torch.from_numpy(square)[:, None].float(), size=(size, size), mode="nearest-exact"
+    )
+    return scaled[:, 0].to(torch.uint8)
+
+
+def labels_to_clip(logits: torch.Tensor, height: int, width: int) -> NDArray[np.uint8]:
+    """Return label maps at the clip's size: what ``masks_to_model`` did, turned round.
+
+    The logits are resized, not the labels, so that borders stay smooth.
+
+    Args:
+        logits: ``(maps, classes, size, size)``.
+        height: Rows of the clip.
+        width: Columns of the clip.
+    """
+    side = max(height, width)
+    if logits.shape[-1] != side:
+        logits = functional.interpolate(
+            logits, size=(side, side), mode="bilinear", antialias=side < logits.shape[-1]
+        )
+    top, left = (side - height) // 2, (side - width) // 2
+    labels = logits.argmax(dim=1)[:, top : top + height, left : left + width]
+    return labels.to(torch.uint8).cpu().numpy()

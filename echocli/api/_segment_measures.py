@@ -1,0 +1,115 @@
+"""Areas and volumes of segmented clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echocli.clips.record import STRUCTURES
+from echocli.statistics.volumes import (
+    CAVITY,
+    CUBIC_MM_A_ML,
+    LongAxis,
+    cavity_volume_mm3,
+    ejection_fraction_percent,
+    end_frames,
+)
+
+AREA_COLUMNS = ["clip_id", "frame", "time_s", "structure", "pixels", "mm2"]
+VOLUME_COLUMNS = [
+    "clip_id",
+    "patient_id",
+    "ef_percent",
+    "edv_ml",
+    "esv_ml",
+    "ed_frame",
+    "es_frame",
+    "flags",
+]
+EDGE_SHARE = 0.05
+"""Share of the cavity's outline that may lie on the sector's edge before it is cut off."""
+
+Labels = NDArray[np.uint8]
+Spacing = tuple[float, float] | None
+
+
+def area_rows(
+    clip_id: str, labels: Labels, times_s: NDArray[np.float64] | None, spacing_mm: Spacing
+) -> list[dict[str, Any]]:
+    """Return the size of every structure in every frame.
+
+    Args:
+        clip_id: Pseudonym of the clip.
+        labels: ``(frames, height, width)``.
+        times_s: Time of each frame, if known.
+        spacing_mm: Height and width of a pixel, if known; else there are no square millimetres.
+    """
+    rows = []
+    for value, structure in STRUCTURES.items():
+        for frame, pixels in enumerate((labels == value).sum(axis=(1, 2)).tolist()):
+            rows.append(
+                {
+                    "clip_id": clip_id,
+                    "frame": frame,
+                    "time_s": None if times_s is None else float(times_s[frame]),
+                    "structure": structure,
+                    "pixels": pixels,
+                    "mm2": None if spacing_mm is None else pixels * float(np.prod(spacing_mm)),
+                }
+            )
+    return sorted(rows, key=lambda row: row["frame"])
+
+
+def volume_row(
+    labels: Labels, sector: NDArray[np.bool_], spacing_mm: Spacing
+) -> dict[str, Any]:
+    """Return ejection fraction, volumes, their frames and what to be wary of.
+
+    Flags: ``single_plane`` always, for one view cannot see an oval cavity;
+    ``uncalibrated`` (no millilitres), ``no_cavity``, ``cavity_missing_in_frames``,
+    ``axis_from_shape`` (no atrium met the cavity), ``cavity_at_sector_edge`` (cut off),
+    ``end_systole_longer`` (the axis is longer when the heart is contracted: foreshortened).
+
+    Args:
+        labels: ``(frames, height, width)``.
+        sector: Where the scan is.
+        spacing_mm: Height and width of a pixel; square pixels are assumed if it is unknown.
+    """
+    flags = ["single_plane"] + (["uncalibrated"] if spacing_mm is None else [])
+    found = [cavity_volume_mm3(frame, spacing_mm or (1.0, 1.0)) for frame in labels]
+    volumes = np.array([np.nan if one is None else one[0] for one in found])
+    row: dict[str, Any] = dict.fromkeys(VOLUME_COLUMNS[2:7])
+    if not np.isfinite(volumes).any():
+        return {**row, "flags": ";".join([*flags, "no_cavity"])}
+    end_diastole, end_systole = end_frames(volumes)
+    edv, esv = float(volumes[end_diastole]), float(volumes[end_systole])
+    row |= {
+        "ef_percent": ejection_fraction_percent(edv, esv),
+        "ed_frame": end_diastole,
+        "es_frame": end_systole,
+    }
+    if spacing_mm is not None:
+        row |= {"edv_ml": edv / CUBIC_MM_A_ML, "esv_ml": esv / CUBIC_MM_A_ML}
+    if np.isnan(volumes).any():
+        flags.append("cavity_missing_in_frames")
+    axes = [one[1] for one in (found[end_diastole], found[end_systole]) if one is not None]
+    flags += _axis_flags(axes) + _edge_flags(labels[end_diastole], sector)
+    return {**row, "flags": ";".join(flags)}
+
+
+def _axis_flags(axes: list[LongAxis]) -> list[str]:
+    flags = [] if all(axis.from_atrium for axis in axes) else ["axis_from_shape"]
+    if axes[-1].length_mm > axes[0].length_mm:
+        flags.append("end_systole_longer")
+    return flags
+
+
+def _edge_flags(labels: Labels, sector: NDArray[np.bool_]) -> list[str]:
+    inner = ndimage.binary_erosion(sector, border_value=0)
+    cavity = labels == CAVITY
+    outline = cavity & ~ndimage.binary_erosion(cavity)
+    touching = int((outline & ~inner).sum())
+    return ["cavity_at_sector_edge"] if touching > EDGE_SHARE * outline.sum() else []

@@ -1,0 +1,45 @@
+"""Which split each row of a table belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echocli.errors import EchoError
+from echocli.splits import check_patients_apart, split_of
+
+NAMES = ("train", "val", "test")
+
+
+def splits_of(table: pd.DataFrame) -> NDArray[np.str_]:
+    """Return the split of each row: as the table says, else by the patient's pseudonym.
+
+    Args:
+        table: Rows with ``patient_id`` and, perhaps, ``split``.
+
+    Raises:
+        EchoError: If a split has another name, or a patient stands in two.
+    """
+    said = table["split"] if "split" in table else pd.Series([None] * len(table), dtype=object)
+    known = said.dropna().astype(str)
+    strange = sorted(set(known) - set(NAMES))
+    if strange:
+        raise EchoError(
+            f"The column split holds {strange[0]!r}; it may hold train, val and test.",
+            "Mend the labels and run `echocli preprocess` again.",
+        )
+    patients = [str(patient) for patient in table["patient_id"]]
+    # A patient of whom only some clips are marked belongs where those are.
+    marked = dict(zip(table.loc[known.index, "patient_id"].astype(str), known, strict=True))
+    splits = [
+        str(own) if pd.notna(own) else marked.get(patient) or split_of(patient)
+        for own, patient in zip(said, patients, strict=True)
+    ]
+    check_patients_apart(patients, splits)
+    return np.array(splits, dtype=np.str_)
+
+
+def patient_numbers(patients: pd.Series) -> NDArray[np.int64]:
+    """Return a number for each row's patient, from 0, in the order of their pseudonyms."""
+    return np.unique(patients.astype(str), return_inverse=True)[1].astype(np.int64)

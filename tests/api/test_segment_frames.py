@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from echocli.api._segment_frames import (
+    labels_to_clip,
+    masks_to_model,
+    plan_every_frame,
+    spread_positions,
+    windows_with,
+)
+from echocli.clips.contract import DataConfig
+
+JITTER = np.random.default_rng(0).uniform(-0.005, 0.005, size=60)
+
+
+def times(frames: int, rate_hz: float, jitter: bool = False) -> np.ndarray:
+    even = np.arange(frames) / rate_hz
+    return even + JITTER[:frames] - JITTER[0] if jitter else even
+
+
+CASES = [
+    (60, 50.0, False, DataConfig(frames=16, seconds=1.0)),
+    (60, 50.0, True, DataConfig(frames=16, seconds=1.0)),
+    (24, 25.0, False, DataConfig(frames=8, seconds=0.9)),
+    (48, 50.0, False, DataConfig(frames=16, seconds=1.0)),  # as long as a window
+    (10, 10.0, False, DataConfig(frames=16, seconds=0.9)),  # slower than the model
+    (31, 50.0, False, DataConfig(frames=16, stride=2)),  # room for one window only
+    (40, 50.0, False, DataConfig(frames=8, stride=4)),
+    (16, 50.0, False, DataConfig(frames=16, stride=1)),
+]
+
+
+@pytest.mark.parametrize(("frames", "rate_hz", "jitter", "data"), CASES)
+def test_every_frame_is_kept_once_in_a_window_at_the_models_time_step(
+    frames: int, rate_hz: float, jitter: bool, data: DataConfig
+) -> None:
+    times_s = times(frames, rate_hz, jitter)
+    plan = plan_every_frame(times_s, frames, data)
+    kept = [frame for window in plan for _, frame in window.kept]
+    assert sorted(kept) == list(range(frames))
+    for window in plan:
+        assert len(window.indices) == data.frames
+        assert (np.diff(window.indices) >= 0).all()
+        assert all(window.indices[position] == frame for position, frame in window.kept)
+        if data.stride is None:
+            assert data.seconds is not None
+            steps = np.diff(times_s[window.indices])
+            even = data.seconds / data.frames
+            assert np.abs(steps - even).max() <= 1 / rate_hz + 0.02  # nearest frames
+            span = times_s[window.indices[-1]] - times_s[window.indices[0]]
+            assert span == pytest.approx(data.span, abs=1 / rate_hz + even + 0.01)
+
+
+def test_windows_stand_on_their_frame() -> None:
+    data = DataConfig(frames=16, seconds=1.0)
+    found = windows_with(30, times(60, 50.0), 60, data)
+    assert all(indices[position] == 30 for position, indices in found.items())
+    assert set(found) == {6, 7, 8, 9, 10}  # 0.6 s before it, 0.58 behind, half a step more
+
+
+def test_a_clip_without_room_or_time_has_no_plan() -> None:
+    data = DataConfig(frames=16, seconds=1.0)
+    assert plan_every_frame(times(40, 50.0), 40, data) == []
+    assert plan_every_frame(None, 400, data) == []
+    assert windows_with(3, times(40, 50.0), 40, data) == {}
+    assert plan_every_frame(None, 15, DataConfig(frames=16, stride=1)) == []
+
+
+@pytest.mark.parametrize("positions", [[6, 7, 8, 9], list(range(16)), [0, 1]])
+def test_positions_meet_every_slot_and_lie_apart(positions: list[int]) -> None:
+    chosen = spread_positions(positions, 2, tubelet=2)
+    assert {p % 2 for p in chosen} == {0, 1}
+    assert set(chosen) <= set(positions)
+    assert abs(chosen[1] - chosen[0]) >= (positions[-1] - positions[0]) - 1
+    assert len(spread_positions([5], 2, tubelet=2)) == 1
+    assert spread_positions([], 2, tubelet=2) == []
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(64, 64, 32), (24, 40, 64), (33, 20, 33)])
+def test_masks_go_to_the_models_size_and_back(height: int, width: int, size: int) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    mask = ((rows - height / 2) ** 2 + (columns - width / 2) ** 2 < 60).astype(np.uint8)
+    mask[: height // 4, : width // 3] = 3
+    there = masks_to_model(mask[None], size)
+    assert there.shape == (1, size, size)
+    assert set(np.unique(there)) == {0, 1, 3}
+    logits = torch.nn.functional.one_hot(there.long(), 4).permute(0, 3, 1, 2).float() * 10
+    back = labels_to_clip(logits, height, width)[0]
+    assert back.shape == mask.shape
+    assert (back == mask).mean() > 0.97
