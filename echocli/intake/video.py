@@ -26,6 +26,8 @@ GUESSED_FRAMES = 64
 LOST_FRAMES = 2
 """So many frames fewer than announced are normal: edit lists and encoder delay hide them."""
 
+UNKNOWN_SIZE = 0xFFFFFFF0  # streamed AVI files are given the largest size there is
+
 VIDEO_ERRORS = (av.error.FFmpegError, *FOREIGN_ERRORS)
 
 
@@ -63,6 +65,7 @@ def read_video(path: Path) -> tuple[Gatherer, NDArray[np.float64] | None]:
     Raises:
         Refused: If it is broken, cut off or too large.
     """
+    _check_riff(path)
     try:
         with av.open(str(path)) as container:
             stream = _stream(container)
@@ -70,6 +73,16 @@ def read_video(path: Path) -> tuple[Gatherer, NDArray[np.float64] | None]:
             return _decode(container, stream, header)
     except VIDEO_ERRORS:
         raise Refused(Reason.UNDECODABLE, "the video is broken") from None
+
+
+def _check_riff(path: Path) -> None:
+    """Refuse an AVI file that is shorter than it says; FFmpeg would play what is left."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[:4] == b"RIFF":
+        said = 8 + int.from_bytes(head[4:], "little")
+        if said < UNKNOWN_SIZE and said > path.stat().st_size:
+            raise Refused(Reason.TRUNCATED)
 
 
 def _stream(container: Any) -> Any:  # noqa: ANN401
@@ -103,7 +116,9 @@ def _decode(
     for frame in _frames(container, stream):
         gathered.add(_picture(frame))
         stamps.append(frame.pts)
-    if header.frames and gathered.count < header.frames - LOST_FRAMES:
+    # AVI counts dropped frames, too; whether it is whole has been checked by its length.
+    announced = 0 if container.format.name == "avi" else header.frames or 0
+    if gathered.count < announced - LOST_FRAMES:
         raise Refused(Reason.TRUNCATED, f"{gathered.count} of {header.frames} frames are there")
     if gathered.count == 0:
         raise Refused(Reason.UNDECODABLE, "no frame can be decoded")

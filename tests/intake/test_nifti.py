@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from conftest import moving_scan
+
+from echocli.intake.read import describe, read_loop
+from echocli.intake.reasons import Reason, Refused
+
+SCAN = moving_scan(10, 40, 60)
+
+
+def save_nifti(path: Path, stored: np.ndarray, zooms: tuple[float, ...]) -> Path:
+    image = nibabel.Nifti1Image(stored, np.eye(4))
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units("mm", "msec")
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int16])
+def test_axes_are_x_y_frame(tmp_path: Path, name: str, dtype: type) -> None:
+    path = save_nifti(tmp_path / name, SCAN.transpose(2, 1, 0).astype(dtype), (0.2, 0.3, 1.0))
+    loop = read_loop(path)
+    np.testing.assert_array_equal(loop.frames, SCAN)
+    assert loop.spacing_mm == (pytest.approx(0.3), pytest.approx(0.2))
+    assert (loop.spacing_source, loop.times_s, loop.time_source) == ("header", None, "unknown")
+    said = describe(path)
+    assert (said.frames, said.rows, said.columns, said.reason) == (10, 40, 60, None)
+
+
+def test_four_axes_tell_the_time(tmp_path: Path) -> None:
+    stored = SCAN.transpose(2, 1, 0)[:, :, None, :]
+    loop = read_loop(save_nifti(tmp_path / "x.nii", stored, (0.2, 0.3, 1.0, 20.0)))
+    np.testing.assert_array_equal(loop.frames, SCAN)
+    assert loop.times_s is not None
+    np.testing.assert_allclose(np.diff(loop.times_s), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((60, 40), Reason.STILL),
+        ((60, 40, 1), Reason.STILL),
+        ((60, 40, 3), Reason.TOO_FEW_FRAMES),
+        ((60, 40, 9, 4), Reason.VOLUME),
+    ],
+)
+def test_what_is_no_loop_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], reason: Reason
+) -> None:
+    stored = np.zeros(shape, dtype=np.uint8)
+    path = save_nifti(tmp_path / "x.nii", stored, (1.0,) * len(shape))
+    with pytest.raises(Refused) as caught:
+        read_loop(path)
+    assert caught.value.reason is reason
+    assert describe(path).reason is reason
+
+
+def test_grey_levels_are_never_stretched(tmp_path: Path) -> None:
+    stored = SCAN.transpose(2, 1, 0).astype(np.int16) * 10
+    with pytest.raises(Refused, match="outside 0 to 255"):
+        read_loop(save_nifti(tmp_path / "x.nii", stored, (1.0, 1.0, 1.0)))
+
+
+def save_mhd(folder: Path, data: str = "x.raw", size: str = "60 40 10") -> Path:
+    (folder / "x.raw").write_bytes(SCAN.tobytes())
+    path = folder / "x.mhd"
+    path.write_text(
+        f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementType = MET_UCHAR\n"
+        f"ElementSpacing = 0.2 0.3 1\nElementDataFile = {data}\n"
+    )
+    return path
+
+
+def test_mhd(tmp_path: Path) -> None:
+    loop = read_loop(save_mhd(tmp_path))
+    np.testing.assert_array_equal(loop.frames, SCAN)
+    assert loop.spacing_mm == (0.3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "reason"),
+    [
+        ("../x.raw", "60 40 10", Reason.UNREADABLE),
+        ("/etc/passwd", "60 40 10", Reason.UNREADABLE),
+        ("gone.raw", "60 40 10", Reason.UNREADABLE),
+        ("x.raw", "60 40 11", Reason.TRUNCATED),
+        ("x.raw", "60 40", Reason.STILL),
+        ("x.raw", "sixty 40 10", Reason.UNREADABLE),
+        ("x.raw", "60 40 999999999", Reason.OUT_OF_MEMORY),
+    ],
+)
+def test_mhd_that_lies_is_refused(tmp_path: Path, data: str, size: str, reason: Reason) -> None:
+    with pytest.raises(Refused) as caught:
+        read_loop(save_mhd(tmp_path, data, size))
+    assert caught.value.reason is reason
