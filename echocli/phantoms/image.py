@@ -19,7 +19,10 @@ TEXTURE_MM = 0.5
 ACROSS_MM = (-95.0, 95.0)
 DEPTH_MM = (-45.0, 190.0)
 
-BLOOD_DB, MYOCARDIUM_DB, ATRIAL_WALL_DB, AROUND_DB = -50.0, -16.0, -15.0, -21.0
+COMPOUNDING = 0.9
+"""Samples over which power is averaged, as machines do to calm the speckle."""
+
+BLOOD_DB, MYOCARDIUM_DB, ATRIAL_WALL_DB, AROUND_DB = -52.0, -17.0, -17.0, -33.0
 RIGHT_WALL_DB, PERICARDIUM_DB, ENDOCARDIUM_DB, VALVE_DB = -15.0, -3.0, -9.0, -5.0
 
 
@@ -56,8 +59,10 @@ def reflectivity_db(
     right_heart = inside_axis & left & (distance > knots[..., 1]) & (distance < knots[..., 2])
     wall_of_right = right_heart & (distance > knots[..., 2] - 4.5)
     wall = inside_axis & (distance > knots[..., 0]) & (distance < knots[..., 1])
-    field = AROUND_DB + 5.0 * patches(rng, shape, 14.0)
-    field = field + np.clip((depth - deformation.bottom_mm + 6.0) / 3.0, 0.0, 9.0)
+    field = AROUND_DB + 7.0 * patches(rng, shape, 16.0)
+    behind = np.clip((depth - deformation.bottom_mm + 8.0) / 1.5, 0.0, 14.0)
+    field = field + behind * np.exp(-((across / 45.0) ** 2))
+    field = field + 12.0 * np.exp(-np.maximum(depth + 6.0, 0.0) / 9.0)  # the chest wall
     field[wall] = ATRIAL_WALL_DB
     muscle = MYOCARDIUM_DB + 2.5 * patches(rng, shape, 6.0)
     field[labels == 2] = muscle[labels == 2]
@@ -169,7 +174,7 @@ class Renderer:
         radius = self.grid.radii_mm[:, None]
         share = radius / self.scanner.depth_mm
         gain = self.scanner.gain_db + self.scanner.tgc_db * (share - 0.5) - 3.0 * share
-        gain = gain - 5.0 * (np.abs(self.grid.angles) / np.abs(self.grid.angles[0])) ** 4
+        gain = gain - 7.0 * (np.abs(self.grid.angles) / np.abs(self.grid.angles[0])) ** 4
         for shadow in self.scanner.shadows:
             away = (np.rad2deg(self.grid.angles) - shadow.angle_deg) / shadow.width_deg
             start = np.clip((radius - shadow.from_mm) / 12.0, 0.0, 1.0)
@@ -191,8 +196,11 @@ class Renderer:
         steps = self._rng.standard_normal(len(times_s)) * np.sqrt(
             np.gradient(times_s) if len(times_s) > 1 else 1.0
         )
-        echoes = self.echoes(times_s, contraction, opened, 0.35 * np.cumsum(steps))
+        echoes = self.echoes(
+            times_s, contraction, opened, self.scanner.wander * np.cumsum(steps)
+        )
         still, other = self._still(), self._still()
+        turns = self.scanner.wander * np.cumsum(self._rng.permutation(steps))
         lateral = np.deg2rad(self.scanner.lateral_deg) / self.grid.angle_step
         axial = self.scanner.axial_mm / self.grid.radius_step_mm
         gain = 10 ** (self.attenuation_db() / 20)
@@ -200,13 +208,15 @@ class Renderer:
         hiss = 10 ** ((self.scanner.noise_db + 10.0 * (share - 1.0)) / 20)
         beams = np.empty(echoes.shape, np.float32)
         for k, echo in enumerate(echoes):
-            echo += still + 0.4 * np.sin(2.0 * times_s[k]) * other
+            fresh = self._rng.standard_normal((*echo.shape, 2), dtype=np.float32)
+            echo *= 1.0 + self.scanner.flicker / np.sqrt(2) * fresh.view(np.complex64)[..., 0]
+            echo += np.cos(turns[k]) * still + np.sin(turns[k]) * other
             blurred = ndimage.gaussian_filter(
                 echo.view(np.float32).reshape(*echo.shape, 2), (axial, lateral, 0), truncate=2.5
             )
             grain = self._rng.standard_normal(blurred.shape, dtype=np.float32)
             blurred = blurred * gain[..., None] + grain * hiss[..., None]
-            power = (blurred**2).sum(-1)
+            power = ndimage.gaussian_filter((blurred**2).sum(-1), COMPOUNDING, truncate=2.0)
             beams[k] = 10.0 * np.log10(power + 1e-12)
         reach = self.scanner.dynamic_range_db
         grey = np.clip((beams + reach) / reach, 0.0, 1.0) ** 1.25 * 255.0

@@ -46,6 +46,10 @@ class Scanner:
     """Stationary clutter over the cavities."""
     decorrelation: float = 0.35
     """How far speckle leaves the plane between end diastole and end systole, in radians."""
+    wander: float = 2.0
+    """How fast speckle changes besides, in radians a square root of a second."""
+    flicker: float = 0.6
+    """Amplitude of the scatterers that are new in each frame, as a share of those that stay."""
     shadows: tuple[Shadow, ...] = ()
     apex_mm: tuple[float, float] = (4.0, 26.0)
     """Across and depth of the heart's outer apex."""
