@@ -6,11 +6,11 @@ import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from echocli.clips.record import Clip
+from echocli.datasets.base import DatasetItem
 from echocli.files import sha256_of
 from echocli.intake.loop import CineLoop
 from echocli.intake.read import read_loop
@@ -20,17 +20,6 @@ from echocli.intake.sector import find_sector
 from echocli.privacy.pseudonyms import Pseudonyms
 
 
-class Item(Protocol):
-    """A loop of a known data set; it can be sent to another process."""
-
-    @property
-    def path(self) -> Path:
-        """Its video file."""
-
-    def read(self) -> CineLoop:
-        """Read it with all that the data set tells about it."""
-
-
 @dataclass(frozen=True)
 class Task:
     """One source to be made a clip."""
@@ -38,7 +27,7 @@ class Task:
     position: int
     """Place in the input, from 1: what messages call it by."""
     path: Path = field(repr=False)
-    item: Item | None = field(default=None, repr=False)
+    item: DatasetItem | None = field(default=None, repr=False)
     """How to read it, if it belongs to a known data set."""
 
 

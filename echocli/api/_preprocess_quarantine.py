@@ -64,7 +64,16 @@ def read_quarantine(path: Path) -> list[Quarantined]:
     """Read the list back."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [Quarantined(**{**row, "position": int(row["position"])}) for row in rows]
+    return [
+        Quarantined(
+            row["source_id"],
+            int(row["position"]),
+            row["reason"],
+            row["explanation"],
+            row["remedy"],
+        )
+        for row in rows
+    ]
 
 
 def count_reasons(entries: Sequence[Quarantined]) -> list[tuple[str, int, str]]:

@@ -82,11 +82,7 @@ def command(
     if "-" in map(str, sources or []):
         named += _listed(null)
     if not sources:
-        named = study.sources()
-        console.say(f"reading {', '.join(f'{path}/' for path in named)}")
-        if labels is None and study.labels.is_file():
-            labels = study.labels
-            console.say(f"with the labels of {labels}")
+        named, labels = _found_here(study, labels, console)
     result = preprocess(
         named,
         out or study.clips,
@@ -111,6 +107,23 @@ def command(
         console.warn("The linkage file says who is who: keep it where patient data belong.")
     if result.quarantined:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _found_here(
+    study: Study, labels: Path | None, console: Console
+) -> tuple[list[Path], Path | None]:
+    """Return what a study folder holds: sources, and a table of labels."""
+    from echocli.datasets import base
+
+    if name := base.recognise(study.root):
+        console.say(f"this folder holds the data set {name}: reading it with its labels")
+        return [study.root], labels
+    found = study.sources()
+    console.say(f"reading {', '.join(f'{path}/' for path in found)}")
+    if labels is None and study.labels.is_file():
+        labels = study.labels
+        console.say(f"with the labels of {labels}")
+    return found, labels
 
 
 def _listed(null: bool) -> list[Path]:

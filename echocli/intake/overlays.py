@@ -13,6 +13,13 @@ STROKE = 7
 STATIC_CONTRAST, STATIC_LEVEL, STATIC_RANGE = 50, 80, 60
 """Grey levels of a stroke that stays: above its surroundings, at least, and between frames
 (JPEG ringing over moving tissue alone spans 40)."""
+USUAL_QUANTILE, USUAL_CONTRAST = 0.985, 90
+"""Where tissue hardly moves its speckle has such contrasts, too: then a stroke must exceed this
+quantile of the scan's own, or this contrast, and lie among others."""
+CROWD, CROWDED = 15, 0.08
+"""Window in pixels, and share of it that strokes cover in text (a 13-pixel font covers 0.2)."""
+SHORTEST_WORD = 8
+"""Pixels: two letters of the smallest readable font (5 x 7) span more."""
 CHANGING_CONTRAST, CHANGING_LEVEL = 110, 190
 """Grey levels of a stroke that comes and goes. Speckle of eleven real loops crosses both in at
 most 93 of 10^5 pixels, in two of eight frames; digits drawn into them always do."""
@@ -41,7 +48,7 @@ def coloured_pixels(
 
 
 def static_strokes(
-    darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]
+    darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], scan: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Return thin bright strokes that stay while the tissue under them moves.
 
@@ -49,9 +56,16 @@ def static_strokes(
         darkest: Smallest value of each pixel over all frames: moving tissue turns dark in it,
             what is drawn stays bright.
         brightest: Largest value of each pixel over all frames.
+        scan: Where to look.
     """
-    steady = brightest - darkest <= STATIC_RANGE
-    return _thin(darkest, STROKE, STATIC_CONTRAST) & (darkest > STATIC_LEVEL) & steady
+    steady = (brightest - darkest <= STATIC_RANGE) & (darkest > STATIC_LEVEL) & scan
+    contrast = _top_hat(darkest, STROKE)
+    usual = float(np.quantile(contrast[scan], USUAL_QUANTILE)) if scan.any() else 0.0
+    if usual <= STATIC_CONTRAST:
+        return steady & (contrast > STATIC_CONTRAST)
+    strokes = steady & (contrast > min(usual, USUAL_CONTRAST))
+    crowd = ndimage.uniform_filter(strokes.astype(np.float32), CROWD)
+    return np.asarray(strokes & (crowd > CROWDED), dtype=bool)
 
 
 def changing_strokes(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -60,27 +74,46 @@ def changing_strokes(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     sampled = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
     seen = np.zeros(frames.shape[1:], np.uint8)
     for frame in sampled:
-        seen += _thin(frame, STROKE - 2, CHANGING_CONTRAST) & (frame > CHANGING_LEVEL)
+        thin = _top_hat(frame, STROKE - 2) > CHANGING_CONTRAST
+        seen += thin & (frame > CHANGING_LEVEL)
     return seen >= 2
 
 
-def blot_out(strokes: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
+def blot_out(
+    strokes: NDArray[np.bool_], gap: int, specks_allowed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Join strokes into blots, so that the shape of what is cut out cannot be read either.
 
     Args:
-        strokes: Pixels of letters.
+        strokes: Pixels of letters and marks.
         gap: Widest gap in pixels between strokes of one text.
+        specks_allowed: Where a blot too small for a word is let be: amid the scan, where it is
+            tissue, but not along its border, where rulers have their marks.
     """
+    margin = gap + 3
+    padded = np.pad(strokes, margin)
     if not strokes.any():
         return strokes
-    padded = np.pad(strokes, gap)
     near = ndimage.distance_transform_edt(~padded) <= gap
-    closed = ndimage.distance_transform_edt(near) > gap
-    blots = ndimage.distance_transform_edt(~(closed | padded)) <= 3
-    return np.asarray(blots[gap:-gap, gap:-gap], dtype=bool)
+    closed = (ndimage.distance_transform_edt(near) > gap) | padded
+    closed &= ~_specks(closed, np.pad(specks_allowed, margin))
+    if not closed.any():
+        return np.zeros_like(strokes)
+    blots = ndimage.distance_transform_edt(~closed) <= 3
+    return np.asarray(blots[margin:-margin, margin:-margin], dtype=bool)
 
 
-def _thin(image: NDArray[np.uint8], width: int, contrast: int) -> NDArray[np.bool_]:
-    """Return what stands out from the image opened by a square (the white top hat)."""
+def _specks(blots: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the blots that lie where specks are allowed and hold no word."""
+    pieces, count = ndimage.label(blots, np.ones((3, 3)))
+    small = np.zeros(count + 1, dtype=bool)
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        small[number] = max(side.stop - side.start for side in box) < SHORTEST_WORD
+    small[np.unique(pieces[~allowed])] = False
+    return np.asarray(small[pieces], dtype=bool)
+
+
+def _top_hat(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Return by how much thin structures stand out: the image less its opening by a square."""
     opened = ndimage.maximum_filter(ndimage.minimum_filter(image, width), width)
-    return np.asarray(image - np.minimum(opened, image) > contrast, dtype=bool)
+    return np.asarray(image - np.minimum(opened, image), dtype=np.uint8)

@@ -30,9 +30,9 @@ CHANGE = 2
 """Grey levels that a pixel must move by to count as changed: above JPEG's flicker on black."""
 CHANGED_PAIRS = 0.1
 """Share of frame pairs in which a pixel of the scan changes, at least."""
-SMOOTHING, SOLID, GAP = 0.015, 0.02, 0.012
+SMOOTHING, SOLID, GAP, RIM = 0.015, 0.02, 0.012, 0.03
 """Window of the local density, radius of the smallest solid part (a line of text is thinner),
-and gap within a text, as shares of the region's diagonal."""
+gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
 LEAST_SHARE, MOST_SHARE = 0.08, 1.0
 """Share of the region that a sector may cover."""
 LEAST_FILLED = 0.75
@@ -73,7 +73,7 @@ def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
     scan = _largest_solid_part(statistics, chroma, diagonal)
     shape = _convex_shape(scan, narrowest=SOLID * diagonal)
     _check(scan, shape)
-    drawn = _drawn(frames, statistics, chroma, scan, round(GAP * diagonal))
+    drawn = _drawn(frames, statistics, chroma, shape, diagonal)
     if (drawn & shape).sum() > MOST_DRAWN * shape.sum():
         raise Refused(Reason.BURNED_IN_TEXT, "graphics cover too much of the scan")
     sector[inside] = shape & ~drawn
@@ -88,7 +88,7 @@ def _statistics(frames: NDArray[np.uint8]) -> _Statistics:
         counts += np.maximum(before, after) - np.minimum(before, after) > CHANGE
         np.minimum(darkest, after, out=darkest)
         np.maximum(brightest, after, out=brightest)
-    changes = counts.astype(np.float32) / max(len(frames) - 1, 1)
+    changes = (counts / max(len(frames) - 1, 1)).astype(np.float32)
     return _Statistics(changes, darkest, brightest)
 
 
@@ -158,11 +158,12 @@ def _drawn(
     frames: NDArray[np.uint8],
     statistics: _Statistics,
     chroma: NDArray[np.uint8],
-    scan: NDArray[np.bool_],
-    gap: int,
+    shape: NDArray[np.bool_],
+    diagonal: float,
 ) -> NDArray[np.bool_]:
     """Return the graphics: coloured pixels and thin strokes, each text as one blot."""
-    strokes = static_strokes(statistics.darkest, statistics.brightest)
-    strokes |= changing_strokes(frames)
-    strokes |= coloured_pixels(chroma, statistics.brightest, scan)
-    return blot_out(strokes, max(gap, 2))
+    strokes = static_strokes(statistics.darkest, statistics.brightest, shape)
+    strokes |= changing_strokes(frames) & shape
+    strokes |= coloured_pixels(chroma, statistics.brightest, shape) & shape
+    amid = ndimage.distance_transform_edt(np.pad(shape, 1))[1:-1, 1:-1] > RIM * diagonal
+    return blot_out(strokes, max(round(GAP * diagonal), 2), amid)
