@@ -59,19 +59,19 @@ class ViTConfig:
             )
 
     @classmethod
-    def named(cls, size: str, **changes: Any) -> ViTConfig:  # noqa: ANN401
+    def named(cls, name: str, /, **changes: Any) -> ViTConfig:  # noqa: ANN401
         """Return a published size, with changes.
 
         Args:
-            size: One of ``SIZES``.
+            name: One of ``SIZES``.
             changes: Fields to set differently.
 
         Raises:
             ValueError: If there is no such size.
         """
-        if size not in SIZES:
-            raise ValueError(f"There is no encoder size {size}; sizes are {', '.join(SIZES)}.")
-        return cls(**{**SIZES[size], **changes})
+        if name not in SIZES:
+            raise ValueError(f"There is no encoder size {name}; sizes are {', '.join(SIZES)}.")
+        return cls(**{**SIZES[name], **changes})
 
     @property
     def grid(self) -> Grid:

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,7 @@ class Method(nn.Module, ABC):
         """Return the network to use after training: the teacher, steadier than the student."""
 
 
+@runtime_checkable
 class MethodModule(Protocol):
     """What a file in this folder offers."""
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from echocli.models.augment import AugmentConfig, augment, random_gain, random_resized_crop
 
-STILL = AugmentConfig(scale=(1, 1), aspect=(1, 1), gain=(1, 1))
+STILL = AugmentConfig(scale=(1.0, 1.0), aspect=(1.0, 1.0), gain=(1.0, 1.0))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_all_frames_of_a_clip_are_cut_alike_and_clips_differ(
 def test_a_crop_keeps_the_asked_share_and_stays_inside(
     ramp: torch.Tensor, generator: torch.Generator
 ) -> None:
-    config = AugmentConfig(scale=(0.25, 0.25), aspect=(1, 1))
+    config = AugmentConfig(scale=(0.25, 0.25), aspect=(1.0, 1.0))
     for _ in range(20):
         cut = random_resized_crop(ramp, config, generator)
         steps = cut[..., 1:] - cut[..., :-1]
@@ -49,7 +49,7 @@ def test_gain_keeps_black_and_scales_the_rest(generator: torch.Generator) -> Non
 
 
 @pytest.mark.parametrize(
-    "change", [{"scale": (0.5, 1.2)}, {"gain": (0, 1)}, {"aspect": (2, 1)}]
+    "change", [{"scale": (0.5, 1.2)}, {"gain": (0.0, 1.0)}, {"aspect": (2.0, 1.0)}]
 )
 def test_impossible_ranges_are_refused(change: dict[str, tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

@@ -30,4 +30,4 @@ def test_update_is_the_weighted_mean() -> None:
 
 
 def test_momentum_moves_on_a_straight_line() -> None:
-    assert [momentum_at(p, 0.5, 1.0) for p in (0, 0.5, 1)] == [0.5, 0.75, 1.0]
+    assert [momentum_at(p, 0.5, 1.0) for p in (0.0, 0.5, 1.0)] == [0.5, 0.75, 1.0]
