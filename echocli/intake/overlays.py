@@ -13,9 +13,9 @@ STROKE = 7
 STATIC_CONTRAST, STATIC_LEVEL, STATIC_RANGE = 50, 80, 60
 """Grey levels of a stroke that stays: above its surroundings, at least, and between frames
 (JPEG ringing over moving tissue alone spans 40)."""
-USUAL_QUANTILE, USUAL_CONTRAST = 0.985, 90
-"""Where tissue hardly moves its speckle has such contrasts, too: then a stroke must exceed this
-quantile of the scan's own, or this contrast, and lie among others."""
+USUAL_QUANTILE, RARE_QUANTILE, CLEAR_CONTRAST = 0.985, 0.995, 90
+"""Where tissue hardly moves, its speckle has such contrasts, too: if the first quantile of the
+scan's own contrasts does, a stroke must exceed the second, or 90, and lie among others."""
 CROWD, CROWDED = 15, 0.08
 """Window in pixels, and share of it that strokes cover in text (a 13-pixel font covers 0.2)."""
 SHORTEST_WORD = 8
@@ -56,14 +56,14 @@ def static_strokes(
         darkest: Smallest value of each pixel over all frames: moving tissue turns dark in it,
             what is drawn stays bright.
         brightest: Largest value of each pixel over all frames.
-        scan: Where to look.
+        scan: Where to look; not empty.
     """
     steady = (brightest - darkest <= STATIC_RANGE) & (darkest > STATIC_LEVEL) & scan
     contrast = _top_hat(darkest, STROKE)
-    usual = float(np.quantile(contrast[scan], USUAL_QUANTILE)) if scan.any() else 0.0
+    usual, rare = np.quantile(contrast[scan], (USUAL_QUANTILE, RARE_QUANTILE))
     if usual <= STATIC_CONTRAST:
         return steady & (contrast > STATIC_CONTRAST)
-    strokes = steady & (contrast > min(usual, USUAL_CONTRAST))
+    strokes = steady & (contrast > min(rare, CLEAR_CONTRAST))
     crowd = ndimage.uniform_filter(strokes.astype(np.float32), CROWD)
     return np.asarray(strokes & (crowd > CROWDED), dtype=bool)
 
