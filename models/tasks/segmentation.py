@@ -25,7 +25,7 @@ class SegmentationConfig:
     steps: int = 600
     batch: int = 16
     """Labelled frames a step."""
-    lr: float = 3e-3
+    lr: float = 3e-2
     weight_decay: float = 1e-2
 
     def __post_init__(self) -> None:
