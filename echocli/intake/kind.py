@@ -173,6 +173,8 @@ SAMPLES = 12
 """Frames that are looked at for colour and for motion, spread over the loop."""
 TINT_TOLERANCE = 40
 """Difference of two colour channels, in grey levels, from what a tint of that grey gives."""
+TINT_LEVELS = 11
+"""Grey levels, of 32, over which a tint changes slowly."""
 COLOUR_SHARE = 0.004
 """Colour Doppler covers more than this share of the region in some frame. Real loops: B-mode at
 most 0.0004, tinted or not, with a sweeping green ECG; colour Doppler at least 0.037."""
@@ -212,14 +214,24 @@ def coloured_share(
     difference = red_blue[:, down, across]
     height, width = np.minimum(level.shape, difference.shape[1:])
     level, difference = level[:height, :width], difference[:, :height, :width]
-    tint = np.zeros((2, 32), dtype=np.int16)
-    for value in np.unique(level):
-        here = level == value
-        tint[:, value] = [np.median(channel[here]) for channel in difference]
+    tint = _tint(level, difference)
     coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
     side = max(4, round(height / LINE_SHARE))
     solid = ndimage.binary_opening(coloured, np.ones((side, side)))
     return float(solid.mean())
+
+
+def _tint(level: NDArray[np.uint8], difference: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return R-G and B-G that the grey map gives to each of 32 grey levels.
+
+    A patch of one colour may own a level; it does not own the levels around it, hence the
+    running median.
+    """
+    used = np.unique(level)
+    medians = [[np.median(channel[level == value]) for value in used] for channel in difference]
+    curves = [np.interp(np.arange(32), used, median) for median in medians]
+    smooth = [ndimage.median_filter(curve, TINT_LEVELS, mode="nearest") for curve in curves]
+    return np.rint(smooth).astype(np.int16)
 
 
 def _every(axis: slice, step: int, coarse: int) -> slice:

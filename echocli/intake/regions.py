@@ -100,6 +100,8 @@ def find_scan(header: Header) -> Scan:
     written. If one screen size explains it, box and scale are mended; otherwise nothing of it
     is believed, because a wrong scale is worse than none.
     """
+    if header.rows < 1 or header.columns < 1:
+        return Scan(None, None, "unknown")
     regions = tissue_regions(header)
     if regions:
         chosen = regions[0]
