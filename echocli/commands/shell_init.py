@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from importlib.resources import files
 from typing import Annotated
 
 import typer
@@ -26,6 +25,8 @@ def shell_code(shell: Shell, commands: list[str]) -> str:
         shell: Which shell reads it.
         commands: Names of all commands.
     """
+    from importlib.resources import files
+
     code = files("echocli").joinpath("shell", f"echo.{shell}").read_text(encoding="utf-8")
     # Quoted, so that a global alias of zsh cannot change a name while the code is read.
     pattern = "|".join(f"'{name}'" for name in commands)

@@ -1,0 +1,185 @@
+"""Decodes one small picture in each DICOM transfer syntax, for ``echocli doctor``."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders import RLELosslessEncoder
+
+from echocli.intake.decode import decode
+from echocli.intake.dicom import read_header
+from echocli.intake.reasons import Refused
+
+SIDE = 16
+RAMP: NDArray[np.uint8] = (8 * np.add.outer(np.arange(SIDE), np.arange(SIDE))).astype(np.uint8)
+"""The picture: brighter towards the lower right corner."""
+
+JPEG = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQ"
+    "DQ4RDgsLEBYQERMUFRUVDA8XGBYUGBIUFRT/wAALCAAQABABAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAEC"
+    "AwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAk"
+    "M2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJ"
+    "ipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3"
+    "+Pn6/9oACAEBAAA/APj/AOGvw2/1X7r07V9V/DX4bf6r916dqPhr8Nv9V+69O1fVXw1+G3+q/denav/Z"
+)
+JPEG_LOSSLESS = (
+    "/9j/xAAWAAEBAQAAAAAAAAAAAAAAAAADBAj/wwALCAAQABABABEA/9oACAEAAAYAAM/0UUUUUUUUUUUUUUUI"
+    "iIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIi"
+    "IiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiUIiIiIiIiIiA/9k="
+)
+JPEG_LS = (
+    "/9j/9wALCAAQABABAREA/9oACAEBAAAAAIcdo7Vp/d27uwgRzFI7MzK2wTbbaSSSU6qqqqplVVV9X/9o/3/v"
+    "/3z/f8//fP9/z/96/3/f/3v/f3//YP/Z"
+)
+JPEG_2000 = (
+    "/0//UQApAAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAABBwEB/1IADAAAAAEAAQQEAAH/XAAH"
+    "QEBISFD/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjT/kAAKAAAAAABIAAH/k9+BQBIr"
+    "ZtcPYOVS50caTTXEVAr4h8HKTkL66L3RYpFzW3D+XEE0LBXTYD/A+QJA+QIANqGZzz2mNF//2Q=="
+)
+HTJ2K = (
+    "/0//UQApQAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAABBwEB/1AACAACAAAAAv9SAAwAAgAB"
+    "AAIEBEAB/1wACiBIUFBQSEhI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAFcAAf+TwC1Q/z+/"
+    "/3+vkX/th0AiSf4AvtQQBzcAwBUQBUhCCPGqcAJ1AKIQ4sAAAey2AMAq4BVgtm3b58Cnp6dCeABu27b9knv2"
+    "Sey4AP/Z"
+)
+"""The picture in each coding, as base64."""
+
+NATIVE_FAULT = "pip install --force-reinstall pydicom"
+OPTIONAL = "pip install python-gdcm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Syntax:
+    """One way in which a DICOM file may store its pixels."""
+
+    name: str
+    uid: str
+    stream: str = ""
+    """The picture as base64; empty if pydicom writes it."""
+    tolerance: int = 0
+    """Largest difference of a grey value that a lossy coding may make."""
+    remedy: str = NATIVE_FAULT
+    needed: bool = True
+    """Whether the default installation must decode it."""
+
+
+def _openjpeg(name: str, number: int, stream: str) -> Syntax:
+    remedy = "pip install --force-reinstall pylibjpeg pylibjpeg-openjpeg"
+    return Syntax(name=name, uid=f"1.2.840.10008.1.2.4.{number}", stream=stream, remedy=remedy)
+
+
+def _jpeg(name: str, number: int, remedy: str) -> Syntax:
+    uid = f"1.2.840.10008.1.2.4.{number}"
+    return Syntax(name=name, uid=uid, stream=JPEG, tolerance=4, remedy=remedy)
+
+
+def _jpeg_ls(name: str, number: int) -> Syntax:
+    remedy = "pip install --force-reinstall pyjpegls"
+    return Syntax(name=name, uid=f"1.2.840.10008.1.2.4.{number}", stream=JPEG_LS, remedy=remedy)
+
+
+def _lossless(name: str, number: int) -> Syntax:
+    uid = f"1.2.840.10008.1.2.4.{number}"
+    return Syntax(name=name, uid=uid, stream=JPEG_LOSSLESS, remedy=OPTIONAL, needed=False)
+
+
+SYNTAXES = (
+    Syntax(name="Implicit VR Little Endian", uid="1.2.840.10008.1.2"),
+    Syntax(name="Explicit VR Little Endian", uid="1.2.840.10008.1.2.1"),
+    Syntax(name="Explicit VR Big Endian", uid="1.2.840.10008.1.2.2"),
+    Syntax(name="Deflated", uid="1.2.840.10008.1.2.1.99"),
+    Syntax(name="RLE Lossless", uid="1.2.840.10008.1.2.5"),
+    _jpeg("JPEG Baseline", 50, "pip install --force-reinstall simplejpeg"),
+    _jpeg("JPEG Extended, 8 bits", 51, "pip install --force-reinstall pillow"),
+    _lossless("JPEG Lossless", 57),
+    _lossless("JPEG Lossless, first order", 70),
+    _jpeg_ls("JPEG-LS Lossless", 80),
+    _jpeg_ls("JPEG-LS Near-Lossless", 81),
+    _openjpeg("JPEG 2000 Lossless", 90, JPEG_2000),
+    _openjpeg("JPEG 2000", 91, JPEG_2000),
+    _openjpeg("HTJ2K Lossless", 201, HTJ2K),
+    _openjpeg("HTJ2K Lossless RPCL", 202, HTJ2K),
+    _openjpeg("HTJ2K", 203, HTJ2K),
+)
+"""Every transfer syntax that ``preprocess`` reads, the optional ones included."""
+
+
+def fault_of(syntax: Syntax, folder: Path) -> str | None:
+    """Return why the picture does not come back from a transfer syntax, ``None`` if it does.
+
+    The file goes the same way as a user's, through ``intake``.
+
+    Args:
+        syntax: How the pixels are stored.
+        folder: Where the file may lie for a moment.
+    """
+    path = folder / f"{syntax.uid}.dcm"
+    path.write_bytes(dicom_bytes(syntax))
+    try:
+        grey = decode(path, read_header(path), None).frames[0]
+    except Refused as refused:
+        return str(refused.reason).replace("_", " ")
+    if np.abs(grey.astype(int) - RAMP).max() > syntax.tolerance:
+        return "the picture comes back changed"
+    return None
+
+
+def faults() -> dict[str, str | None]:
+    """Return the fault of each transfer syntax by its UID, ``None`` if it is read well."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {syntax.uid: fault_of(syntax, Path(folder)) for syntax in SYNTAXES}
+
+
+def dicom_bytes(syntax: Syntax) -> bytes:
+    """Return a whole DICOM file that holds the picture."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax.uid)
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.6.1"  # Ultrasound Image Storage
+    dataset.SOPInstanceUID = "2.25.1"
+    dataset.Modality = "US"
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows = dataset.Columns = SIDE
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = _pixel_data(syntax, dataset)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_compressed
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _pixel_data(syntax: Syntax, dataset: pydicom.Dataset) -> bytes:
+    if syntax.stream:
+        return _encapsulated(base64.b64decode(syntax.stream))
+    if dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
+        plain = RLELosslessEncoder.encode(
+            RAMP,
+            rows=SIDE,
+            columns=SIDE,
+            samples_per_pixel=1,
+            bits_allocated=8,
+            bits_stored=8,
+            pixel_representation=0,
+            number_of_frames=1,
+            photometric_interpretation="MONOCHROME2",
+            encoding_plugin="pydicom",
+        )
+        return _encapsulated(plain)
+    return RAMP.tobytes()
+
+
+def _encapsulated(frame: bytes) -> bytes:
+    items: bytes = encapsulate([frame])
+    return items
