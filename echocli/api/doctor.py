@@ -24,6 +24,7 @@ import torch
 
 from echocli.api._decoders import SYNTAXES, faults
 from echocli.console import SILENT, Reporter
+from echocli.device import allowed_cpus, choose_device
 from echocli.privacy.pseudonyms import default_key_file
 
 OLDEST_PYTHON = (3, 11)
@@ -149,24 +150,17 @@ def torchvision_for(torch_version: str) -> str:
 
 
 def _devices() -> Iterator[Check]:
-    name, kind = "CPU", "cpu"
-    if torch.cuda.is_available():
-        name, kind = torch.cuda.get_device_name(0), "cuda"
-    elif torch.backends.mps.is_available():
-        name, kind = "Apple GPU", "mps"
-    brain_float = kind == "cuda" and torch.cuda.is_bf16_supported()
-    matrix = torch.eye(64, device=kind, dtype=torch.bfloat16 if brain_float else torch.float32)
-    right = bool(((matrix @ matrix) == matrix).all())
-    precision = "bf16" if brain_float else "fp32"
-    found = f"{name}, {precision}"
-    if not right:
+    device = choose_device()
+    exact = torch.bfloat16 if device.precision == "bf16" else torch.float32
+    matrix = torch.eye(64, device=device.torch, dtype=exact)
+    if not bool(((matrix @ matrix) == matrix).all()):
         remedy = "Update the driver, or work with --device cpu."
-        yield Check("device", State.FAIL, f"{found}: a product of matrices is wrong", remedy)
-    elif kind == "cpu" and shutil.which("nvidia-smi"):
+        yield Check("device", State.FAIL, f"{device}: a product of matrices is wrong", remedy)
+    elif device.name == "cpu" and shutil.which("nvidia-smi"):
         remedy = "Install torch for CUDA: https://pytorch.org/get-started/locally"
-        yield Check("device", State.WARN, f"{found}; there is a GPU that torch misses", remedy)
+        yield Check("device", State.WARN, f"{device}; there is a GPU that torch misses", remedy)
     else:
-        yield Check("device", State.OK, found)
+        yield Check("device", State.OK, str(device))
 
 
 def _transfer_syntaxes() -> Iterator[Check]:
@@ -212,26 +206,13 @@ def _round_trip(codec: str, container: str) -> int:
 
 
 def _threads() -> Iterator[Check]:
-    allowed = usable_cores()
-    found = f"{torch.get_num_threads()} threads on {allowed:g} of {os.cpu_count()} cores"
-    if torch.get_num_threads() > allowed + 0.5:
-        remedy = f"export OMP_NUM_THREADS={max(1, int(allowed))}"
+    threads, allowed = torch.get_num_threads(), allowed_cpus()
+    found = f"{threads} threads on {allowed} of {os.cpu_count()} cores"
+    if threads > allowed:
+        remedy = f"export OMP_NUM_THREADS={allowed}"
         yield Check("threads", State.WARN, f"{found}: they wait for each other", remedy)
     else:
         yield Check("threads", State.OK, found)
-
-
-def usable_cores() -> float:
-    """Return how many cores this process may keep busy, container limits included."""
-    cores = float(os.cpu_count() or 1)
-    if hasattr(os, "sched_getaffinity"):
-        cores = float(len(os.sched_getaffinity(0)))
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.is_file():
-        limit, period = quota.read_text().split()
-        if limit != "max":
-            cores = min(cores, int(limit) / int(period))
-    return cores
 
 
 def _limits() -> Iterator[Check]:

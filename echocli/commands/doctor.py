@@ -23,7 +23,6 @@ def command(
 ) -> None:
     """Check the machine: what is missing, and the command that mends it.
 
-    Examples:
     * `echocli doctor`: everything, for results in this folder
 
     * `echocli doctor /data/study`: the same with the disk of another folder

@@ -38,7 +38,6 @@ def command(
 ) -> None:
     r"""Print shell code that makes `echo pretrain`, `echo embed` ... run echocli.
 
-    Examples:
     * `echocli shell-init bash > ~/.echocli.bash`, and `source ~/.echocli.bash` in ~/.bashrc
 
     * `echocli shell-init zsh > ~/.echocli.zsh`, and `source ~/.echocli.zsh` in ~/.zshrc

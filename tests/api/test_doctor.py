@@ -12,7 +12,7 @@ from pydicom import dcmread
 from echocli.api import _decoders
 from echocli.api import doctor as module
 from echocli.api._decoders import RAMP, SYNTAXES, Syntax, dicom_bytes, fault_of
-from echocli.api.doctor import Check, State, doctor, torchvision_for, usable_cores
+from echocli.api.doctor import Check, State, doctor, torchvision_for
 
 
 def by_name(checks: tuple[Check, ...]) -> dict[str, Check]:
@@ -110,7 +110,3 @@ def test_a_full_disk_is_told(
 )
 def test_the_torchvision_of_a_torch_release(torch: str, expected: str) -> None:
     assert torchvision_for(torch) == expected
-
-
-def test_usable_cores_are_some_but_not_more_than_there_are() -> None:
-    assert 0 < usable_cores() <= (module.os.cpu_count() or 1)
