@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +31,7 @@ NATIVE = frozenset(
 )
 """Transfer syntaxes whose pixels are not compressed."""
 
-UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_DATA = (0x7FE0, 0x0010)
-ITEM = (0xFFFE, 0xE000)
-SEQUENCE_END = (0xFFFE, 0xE0DD)
 
 IMAGE_KEYWORDS = (
     "SamplesPerPixel",
@@ -147,19 +142,21 @@ def read_header(path: Path) -> Header:
     Raises:
         Refused: If the file is broken.
     """
-    with (
-        quiet(),
-        foreign(Reason.UNREADABLE, "the DICOM header is broken"),
-        path.open("rb") as file,
-    ):
-        # force: some files lack the preamble; the caller has looked at the first bytes.
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+    broken = "the DICOM header is broken"
+    with quiet(), foreign(Reason.UNREADABLE, broken), path.open("rb") as file:
+        try:
+            # force: some files lack the preamble; the caller has looked at the first bytes.
+            dataset = pydicom.dcmread(
+                file, stop_before_pixels=True, force=True, specific_tags=TAGS
+            )
+        except EOFError:
+            raise Refused(Reason.TRUNCATED) from None
         position = file.tell()
-        file.seek(position)
-        found = file.read(4)
         syntax = _transfer_syntax(dataset)
-        header = _typed(dataset, syntax, _pixel_offset(found, position, syntax))
-    return header
+        if position > path.stat().st_size:  # an element was skipped that is not all there
+            raise Refused(Reason.TRUNCATED)
+        found = file.read(4)
+        return _typed(dataset, syntax, _pixel_offset(found, position, syntax))
 
 
 def _transfer_syntax(dataset: Any) -> str:  # noqa: ANN401
@@ -272,74 +269,6 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
     except ValueError:  # dirt such as "--" in one hint must not cost the file
         return None
     return number if math.isfinite(number) else None
-
-
-def check_pixels(path: Path, header: Header) -> None:
-    """Check by lengths alone that the declared pixels lie within the file.
-
-    Raises:
-        Refused: If the file ends before its pixels do.
-    """
-    offset = header.pixel_offset
-    if offset is None:
-        raise Refused(Reason.TRUNCATED if header.rows else Reason.NO_IMAGE)
-    if offset < 0:
-        return
-    size = path.stat().st_size
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        start, length = _value_extent(descriptor, offset, header)
-        if length == UNDEFINED_LENGTH:
-            for _ in fragments(descriptor, start, size):
-                pass
-        elif start + length > size or length < _native_bytes(header):
-            raise Refused(Reason.TRUNCATED)
-    finally:
-        os.close(descriptor)
-
-
-def _value_extent(descriptor: int, offset: int, header: Header) -> tuple[int, int]:
-    order = ">" if header.transfer_syntax == ExplicitVRBigEndian else "<"
-    head = os.pread(descriptor, 12, offset)
-    if len(head) < 12:
-        raise Refused(Reason.TRUNCATED)
-    implicit = header.transfer_syntax == ImplicitVRLittleEndian
-    at = 4 if implicit else 8
-    return offset + at + 4, int(struct.unpack_from(f"{order}L", head, at)[0])
-
-
-def _native_bytes(header: Header) -> int:
-    if header.is_compressed:
-        return 0
-    pixels = header.rows * header.columns * header.frames
-    if header.photometric == "YBR_FULL_422":
-        return 2 * pixels
-    return pixels * header.samples * header.bits_allocated // 8
-
-
-def fragments(descriptor: int, start: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the offset and length of each fragment of encapsulated pixel data.
-
-    The first is the basic offset table, which may be empty.
-
-    Raises:
-        Refused: If the file ends before the sequence does.
-    """
-    position = start
-    while True:
-        head = os.pread(descriptor, 8, position)
-        if len(head) < 8:
-            raise Refused(Reason.TRUNCATED)
-        group, element, length = struct.unpack("<HHL", head)
-        if (group, element) == SEQUENCE_END:
-            return
-        if (group, element) != ITEM:
-            raise Refused(Reason.UNDECODABLE, "the compressed pixel data are out of step")
-        position += 8
-        if position + length > size:
-            raise Refused(Reason.TRUNCATED)
-        yield position, length
-        position += length
 
 
 def syntax_name(transfer_syntax: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
 from echocli.intake.reasons import Reason, Refused
 
 MAX_LOOP_BYTES = 1 << 30
@@ -33,21 +35,30 @@ FOREIGN_ERRORS = (
     ValueError,
     struct.error,
     zlib.error,
+    BytesLengthException,
+    InvalidDicomError,
 )
 """What pydicom, Pillow, FFmpeg and nibabel raise on broken bytes. None of them documents its
 list; this one was collected by cutting and flipping real files."""
 
 
 @contextmanager
-def foreign(reason: Reason, detail: str = "") -> Iterator[None]:
+def foreign(
+    reason: Reason, detail: str = "", *, also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Turn whatever a foreign parser raises about a broken file into a refusal.
 
     Only calls into other libraries belong in the block: our own mistakes must crash. The
     library's message is dropped, because it may quote the header.
+
+    Args:
+        reason: Why the file is refused then.
+        detail: What to tell; the reason's own meaning if empty.
+        also: Further exceptions, of one library only.
     """
     try:
         yield
-    except FOREIGN_ERRORS:
+    except (*FOREIGN_ERRORS, *also):
         # Not chained: a traceback of the cause could quote a patient's name.
         raise Refused(reason, detail) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,7 +222,7 @@ def coloured_share(
     return float(solid.mean())
 
 
-def _tint(level: NDArray[np.uint8], difference: NDArray[np.int16]) -> NDArray[np.int16]:
+def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return R-G and B-G that the grey map gives to each of 32 grey levels.
 
     A patch of one colour may own a level; it does not own the levels around it, hence the

@@ -8,11 +8,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
 from echocli.intake.guard import check_readable, check_size, foreign, quiet
 from echocli.intake.reasons import Reason, Refused
 
+NIBABEL_ERRORS = (ImageFileError, HeaderDataError, HeaderTypeError)
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3, "unknown": 1.0}
 
@@ -36,7 +39,7 @@ def describe_nifti(path: Path) -> VolumeHeader:
     Raises:
         Refused: If it is broken, or no stack of pictures.
     """
-    with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken"):
+    with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken", also=NIBABEL_ERRORS):
         return _nifti_header(nibabel.load(path).header)
 
 
@@ -46,11 +49,11 @@ def read_nifti(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
     Raises:
         Refused: If it is broken, too large, or not grey levels of 0 to 255.
     """
-    with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken"):
+    with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken", also=NIBABEL_ERRORS):
         image = nibabel.load(path)
         header = _nifti_header(image.header)
     check_size(header.frames, header.rows, header.columns)
-    with quiet(), foreign(Reason.TRUNCATED, "the NIfTI data are broken or cut off"):
+    with quiet(), foreign(Reason.TRUNCATED, "the NIfTI data are cut off", also=NIBABEL_ERRORS):
         stored = np.asanyarray(image.dataobj)
     shape = (header.columns, header.rows, header.frames)
     # Stored as x, y: the transpose is the picture.

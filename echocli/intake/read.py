@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from echocli.files import sha256_of
 from echocli.intake.decode import can_decode, decode
-from echocli.intake.dicom import Header, check_pixels, read_header, syntax_name
+from echocli.intake.dicom import Header, read_header, syntax_name
+from echocli.intake.extent import check_pixels
 from echocli.intake.guard import check_size, foreign, quiet
 from echocli.intake.kind import Kind, classify, few, is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region

@@ -1,0 +1,103 @@
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydicom import examples
+
+from echocli.api.inspect import COLUMNS
+from echocli.main import run
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    shutil.copy(str(examples.get_path("ybr_color")), folder / "Doe_Jane.dcm")
+    (folder / "x.dcm").write_text("just text")
+    return tmp_path
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+@pytest.fixture
+def echocli(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], study: Path
+) -> Callable[..., Done]:
+    """Run the command line in the study folder, in this process."""
+
+    def call(*words: str, feed: bytes = b"") -> Done:
+        monkeypatch.chdir(study)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(feed)))
+        with pytest.raises(SystemExit) as caught:
+            run(list(words))
+        out, err = capfdbinary.readouterr()
+        return Done(int(caught.value.code or 0), out, err)
+
+    return call
+
+
+Run = Callable[..., Done]
+
+
+def test_a_study_folder_needs_no_arguments(echocli: Run) -> None:
+    done = echocli("inspect")
+    assert done.returncode == 0
+    head, *rows = done.stdout.decode().splitlines()
+    assert head.startswith("file\tkind")
+    assert [row.split("\t")[10] for row in rows] == ["use", "refuse"]
+    assert b"1 of 2 file(s) can be used" in done.stderr
+    assert b"Doe" not in done.stdout + done.stderr
+
+
+def test_json_quiet_and_csv_say_the_same(echocli: Run, study: Path) -> None:
+    done = echocli("inspect", "dicom", "--json", "-o", "files.csv")
+    document = json.loads(done.stdout)
+    assert document["schema"] == "echocli.inspect/1"
+    assert (document["n_files"], document["n_usable"]) == (2, 1)
+    assert document["reasons"] == {"not_an_image": 1}
+    assert tuple(document["files"][0]) == COLUMNS
+    rows = list(csv.DictReader((study / "files.csv").read_text().splitlines()))
+    assert [row["kind"] for row in rows] == [file["kind"] for file in document["files"]]
+    assert echocli("inspect", "-q").stdout == b"1\n"
+    again = echocli("inspect", "-o", "files.csv")
+    assert again.returncode == 2
+    assert b"--overwrite" in again.stderr
+    streamed = echocli("inspect", "-o", "-").stdout.decode()
+    assert streamed == (study / "files.csv").read_text()
+
+
+@pytest.mark.parametrize(("option", "end"), [((), b"\n"), (("-0",), b"\0")])
+def test_paths_come_on_standard_input(echocli: Run, option: tuple[str], end: bytes) -> None:
+    feed = end.join([b"dicom/x.dcm", b"dicom/Doe_Jane.dcm", b""])
+    done = echocli("inspect", "-", "-q", *option, feed=feed)
+    assert (done.returncode, done.stdout) == (0, b"2\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("dicom/x.dcm", b"None of 1 file(s) can be used: 1 not_an_image."),
+        ("empty", b"There is no file to read."),
+        ("gone", b"Path 1 of 1 does not exist."),
+    ],
+)
+def test_nothing_usable_is_one_message_and_code_3(
+    echocli: Run, study: Path, word: str, said: bytes
+) -> None:
+    (study / "empty").mkdir()
+    done = echocli("inspect", word, "-q")
+    assert done.returncode == 3
+    assert done.stdout == b""
+    error, remedy = done.stderr.splitlines()
+    assert said in error
+    assert b"fix:" in remedy
