@@ -45,7 +45,7 @@ def refuse_to_replace(path: Path, *, overwrite: bool) -> None:
     """Check, before long work, that an output may be written.
 
     Raises:
-        UsageError: If a file or a folder with something in it is there and ``overwrite`` is off.
+        UsageError: If something is there and ``overwrite`` is off.
     """
     taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if taken and not overwrite:

@@ -31,6 +31,7 @@ class RidgeProbe:
         self.intercept_: Tensor
         self.alpha_: float
         self.errors_: Tensor
+        self.out_of_fold_: Tensor
 
     def fit(
         self,
@@ -40,6 +41,8 @@ class RidgeProbe:
         generator: torch.Generator,
     ) -> RidgeProbe:
         """Choose the penalty, then fit on all rows.
+
+        ``out_of_fold_`` keeps what each row was predicted without its own patient.
 
         Args:
             features: Frozen features.
@@ -54,14 +57,14 @@ class RidgeProbe:
         if not bool(x.isfinite().all() and y.isfinite().all()):
             raise ValueError("Features and targets must be finite.")
         fold = deal_patients(patients, self.folds, generator)
-        squares = torch.zeros(len(self.alphas), dtype=torch.float64)
+        held_out_values = torch.zeros(len(y), len(self.alphas), dtype=torch.float64)
         for held_out in range(int(fold.max()) + 1):
             test = fold == held_out
             coefficients, intercepts = ridge_path(x[~test], y[~test], self.alphas)
-            predicted = x[test] @ coefficients.T + intercepts
-            squares += ((predicted - y[test, None]) ** 2).sum(dim=0)
-        self.errors_ = squares / len(y)
-        self.alpha_ = self.alphas[int(self.errors_.argmin())]
+            held_out_values[test] = x[test] @ coefficients.T + intercepts
+        self.errors_ = ((held_out_values - y[:, None]) ** 2).mean(dim=0)
+        best = int(self.errors_.argmin())
+        self.alpha_, self.out_of_fold_ = self.alphas[best], held_out_values[:, best]
         coefficients, intercepts = ridge_path(x, y, [self.alpha_])
         self.coefficients_, self.intercept_ = coefficients[0], intercepts[0]
         return self

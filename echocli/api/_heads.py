@@ -1,0 +1,99 @@
+"""A fitted head belongs to one encoder: what is checked before the two are joined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echocli.api._encode import LeftOut
+from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.checkpoint import LoadedModel, load_head, load_model, save_head
+from echocli.clips.store import ClipSet
+from echocli.config import to_table
+from echocli.errors import EchoError
+from echocli.study import Study
+
+SHOWN = 12
+"""Digits of a hash that messages show."""
+
+
+def origin(model: LoadedModel, out: Path) -> dict[str, Any]:
+    """Return what a head's config says about its encoder.
+
+    Args:
+        model: The encoder that the head is fitted on.
+        out: Folder of the head; the path to the model is told from there.
+    """
+    return {
+        "model_sha256": model.sha256,
+        "model": os.path.relpath(model.folder, out),
+        "method": model.method,
+        "data": to_table(model.data),
+    }
+
+
+def load_pair(
+    head: Path, task: str, model: Path | None, study: Study
+) -> tuple[LoadedModel, dict[str, Tensor], dict[str, Any]]:
+    """Load a head and the encoder that it was fitted on.
+
+    Args:
+        head: Folder of the head.
+        task: What it must be for.
+        model: The encoder; the one that the head remembers if left out, else the newest run.
+        study: Where the newest run is looked for.
+
+    Raises:
+        EchoError: If either is missing or the head was fitted on another encoder.
+    """
+    tensors, config = load_head(head, task)
+    remembered = head / str(config["model"])
+    if model is None:
+        model = remembered if remembered.exists() else study.latest_run()
+    loaded = load_model(model)
+    if loaded.sha256 != config["model_sha256"]:
+        raise EchoError(
+            f"The head in {head} was fitted on the encoder {config['model_sha256'][:SHOWN]}, "
+            f"{model} holds {loaded.sha256[:SHOWN]}: their features mean different things.",
+            f"Name its own encoder with --model, or fit a new head: `echocli {task} fit "
+            f"--model {model} --overwrite`.",
+        )
+    if to_table(loaded.data) != config["data"]:
+        raise EchoError(
+            f"The head in {head} was fitted on clips read in another way than {model} reads "
+            "them.",
+            f"Fit a new head: `echocli {task} fit --model {model} --overwrite`.",
+        )
+    return loaded, tensors, config
+
+
+def write_head(
+    out: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Write a head, whole or not at all."""
+    refuse_to_replace(out, overwrite=overwrite)
+    with whole_folder(out, overwrite=overwrite) as folder:
+        save_head(folder, tensors, config)
+
+
+def roles_by_head(patients: Iterable[str], known: Mapping[str, list[str]]) -> NDArray[np.str_]:
+    """Return what each row's patient was to a head: ``train``, ``val`` or ``test`` (neither).
+
+    Args:
+        patients: Patient of each row.
+        known: Patients of the head by split.
+    """
+    role = {name: split for split, names in known.items() for name in names}
+    return np.array([role.get(str(patient), "test") for patient in patients], dtype=np.str_)
+
+
+def left_out_of(clips: ClipSet, left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """Return the pseudonyms of clips that were left out, each with the reason."""
+    names = clips.manifest["clip_id"]
+    return [{"clip_id": str(names.iloc[c.row]), "reason": c.reason} for c in left_out]

@@ -1,0 +1,103 @@
+"""Figures of a predicted ejection fraction, beside what predicting the mean would reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.errors import EchoError
+from echocli.statistics.agreement import agreement, mae, rmse
+from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, bootstrap_intervals
+from echocli.statistics.classification import classification
+
+CUTS: dict[str, tuple[float, bool]] = {
+    "below_35": (35, False),
+    "at_most_40": (40, True),
+    "below_50": (50, False),
+}
+"""Ejection fractions that change treatment (a defibrillator, heart failure with reduced, with
+mildly reduced ejection fraction), and whether the limit itself counts."""
+
+NO_FIGURES: dict[str, Any] = {"test": {"clips": 0, "patients": 0}, "metrics": None}
+"""What stands in the place of ``figures`` where no test patient is labelled."""
+
+Floats = NDArray[np.float64]
+
+
+def check_ef(ef_percent: Floats, clip_ids: NDArray[np.object_]) -> None:
+    """Refuse ejection fractions that no heart has.
+
+    Raises:
+        EchoError: If one is not between 0 and 100, or all look like fractions of 1.
+    """
+    wrong = ~((ef_percent > 0) & (ef_percent < 100))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise EchoError(
+            f"{wrong.sum()} clip(s) have an ef_percent outside 0 to 100, first clip "
+            f"{clip_ids[first]} with {ef_percent[first]:g}.",
+            "Mend the labels and run `echocli preprocess` again.",
+        )
+    if len(ef_percent) and ef_percent.max() <= 1:
+        raise EchoError(
+            "Every ef_percent is 1 or less: these are fractions, not percent.",
+            "Multiply them by 100 and run `echocli preprocess` again.",
+        )
+
+
+def figures(
+    measured: Floats,
+    predicted: Floats,
+    patients: NDArray[np.str_],
+    *,
+    mean_ef_percent: float,
+    half_width: float,
+    seed: int,
+    draws: int = DRAWS,
+) -> dict[str, Any]:
+    """Return error, agreement and discrimination with patient-bootstrap intervals.
+
+    Args:
+        measured: Measured ejection fractions, in percent.
+        predicted: Predicted ones.
+        patients: Patient of each row.
+        mean_ef_percent: Mean of the training patients: the baseline.
+        half_width: Of the prediction interval; infinite if there is none.
+        seed: Start of the bootstrap's random numbers.
+        draws: Bootstrap samples.
+    """
+    baseline = np.full(len(measured), mean_ef_percent)
+    of_mean = bootstrap_intervals(
+        {
+            "mae": lambda w: mae(measured, baseline, w),
+            "rmse": lambda w: rmse(measured, baseline, w),
+        },
+        patients,
+        seed=seed,
+        draws=draws,
+    )
+    aurocs = {}
+    for name, (cut, included) in CUTS.items():
+        reduced = measured <= cut if included else measured < cut
+        if 0 < reduced.sum() < len(reduced):
+            found = classification(reduced, -predicted, None, patients, seed=seed, draws=draws)
+            aurocs[name] = {**found["auroc"].as_json(), "positive": int(reduced.sum())}
+    inside = np.abs(predicted - measured) <= half_width
+    return {
+        "test": {
+            "clips": len(measured),
+            "patients": len(set(patients)),
+            "sd_ef_percent": float(measured.std(ddof=1)) if len(measured) > 1 else None,
+        },
+        "metrics": _json(agreement(measured, predicted, patients, seed=seed, draws=draws)),
+        "predict_the_mean": _json(of_mean),
+        "auroc": aurocs,
+        "interval_coverage": float(inside.mean()) if np.isfinite(half_width) else None,
+        "intervals": {"level": LEVEL, "draws": draws, "seed": seed},
+    }
+
+
+def _json(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
+    return {name: interval.as_json() for name, interval in intervals.items()}

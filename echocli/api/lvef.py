@@ -1,0 +1,304 @@
+"""Ejection fraction from frozen features: fit a linear probe, predict, evaluate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from echocli.api._encode import clip_size, encode_clips, open_clips
+from echocli.api._heads import left_out_of, load_pair, origin, write_head
+from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
+from echocli.api._lvef_rows import (
+    LABEL,
+    labelled_clips,
+    prediction_interval,
+    prediction_table,
+)
+from echocli.api._output import refuse_to_replace
+from echocli.api._splits import patient_numbers, splits_of
+from echocli.checkpoint import load_model
+from echocli.clips.store import ClipSet
+from echocli.console import SILENT, Reporter
+from echocli.errors import EchoError, UsageError
+from echocli.files import atomic_path, write_json
+from echocli.models.tasks.lvef import RidgeProbe
+from echocli.statistics.bootstrap import DRAWS
+from echocli.study import Study
+
+SCHEMA = "echocli.lvef/1"
+TASK = "lvef"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LvefConfig:
+    """How the probe is fitted."""
+
+    pool: str = "mean_std"
+    """Mean over tokens, and how much each place changes over time: motion is what EF is."""
+    windows: int = 3
+    """Windows a clip whose features are averaged."""
+    folds: int = 5
+    """Parts of the training patients, to choose the penalty."""
+    level: float = 0.9
+    """Coverage of the prediction intervals; 0.9 needs 9 validation patients, 0.95 19."""
+    seed: int = 0
+    """Start of all random numbers."""
+    draws: int = DRAWS
+    """Bootstrap samples."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise UsageError(f"--level is {self.level}.", "Give a share between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class LvefFit:
+    """A fitted head."""
+
+    head: Path
+    config: dict[str, Any]
+    """What its ``config.json`` holds."""
+    left_out: list[dict[str, str]]
+    """Clips that cannot fill a window: clip_id and reason."""
+
+
+@dataclass(frozen=True)
+class LvefPredictions:
+    """Ejection fractions of clips, with intervals."""
+
+    table: pd.DataFrame
+    """clip_id, patient_id, ef_percent, lower, upper, measured_ef_percent, split."""
+    summary: dict[str, Any]
+    """What ``lvef.json`` holds."""
+    out: Path | None
+    left_out: list[dict[str, str]]
+    """Clips that cannot fill a window: clip_id and reason."""
+
+
+def fit(
+    clips: Path,
+    model: Path,
+    out: Path,
+    *,
+    config: LvefConfig | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> LvefFit:
+    """Fit a ridge probe on frozen features of the training patients.
+
+    Args:
+        clips: Clip set with the label ``ef_percent``.
+        model: Run or model folder.
+        out: Folder of the head.
+        config: Settings.
+        overwrite: Replace the head that stands there.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If labels are missing or impossible, or there are too few patients.
+    """
+    config = config or LvefConfig()
+    refuse_to_replace(out, overwrite=overwrite)
+    loaded = load_model(model)
+    labelled = labelled_clips(ClipSet.open(clips), clips)
+    encoded = encode_clips(
+        loaded,
+        labelled,
+        pool=config.pool,
+        windows=config.windows,
+        device=device,
+        precision=precision,
+        reporter=reporter,
+    )
+    table = labelled.manifest.iloc[encoded.rows].reset_index(drop=True)
+    splits, numbers = splits_of(table), patient_numbers(table["patient_id"])
+    measured = table[LABEL].to_numpy(np.float64)
+    train = splits == "train"
+    if len(set(numbers[train])) < 2:
+        raise EchoError(
+            f"{len(set(numbers[train]))} labelled patient(s) are in the training split; at "
+            "least two are needed.",
+            "Label more patients and run `echocli preprocess` again.",
+        )
+    probe = RidgeProbe(folds=config.folds).fit(
+        torch.from_numpy(encoded.features[train]),
+        torch.from_numpy(measured[train]),
+        torch.from_numpy(numbers[train]),
+        torch.Generator().manual_seed(config.seed),
+    )
+    predicted = _predict(probe, encoded.features)
+    interval = prediction_interval(probe, measured, predicted, numbers, splits, config.level)
+    head_config = {
+        "task": TASK,
+        **origin(loaded, out),
+        "pool": config.pool,
+        "windows": config.windows,
+        "alpha": probe.alpha_,
+        "mean_ef_percent": float(measured[train].mean()),
+        "interval": interval,
+        "seed": config.seed,
+        "n": _counts(table, splits),
+        "patients": {
+            name: sorted(set(table["patient_id"][splits == name].astype(str)))
+            for name in ("train", "val")
+        },
+    }
+    head_config |= _evaluation(
+        table, measured, predicted, splits == "test", head_config, config.draws
+    )
+    write_head(out, probe.state(), head_config, overwrite=overwrite)
+    return LvefFit(out, head_config, left_out_of(labelled, encoded.left_out))
+
+
+def predict(
+    source: Path | Sequence[Path],
+    head: Path,
+    out: Path | None = None,
+    *,
+    model: Path | None = None,
+    labels: Path | None = None,
+    draws: int = DRAWS,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> LvefPredictions:
+    """Predict the ejection fraction of clips.
+
+    Args:
+        source: Clip set, or files and folders to be read in place.
+        head: Folder written by ``fit``.
+        out: CSV to write, with a JSON file beside it; nothing is written if left out.
+        model: The encoder; the one the head remembers if left out.
+        labels: Table of labels, for sources that are no clip set.
+        draws: Bootstrap samples of the figures, where measured values are known.
+        overwrite: Replace what stands at ``out``.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If head and encoder do not belong together or no clip can be read.
+    """
+    for path in [] if out is None else [out, out.with_suffix(".json")]:
+        refuse_to_replace(path, overwrite=overwrite)
+    loaded, tensors, head_config = load_pair(head, TASK, model, Study())
+    probe = RidgeProbe.from_state(tensors)
+    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
+        encoded = encode_clips(
+            loaded,
+            clips,
+            pool=head_config["pool"],
+            windows=head_config["windows"],
+            device=device,
+            precision=precision,
+            reporter=reporter,
+        )
+        manifest = clips.manifest.iloc[encoded.rows].reset_index(drop=True)
+        left_out = left_out_of(clips, encoded.left_out)
+    table = prediction_table(manifest, _predict(probe, encoded.features), head_config)
+    roles = table["split"].to_numpy(dtype=np.str_)
+    seen = int((roles == "train").sum())
+    if seen:
+        reporter.warn(
+            f"{seen} of {len(table)} clip(s) are of patients that this head was fitted on; "
+            "their figures say nothing, they are marked train."
+        )
+    summary = {
+        "head": str(head),
+        "model_sha256": head_config["model_sha256"],
+        "n_clips": len(table),
+        "n_patients": int(table["patient_id"].nunique()),
+        "left_out": left_out,
+        "interval": head_config["interval"],
+        **_evaluation_of(manifest, table, head_config, draws),
+    }
+    if out is not None:
+        with atomic_path(out) as temporary:
+            table.to_csv(temporary, index=False)
+        write_json(out.with_suffix(".json"), {"schema": SCHEMA, **summary})
+    return LvefPredictions(table, summary, out, left_out)
+
+
+def evaluate(source: Path | Sequence[Path], head: Path, **options: Any) -> LvefPredictions:  # noqa: ANN401
+    """Predict labelled clips and return the figures on patients that the head never saw.
+
+    Args:
+        source: Clip set with the label ``ef_percent``.
+        head: Folder written by ``fit``.
+        options: As for ``predict``.
+
+    Raises:
+        EchoError: If no labelled clip is of a patient that the head never saw.
+    """
+    result = predict(source, head, **options)
+    if result.summary["metrics"] is None:
+        raise EchoError(
+            f"None of the {len(result.table)} clip(s) is labelled with {LABEL} and of a "
+            "patient that the head was not fitted on.",
+            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
+        )
+    return result
+
+
+def _predict(probe: RidgeProbe, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    predicted = probe.predict(torch.from_numpy(features)).numpy().astype(np.float64)
+    return predicted.clip(0, 100)
+
+
+def _evaluation_of(
+    manifest: pd.DataFrame, table: pd.DataFrame, head_config: dict[str, Any], draws: int
+) -> dict[str, Any]:
+    if "measured_ef_percent" not in table:
+        return NO_FIGURES
+    measured = table["measured_ef_percent"].to_numpy(np.float64)
+    known = np.isfinite(measured)
+    check_ef(measured[known], table["clip_id"].to_numpy()[known])
+    chosen = known & (table["split"] == "test").to_numpy()
+    predicted = table["ef_percent"].to_numpy(np.float64)
+    return _evaluation(manifest, measured, predicted, chosen, head_config, draws)
+
+
+def _evaluation(
+    manifest: pd.DataFrame,
+    measured: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    chosen: NDArray[np.bool_],
+    head_config: dict[str, Any],
+    draws: int,
+) -> dict[str, Any]:
+    """Return the figures on the chosen rows."""
+    if not chosen.any():
+        return NO_FIGURES
+    half = head_config["interval"]["half_width"]
+    return figures(
+        measured[chosen],
+        predicted[chosen],
+        manifest["patient_id"].astype(str).to_numpy(dtype=np.str_)[chosen],
+        mean_ef_percent=head_config["mean_ef_percent"],
+        half_width=math.inf if half is None else half,
+        seed=head_config["seed"],
+        draws=draws,
+    )
+
+
+def _counts(table: pd.DataFrame, splits: NDArray[np.str_]) -> dict[str, dict[str, int]]:
+    return {
+        name: {
+            "clips": int((splits == name).sum()),
+            "patients": int(table["patient_id"][splits == name].nunique()),
+        }
+        for name in ("train", "val", "test")
+    }
