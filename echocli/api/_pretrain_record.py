@@ -1,0 +1,116 @@
+"""What a pretraining run writes down about itself, and what it checks before going on."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+import echocli
+from echocli.api._pretrain_settings import Settings
+from echocli.api._pretrain_steps import Job
+from echocli.checkpoint import save_model
+from echocli.config import differences, to_table
+from echocli.console import Reporter
+from echocli.device import Device
+from echocli.errors import SpaceError, UsageError
+from echocli.run import Run
+
+
+def details_of(job: Job) -> dict[str, Any]:
+    """Return what is saved with the settings: versions, machine, clips."""
+    clips, rows = job.batches.clips, job.batches.rows
+    used = clips.manifest.iloc[rows]
+    digest = hashlib.sha256()
+    for clip_id, pixels in zip(used["clip_id"], used["pixels_sha256"], strict=True):
+        digest.update(f"{clip_id} {pixels}\n".encode())
+    return {
+        "echocli": echocli.__version__,
+        "torch": torch.__version__,
+        "device": job.device.description,
+        "precision": job.device.precision,
+        "parameters": count_numbers(p for p in job.method.parameters() if p.requires_grad),
+        "clips": {
+            "count": len(rows),
+            "patients": int(used["patient_id"].nunique()),
+            "left_out": dict(job.batches.left_out),
+            "height": int(used["height"].iloc[0]),
+            "sha256": digest.hexdigest(),
+        },
+    }
+
+
+def check_same(
+    run: Run, settings: Settings, details: dict[str, Any], place: Device, reporter: Reporter
+) -> None:
+    """Refuse to go on with other settings or other clips.
+
+    Raises:
+        UsageError: With what differs.
+    """
+    saved = run.read_config()
+    changed = differences(saved["settings"], to_table(settings))
+    if changed:
+        raise UsageError(
+            f"{run.folder} was begun with other settings: {'; '.join(changed)}.",
+            "Go on with the old ones by --resume alone, choose another folder with -o, or "
+            "begin anew with --overwrite.",
+        )
+    if saved["clips"]["sha256"] != details["clips"]["sha256"]:
+        raise UsageError(
+            f"{run.folder} was begun with other clips ({saved['clips']['count']} then, "
+            f"{details['clips']['count']} now).",
+            "Name the same clip set, choose another folder with -o, or begin anew with "
+            "--overwrite.",
+        )
+    if saved["precision"] != place.precision:
+        reporter.warn(
+            f"This run was begun in {saved['precision']} and goes on in {place.precision}: "
+            "its numbers will differ a little from a straight run."
+        )
+
+
+def check_space(run: Run, job: Job) -> None:
+    """Refuse to begin what cannot be saved.
+
+    Raises:
+        SpaceError: If the disk has no room for the states.
+    """
+    # Two states are kept and a third is being written.
+    needed, free = 3 * state_bytes(job), shutil.disk_usage(run.folder).free
+    if free < needed:
+        raise SpaceError(
+            f"The states of this run need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.",
+            "Free some space, or choose a folder on another disk with -o.",
+        )
+
+
+def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
+    """Write the network to use, with its input contract."""
+    saved = run.read_config()
+    details = {
+        **{key: saved[key] for key in ("echocli", "torch", "precision", "clips")},
+        "preset": job.settings.preset,
+        "steps_done": done,
+        "steps": job.settings.optim.steps,
+        "loss": loss,
+        "clip_size": saved["clips"]["height"],
+        "settings": saved["settings"],
+    }
+    encoder = job.method.export_encoder()
+    save_model(run.model, encoder, job.settings.data, job.settings.method, details)
+
+
+def state_bytes(job: Job) -> int:
+    """Return the size of one saved state."""
+    trained = sum(p.nbytes for p in job.method.parameters() if p.requires_grad)
+    kept = sum(int(tensor.nbytes) for tensor in job.method.state_dict().values())
+    return kept + 2 * trained  # AdamW keeps two numbers for each trained one
+
+
+def count_numbers(parameters: Iterator[torch.nn.Parameter]) -> int:
+    """Return how many numbers some parameters hold."""
+    return sum(parameter.numel() for parameter in parameters)

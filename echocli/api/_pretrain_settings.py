@@ -1,0 +1,190 @@
+"""The settings of a pretraining run, and where each comes from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from echocli.clips.contract import DataConfig
+from echocli.config import (
+    Layer,
+    Resolved,
+    from_assignments,
+    from_environment,
+    read_preset,
+    read_settings,
+    resolve,
+)
+from echocli.errors import UsageError
+from echocli.models.augment import AugmentConfig
+from echocli.models.methods.base import available, load
+from echocli.models.training import OptimConfig
+from echocli.models.vit import ViTConfig
+
+METHOD = "discovr"
+PRESET = "tiny"
+OPTION = "an option"
+WITHOUT_TEST = "split != 'test'"
+"""Patients of the test split stay unseen unless they are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Shape of the encoder; its input comes from the section ``data``."""
+
+    tubelet: tuple[int, int, int] = ViTConfig.tubelet
+    """Frames, rows and columns that become one token."""
+    dim: int = ViTConfig.dim
+    """Width of a token."""
+    depth: int = ViTConfig.depth
+    """Number of blocks."""
+    heads: int = ViTConfig.heads
+    """Attention heads; they share the width."""
+    mlp_ratio: float = ViTConfig.mlp_ratio
+    """Width inside a block's MLP, as a multiple of ``dim``."""
+
+    def vit(self, data: DataConfig) -> ViTConfig:
+        """Return the encoder for an input.
+
+        Raises:
+            ValueError: If the tubelets do not fit the input, or the heads the width.
+        """
+        return ViTConfig(
+            frames=data.frames,
+            size=data.size,
+            channels=data.channels,
+            tubelet=self.tubelet,
+            dim=self.dim,
+            depth=self.depth,
+            heads=self.heads,
+            mlp_ratio=self.mlp_ratio,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchConfig:
+    """How often to save and to look."""
+
+    checkpoint_every: int = 100
+    """Steps between two saved states."""
+    health_every: int = 50
+    """Steps between two looks at the features."""
+    health_clips: int = 32
+    """Clips that are looked at; always the same."""
+
+    def __post_init__(self) -> None:
+        if min(self.checkpoint_every, self.health_every) < 1 or self.health_clips < 2:
+            raise ValueError("checkpoint_every and health_every are at least 1, clips 2.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that decides what a run computes, beside its clips and the machine.
+
+    The settings of the chosen method follow in a section of its name.
+    """
+
+    method: str = METHOD
+    preset: str = PRESET
+    seed: int = 0
+    """Start of weights, order of clips, windows, masks and augmentation."""
+    where: str = WITHOUT_TEST
+    """Condition on the manifest that a clip must meet; none if empty."""
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+
+    def __post_init__(self) -> None:
+        self.encoder.vit(self.data)  # says what does not fit
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must not be negative.")
+
+    @property
+    def method_config(self) -> Any:  # noqa: ANN401
+        """The settings of the method."""
+        return getattr(self, self.method)
+
+
+def settings_class(method: str) -> type[Settings]:
+    """Return the class of settings with the section of a method."""
+    config = load(method).Config
+    extra = [(method, config, field(default_factory=config))]
+    return make_dataclass("Settings", extra, bases=(Settings,), frozen=True, kw_only=True)
+
+
+def resolve_settings(
+    *,
+    method: str | None = None,
+    preset: str | None = None,
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    changes: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Resolved[Settings]:
+    """Merge all layers.
+
+    Args:
+        method: From the command line.
+        preset: From the command line.
+        file: TOML or JSON file of settings, or a run's ``config.json``.
+        options: Settings that have an option of their own.
+        changes: Words such as ``optim.lr=1e-4``.
+        base: Settings of a run to go on with, instead of the preset.
+        environment: The process's own if left out.
+
+    Raises:
+        UsageError: If a method, preset, key or value is not possible.
+    """
+    given = read_settings(file) if file else {}
+    variables = from_environment(os.environ if environment is None else environment)
+    below: Mapping[str, Any] = base or {}
+    method = _check_method(method or given.get("method") or below.get("method") or METHOD)
+    preset = preset or given.get("preset") or below.get("preset") or PRESET
+    others = {name for name in available() if name != method}
+    layers = [
+        Layer("the run", below) if base else Layer(f"preset {preset}", read_preset(preset)),
+        Layer(str(file), given),
+        Layer("the environment", variables),
+        Layer(OPTION, {"method": method, "preset": preset, **(options or {})}),
+        Layer("--set", from_assignments(changes)),
+    ]
+    # A preset, a file and the environment may serve several methods; --set means this one.
+    shared = [
+        replace(x, values={k: v for k, v in x.values.items() if k not in others})
+        for x in layers[:-1]
+    ]
+    defaults = settings_class(method)(method=method, preset=preset)
+    resolved = resolve(defaults, [*shared, layers[-1]])
+    return _shorten_warmup(defaults, [*shared, layers[-1]], resolved)
+
+
+def _shorten_warmup(
+    defaults: Settings, layers: list[Layer], resolved: Resolved[Settings]
+) -> Resolved[Settings]:
+    """Keep the warm-up of a preset within a tenth of the steps, unless it was asked for."""
+    optim = resolved.value.optim
+    tenth = max(1, optim.steps // 10)
+    source = resolved.sources.get("optim.warmup_steps", "default")
+    asked = source != "default" and not source.startswith("preset")
+    if asked or optim.warmup_steps <= tenth:
+        return resolved
+    shorter = Layer("a tenth of the steps", {"optim": {"warmup_steps": tenth}})
+    return resolve(defaults, [*layers, shorter])
+
+
+def _check_method(name: object) -> str:
+    names = available()
+    if name not in names:
+        near = get_close_matches(str(name), names, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"There is no method {name}.", f"{hint}Methods are: {', '.join(names)}."
+        )
+    return str(name)

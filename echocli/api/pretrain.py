@@ -1,0 +1,295 @@
+"""Pretraining: from a clip set to a run folder with a model in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echocli.api._encode import open_clips
+from echocli.api._pretrain_record import (
+    check_same,
+    check_space,
+    count_numbers,
+    details_of,
+    export_model,
+    state_bytes,
+)
+from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
+from echocli.api._pretrain_steps import Clock, Job, run_steps
+from echocli.api.preprocess import SIZE
+from echocli.clips.batches import Batches, describe_left_out
+from echocli.clips.store import ClipSet
+from echocli.config import Resolved, read_settings, to_table
+from echocli.console import SILENT, Reporter
+from echocli.device import choose_device, limit_threads
+from echocli.errors import EchoError
+from echocli.run import overwritten
+from echocli.study import Study
+
+PLAN_STEPS = 2
+"""Steps that a plan measures, after one to warm up."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do on this machine; nothing is written."""
+
+    method: str
+    preset: str
+    run: Path
+    clips: int
+    patients: int
+    not_chosen: int
+    """Clips that the condition ``--where`` leaves out."""
+    left_out: dict[str, int]
+    """Clips that cannot fill a window, by reason."""
+    tokens: int
+    """Tokens a window."""
+    parameters: int
+    """Trained numbers."""
+    encoder_parameters: int
+    """Numbers of the exported encoder."""
+    checkpoint_bytes: int
+    """Of one saved state; two are kept."""
+    steps: int
+    epochs: float
+    device: str
+    seconds_per_step: float
+    hours: float
+    settings: dict[str, Any]
+    sources: dict[str, str]
+    """Where each setting that is not a default comes from."""
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """A run, finished or saved half-way."""
+
+    run: Path
+    model: Path
+    method: str
+    preset: str
+    clips: int
+    patients: int
+    left_out: dict[str, int]
+    steps_done: int
+    steps: int
+    loss: float | None
+    """Of the last step; ``None`` if there was nothing left to do."""
+    device: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.steps_done == self.steps
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user may choose; see the options of ``echocli pretrain``."""
+
+    method: str | None = None
+    preset: str | None = None
+    steps: int | None = None
+    where: str | None = None
+    seed: int | None = None
+    config: Path | None = None
+    changes: Sequence[str] = ()
+
+    def options(self) -> dict[str, Any]:
+        """Return the settings among the options."""
+        chosen: dict[str, Any] = {}
+        if self.steps is not None:
+            chosen["optim"] = {"steps": self.steps}
+        if self.where is not None:
+            chosen["where"] = self.where
+        if self.seed is not None:
+            chosen["seed"] = self.seed
+        return chosen
+
+    def resolve(self, base: dict[str, Any] | None = None) -> Resolved[Settings]:
+        """Merge all layers of settings."""
+        return resolve_settings(
+            method=self.method,
+            preset=self.preset,
+            file=self.config,
+            options=self.options(),
+            changes=self.changes,
+            base=base,
+        )
+
+
+def plan(
+    clips: Path,
+    choice: Choice,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> Plan:
+    """Say what a run would do, with the time of a step measured on this machine.
+
+    Args:
+        clips: Clip set, folder or file.
+        choice: Settings.
+        out: Folder of the run.
+        device: ``auto`` or PyTorch's name.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        reporter: Who watches.
+
+    Raises:
+        EchoError: If the run could not be begun.
+    """
+    resolved = choice.resolve()
+    settings = resolved.value
+    place = choose_device(device, precision)
+    limit_threads()
+    with _training_clips(clips, settings, reporter) as (opened, batches):
+        job = Job(settings, batches, place)
+        seconds = _measure(job)
+        vit = settings.encoder.vit(settings.data)
+        patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
+        return Plan(
+            method=settings.method,
+            preset=settings.preset,
+            run=out or default_run(settings),
+            clips=len(batches.rows),
+            patients=int(patients),
+            not_chosen=len(opened) - len(batches.clips),
+            left_out={str(reason): n for reason, n in batches.left_out.items()},
+            tokens=vit.grid[0] * vit.grid[1] * vit.grid[2],
+            parameters=count_numbers(p for p in job.method.parameters() if p.requires_grad),
+            encoder_parameters=count_numbers(job.method.export_encoder().parameters()),
+            checkpoint_bytes=state_bytes(job),
+            steps=settings.optim.steps,
+            epochs=settings.optim.steps * settings.optim.batch / len(batches.rows),
+            device=str(place),
+            seconds_per_step=seconds,
+            hours=seconds * settings.optim.steps / 3600,
+            settings=to_table(settings),
+            sources=resolved.sources,
+        )
+
+
+def pretrain(
+    clips: Path,
+    choice: Choice | None = None,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    reporter: Reporter = SILENT,
+) -> PretrainResult:
+    """Train an encoder on unlabelled clips.
+
+    A run that was interrupted goes on exactly where it stopped, when it is started again with
+    the same settings or with ``resume``; other settings are refused.
+
+    Args:
+        clips: Clip set, folder or file.
+        choice: Settings; defaults if left out.
+        out: Folder of the run; ``runs/<method>-<preset>`` if left out, the newest for
+            ``resume``.
+        resume: Go on with the settings of the run.
+        overwrite: Begin anew even if the run stands there.
+        device: ``auto`` or PyTorch's name.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        stop: Asked after every step whether to save and end.
+        reporter: Who watches.
+
+    Raises:
+        UsageError: If the settings are not possible, or differ from those of the run.
+        EchoError: If the clips cannot be used, or the loss stops being a number.
+        SpaceError: If the states would not fit on the disk.
+    """
+    choice = choice or Choice()
+    base = None
+    if resume:
+        out = out or Study().latest_run()
+        base = _settings_of(out)
+    settings = choice.resolve(base).value
+    folder = out or default_run(settings)
+    place = choose_device(device, precision)
+    limit_threads()
+    with (
+        overwritten(folder, overwrite=overwrite) as run,
+        _training_clips(clips, settings, reporter) as (_, batches),
+    ):
+        reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
+        job = Job(settings, batches, place)
+        details = details_of(job)
+        if run.exists:
+            check_same(run, settings, details, place, reporter)
+            run.mark_latest()
+        else:
+            check_space(run, job)
+            run.begin(to_table(settings), details)
+        done, loss = run_steps(job, run, stop, reporter)
+        if loss is not None or not run.model.exists():
+            export_model(job, run, done, loss)
+        patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
+    return PretrainResult(
+        run=folder,
+        model=run.model,
+        method=settings.method,
+        preset=settings.preset,
+        clips=len(batches.rows),
+        patients=int(patients),
+        left_out={str(reason): n for reason, n in batches.left_out.items()},
+        steps_done=done,
+        steps=settings.optim.steps,
+        loss=loss,
+        device=str(place),
+    )
+
+
+def default_run(settings: Settings) -> Path:
+    """Return where a run goes when no folder is named."""
+    return Study().runs / f"{settings.method}-{settings.preset}"
+
+
+@contextmanager
+def _training_clips(
+    source: Path, settings: Settings, reporter: Reporter
+) -> Iterator[tuple[ClipSet, Batches]]:
+    """Open the clips and choose those to train on, saying what is left out."""
+    with open_clips(source, size=max(SIZE, settings.data.size), reporter=reporter) as opened:
+        chosen = opened
+        if settings.where != WITHOUT_TEST or "split" in opened.manifest:
+            chosen = opened.where(settings.where) if settings.where else opened
+        if len(chosen) < len(opened):
+            reporter.say(
+                f"{len(opened) - len(chosen)} of {len(opened)} clip(s) do not meet "
+                f"{settings.where!r} and are left out; --where '' takes all"
+            )
+        batches = Batches(chosen, settings.data, settings.optim.batch, settings.seed)
+        if batches.left_out:
+            reporter.warn(f"left out: {describe_left_out(batches.left_out)}")
+        yield opened, batches
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise EchoError(
+            f"There is no run to resume in {folder}.",
+            "Name one with -o, or start one without --resume.",
+        )
+    return dict(read_settings(folder / "config.json"))
+
+
+def _measure(job: Job) -> float:
+    """Return the seconds of a step."""
+    steps = min(job.settings.optim.steps, 1 + PLAN_STEPS)
+    clock = Clock()
+    seconds = []
+    for record in job.steps(0, clock, until=steps):
+        assert record.loss is not None  # waits for the device
+        seconds.append(clock.lap()[0])
+    return sum(seconds[1:] or seconds) / max(1, len(seconds) - 1)
