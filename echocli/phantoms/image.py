@@ -130,6 +130,33 @@ def leaflets(
     return amplitude
 
 
+class Speckle:
+    """Scatterers that give way to new ones: a walk along a row of independent fields.
+
+    The fields are one field, rolled by random shifts: far apart, it knows nothing of itself.
+    """
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> None:
+        self._field = noise(rng, shape, sigma)
+        self._shifts = rng.integers(0, shape, (256, 2))
+        self._rolled: dict[int, Complex] = {}
+
+    def at(self, place: float) -> Complex:
+        """Return the field at a place of the walk; a step of one is a wholly new field."""
+        number = int(np.floor(place))
+        turn = np.pi / 2 * (place - number)
+        wanted = (number % len(self._shifts), (number + 1) % len(self._shifts))
+        self._rolled = {
+            k: self._rolled[k] if k in self._rolled else self._roll(k) for k in wanted
+        }
+        first, second = (self._rolled[k] for k in wanted)
+        return np.asarray(np.float32(np.cos(turn)) * first + np.float32(np.sin(turn)) * second)
+
+    def _roll(self, number: int) -> Complex:
+        down, across = (int(shift) for shift in self._shifts[number])
+        return np.roll(self._field, (down, across), (0, 1))
+
+
 class Renderer:
     """Draws the frames of one loop."""
 
@@ -139,31 +166,27 @@ class Renderer:
         self.deformation, self.scanner, self.grid = deformation, scanner, grid
         self._rng = np.random.default_rng(key)
         amplitude = 10 ** (reflectivity_db(deformation, scanner, self._rng) / 20)
+        self._amplitude = amplitude.astype(np.float32)
         sigma = max(0.7, 0.55 * grid.radius_step_mm) / TEXTURE_MM
-        self._maps = [
-            (amplitude * noise(self._rng, amplitude.shape, sigma)).astype(np.complex64)
-            for _ in range(2)
-        ]
+        self._tissue = Speckle(self._rng, (amplitude.shape[0], amplitude.shape[1]), sigma)
 
-    def echoes(
-        self, times_s: Floats, contraction: Floats, opened: Floats, drift: Floats
-    ) -> Complex:
+    def echoes(self, times_s: Floats, contraction: Floats, opened: Floats) -> Complex:
         """Return what the beams receive, before blur and noise: (frames, samples, beams)."""
         out = np.empty((len(times_s), *self.grid.x_mm.shape), np.complex64)
         valve = noise(self._rng, self.grid.x_mm.shape, 1.0) * 10 ** (VALVE_DB / 20)
+        row = np.searchsorted(self.deformation.levels, self.deformation.annulus_mm + 0.5)
         for k, time in enumerate(times_s):
             pose = self.scanner.pose(float(time))
             across, depth = to_heart(self.grid.x_mm, self.grid.y_mm, pose)
             c = float(contraction[k])
             rest, level = self.deformation.to_rest(across, depth, c)
-            turn = self.scanner.decorrelation * c + float(drift[k])
-            texture = np.cos(turn) * self._maps[0] + np.sin(turn) * self._maps[1]
+            place = float(time) / self.scanner.speckle_s + self.scanner.decorrelation * c
             at = np.stack([level - DEPTH_MM[0], rest - ACROSS_MM[0]]) / np.float32(TEXTURE_MM)
+            texture = self._amplitude * self._tissue.at(place)
             frame = ndimage.map_coordinates(
-                texture.astype(np.complex64), at, order=1, mode="reflect", prefilter=False
+                texture, at, order=1, mode="reflect", prefilter=False
             )
             knots = self.deformation.knots(c)
-            row = np.searchsorted(self.deformation.levels, self.deformation.annulus_mm + 0.5)
             hinges = (-float(knots[0, row, 0]), float(knots[1, row, 0]))
             annulus = self.deformation.axis(c, self.deformation.thickening(c))[2]
             out[k] = frame + valve * leaflets(across, depth, hinges, annulus, float(opened[k]))
@@ -181,43 +204,40 @@ class Renderer:
             gain = gain - shadow.loss_db * start * np.exp(-0.5 * away**4)
         return np.asarray(gain)
 
-    def _still(self) -> Complex:
-        """Return what does not move with the heart: near-field clutter and haze."""
-        shape = self.grid.x_mm.shape
+    def _still_amplitude(self) -> NDArray[np.float32]:
+        """Return how strong near-field clutter and haze are, which do not beat."""
         radius = self.grid.radii_mm[:, None]
         near = self.scanner.clutter_db - 0.5 * np.maximum(radius - 4.0, 0.0)
         near = near + 6.0 * np.cos(radius * 2 * np.pi / 9.0) * np.exp(-radius / 15.0)
         haze = self.scanner.haze_db - 0.08 * radius
-        amplitude = 10 ** (near / 20) + 10 ** (haze / 20)
-        return np.asarray(amplitude * noise(self._rng, shape, 0.8), dtype=np.complex64)
+        return np.asarray(10 ** (near / 20) + 10 ** (haze / 20), dtype=np.float32)
+
+    def _received(self, echo: Complex, gain: Floats, hiss: Floats) -> NDArray[np.float32]:
+        """Return the power of one frame in decibels: beam, gain, noise, detection."""
+        lateral = np.deg2rad(self.scanner.lateral_deg) / self.grid.angle_step
+        axial = self.scanner.axial_mm / self.grid.radius_step_mm
+        parts = np.ascontiguousarray(echo).view(np.float32).reshape(*echo.shape, 2)
+        blurred = ndimage.gaussian_filter(parts, (axial, lateral, 0), truncate=2.5)
+        grain = self._rng.standard_normal(blurred.shape, dtype=np.float32)
+        signal = blurred * gain[..., None] + grain * hiss[..., None]
+        power = ndimage.gaussian_filter((signal**2).sum(-1), COMPOUNDING, truncate=2.0)
+        return np.asarray(10.0 * np.log10(power + 1e-12), dtype=np.float32)
 
     def frames(self, times_s: Floats, contraction: Floats, opened: Floats) -> NDArray[np.uint8]:
         """Return the grey pictures, black outside the sector."""
-        steps = self._rng.standard_normal(len(times_s)) * np.sqrt(
-            np.gradient(times_s) if len(times_s) > 1 else 1.0
-        )
-        echoes = self.echoes(
-            times_s, contraction, opened, self.scanner.wander * np.cumsum(steps)
-        )
-        still, other = self._still(), self._still()
-        turns = self.scanner.wander * np.cumsum(self._rng.permutation(steps))
-        lateral = np.deg2rad(self.scanner.lateral_deg) / self.grid.angle_step
-        axial = self.scanner.axial_mm / self.grid.radius_step_mm
+        echoes = self.echoes(times_s, contraction, opened)
+        shape = (len(self.grid.radii_mm), len(self.grid.angles))
+        clutter, strength = Speckle(self._rng, shape, 0.8), self._still_amplitude()
         gain = 10 ** (self.attenuation_db() / 20)
         share = self.grid.radii_mm[:, None] / self.scanner.depth_mm
         hiss = 10 ** ((self.scanner.noise_db + 10.0 * (share - 1.0)) / 20)
+        flicker = np.float32(self.scanner.flicker / np.sqrt(2))
         beams = np.empty(echoes.shape, np.float32)
         for k, echo in enumerate(echoes):
             fresh = self._rng.standard_normal((*echo.shape, 2), dtype=np.float32)
-            echo *= 1.0 + self.scanner.flicker / np.sqrt(2) * fresh.view(np.complex64)[..., 0]
-            echo += np.cos(turns[k]) * still + np.sin(turns[k]) * other
-            blurred = ndimage.gaussian_filter(
-                echo.view(np.float32).reshape(*echo.shape, 2), (axial, lateral, 0), truncate=2.5
-            )
-            grain = self._rng.standard_normal(blurred.shape, dtype=np.float32)
-            blurred = blurred * gain[..., None] + grain * hiss[..., None]
-            power = ndimage.gaussian_filter((blurred**2).sum(-1), COMPOUNDING, truncate=2.0)
-            beams[k] = 10.0 * np.log10(power + 1e-12)
+            echo *= 1.0 + flicker * fresh.view(np.complex64)[..., 0]
+            echo += strength * clutter.at(float(times_s[k]) / self.scanner.speckle_s)
+            beams[k] = self._received(echo, gain, hiss)
         reach = self.scanner.dynamic_range_db
         grey = np.clip((beams + reach) / reach, 0.0, 1.0) ** 1.25 * 255.0
         return np.round(self.grid.convert(grey.astype(np.float32))).astype(np.uint8)

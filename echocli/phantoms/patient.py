@@ -38,12 +38,18 @@ class PhantomConfig:
     """Views from which each patient's first is drawn."""
     seconds: tuple[float, float] = (1.0, 3.0)
     """Shortest and longest loop; a loop holds at least one beat whatever this says."""
+    frame_rates_hz: tuple[float, float] = (20.0, 80.0)
+    """Lowest and highest frame rate in the hard setting."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.normal_share <= 1.0:
             raise ValueError(f"normal_share is {self.normal_share}; it must lie in 0 to 1.")
         if not 0.0 < self.seconds[0] <= self.seconds[1]:
             raise ValueError(f"seconds is {self.seconds}; it must be a rising pair above 0.")
+        if not 0.0 < self.frame_rates_hz[0] <= self.frame_rates_hz[1]:
+            raise ValueError(
+                f"frame_rates_hz is {self.frame_rates_hz}; it must be a rising pair above 0."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +134,7 @@ def draw_patient(seed: int, index: int, config: PhantomConfig | None = None) -> 
     rhythm = _rhythm(rng, (seed, index, 7)) if hard else Rhythm(irregularity=0.0)
     beat_s = 60.0 / rhythm.rate_bpm
     seconds = max(float(rng.uniform(*config.seconds)), 1.15 * beat_s)
-    scanner = draw_scanner(rng, heart) if hard else Scanner()
+    scanner = draw_scanner(rng, heart, config.frame_rates_hz) if hard else Scanner()
     age = int(rng.integers(19, 90))
     return Patient(
         seed=seed,

@@ -45,9 +45,9 @@ class Scanner:
     haze_db: float = -46.0
     """Stationary clutter over the cavities."""
     decorrelation: float = 0.35
-    """How far speckle leaves the plane between end diastole and end systole, in radians."""
-    wander: float = 2.0
-    """How fast speckle changes besides, in radians a square root of a second."""
+    """Share of the speckle's scatterers that leave the plane from end diastole to systole."""
+    speckle_s: float = 0.3
+    """Time in which all of them are replaced."""
     flicker: float = 0.6
     """Amplitude of the scatterers that are new in each frame, as a share of those that stay."""
     shadows: tuple[Shadow, ...] = ()

@@ -14,7 +14,9 @@ EDGE_DEG = 1.0
 """The cavity's border stays this far inside the sector."""
 
 
-def draw_scanner(rng: np.random.Generator, heart: Heart) -> Scanner:
+def draw_scanner(
+    rng: np.random.Generator, heart: Heart, frame_rates_hz: tuple[float, float]
+) -> Scanner:
     """Draw a window, a hand and a machine; the cavity lies inside the sector."""
     half_angle = float(rng.uniform(34.0, 44.0))
     apex = float(rng.uniform(16.0, 34.0))
@@ -30,7 +32,7 @@ def draw_scanner(rng: np.random.Generator, heart: Heart) -> Scanner:
     scanner = Scanner(
         depth_mm=needed * float(rng.uniform(1.0, 1.3)),
         half_angle_deg=half_angle,
-        frame_rate_hz=float(rng.uniform(20.0, 80.0)),
+        frame_rate_hz=float(rng.uniform(*frame_rates_hz)),
         gain_db=float(rng.uniform(-8.0, 5.0)),
         dynamic_range_db=float(rng.uniform(50.0, 66.0)),
         tgc_db=float(rng.uniform(-8.0, 8.0)),
@@ -40,7 +42,7 @@ def draw_scanner(rng: np.random.Generator, heart: Heart) -> Scanner:
         clutter_db=float(rng.uniform(-32.0, -14.0)),
         haze_db=float(rng.uniform(-54.0, -34.0)),
         decorrelation=float(rng.uniform(0.2, 0.7)),
-        wander=float(rng.uniform(2.0, 4.0)),
+        speckle_s=float(rng.uniform(0.15, 0.5)),
         flicker=float(rng.uniform(0.4, 1.0)),
         shadows=tuple(shadows),
         apex_mm=(float(rng.uniform(-4.0, 12.0)), apex),
