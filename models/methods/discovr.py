@@ -218,7 +218,7 @@ class DISCOVR(Method):
 
     def image_step(
         self, video: Video, grid: Grid, generator: torch.Generator
-    ) -> tuple[Scalar, Float[Tensor, "frames outputs"], Tokens]:
+    ) -> tuple[Scalar, Float[Tensor, "images outputs"], Tokens]:
         """Distil single frames.
 
         Returns:
@@ -251,24 +251,31 @@ class DISCOVR(Method):
         return self.video.teacher
 
 
+def standardise(
+    tokens: Float[Tensor, "images places dim"],
+) -> Float[Tensor, "images places dim"]:
+    """Give every channel mean 0 and spread 1 over the places of a frame.
+
+    Clusters then tell places apart rather than frames (released code).
+    """
+    spread = tokens.var(dim=1, keepdim=True, correction=0).add(1e-6).sqrt()
+    return (tokens - tokens.mean(dim=1, keepdim=True)) / spread
+
+
 def gather_tubelets(
-    tokens: Float[Tensor, "frames places dim"], batch: int, grid: Grid
+    tokens: Float[Tensor, "images places dim"], batch: int, grid: Grid
 ) -> Float[Tensor, "batch tokens dim"]:
     """Arrange the tokens of frames as the tokens of their clips.
 
-    Channels are standardised over the places of a frame first (released code), so that clusters
-    tell places apart rather than frames. Frames of one tubelet are averaged.
+    Frames of one tubelet are averaged, once each is standardised.
 
     Args:
         tokens: Of frames, clip after clip, equally many a tubelet.
         batch: Number of clips.
         grid: Tubelets of a clip along time, height and width.
     """
-    tokens = tokens.float()
-    spread = tokens.var(dim=1, keepdim=True, correction=0).add(1e-6).sqrt()
-    tokens = (tokens - tokens.mean(dim=1, keepdim=True)) / spread
     _, places, dim = tokens.shape
-    tubelets = tokens.reshape(batch, grid[0], -1, places, dim).mean(dim=2)
+    tubelets = standardise(tokens.float()).reshape(batch, grid[0], -1, places, dim).mean(dim=2)
     return tubelets.flatten(1, 2)
 
 

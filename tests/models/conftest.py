@@ -54,6 +54,15 @@ def blob_batches(count: int, start: int, stop: int) -> Iterator[Tensor]:
     return (blobs(count, seed=1000 + step) for step in range(start, stop))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Micro models gain nothing from threads, which on a busy machine wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=base.available())
 def method_name(request: pytest.FixtureRequest) -> str:
     """Every method in turn."""

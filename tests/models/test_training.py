@@ -1,0 +1,192 @@
+"""The loop: schedules, exact resume, and no randomness but its own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from echocli.models.augment import AugmentConfig
+from echocli.models.methods import base
+from echocli.models.training import (
+    OptimConfig,
+    build_optimizer,
+    cosine,
+    learning_rate,
+    schedule,
+    train,
+)
+
+MakeMethod = Callable[..., base.Method]
+MakeBatches = Callable[..., Any]
+CONFIG = OptimConfig(steps=6, warmup_steps=2, lr=1e-3, weight_decay=0.1, weight_decay_end=0.4)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_learning_rate_rises_peaks_and_falls_to_its_end() -> None:
+    config = OptimConfig(steps=100, warmup_steps=10, lr=1.0, min_lr=0.1)
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.1)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_half_a_cosine_passes_through_the_middle() -> None:
+    assert [cosine(p, 2.0, 1.0) for p in (0.0, 0.5, 1.0)] == pytest.approx([2.0, 1.5, 1.0])
+
+
+@pytest.mark.parametrize("config", [OptimConfig(steps=1, warmup_steps=0), OptimConfig(steps=3)])
+def test_very_short_trainings_have_a_learning_rate(config: OptimConfig) -> None:
+    for step in range(config.steps):
+        assert 0 < learning_rate(step, config) <= config.lr
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "lr", "clip"])
+def test_numbers_that_cannot_be_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        replace(CONFIG, **{name: 0 if name in ("steps", "batch") else 0.0})
+
+
+def test_only_weights_of_linear_layers_decay(method: base.Method) -> None:
+    optimizer = build_optimizer(method, CONFIG)
+    schedule(optimizer, 3, CONFIG)
+    names = {id(p): name for name, p in method.named_parameters()}
+    decays, spared = ({names[id(p)] for p in g["params"]} for g in optimizer.param_groups)
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [pytest.approx(0.25), 0.0]
+    assert any("mlp.fc1.weight" in name for name in decays)
+    assert all(name.endswith("weight") and "norm" not in name for name in decays)
+    assert any("norm1.weight" in name for name in spared)
+    trained = {name for name, p in method.named_parameters() if p.requires_grad}
+    assert decays | spared == trained
+
+
+def test_records_tell_the_step(method: base.Method, make_batches: MakeBatches) -> None:
+    records = list(train(method, make_batches(4, 0, 6), CONFIG, seeded()))
+    assert [r.step for r in records] == list(range(6))
+    assert [r.lr for r in records] == [learning_rate(step, CONFIG) for step in range(6)]
+    assert all(r.loss > 0 and r.grad_norm > 0 and r.metrics for r in records)
+    assert "loss" not in records[0].metrics
+
+
+def test_training_ends_with_its_steps_or_its_batches(
+    method: base.Method, make_batches: MakeBatches
+) -> None:
+    batches = make_batches(4, 0, 9)
+    assert len(list(train(method, batches, CONFIG, seeded()))) == 6
+    assert len(list(batches)) == 3  # none was taken in vain
+    assert len(list(train(method, make_batches(4, 0, 2), CONFIG, seeded()))) == 2
+
+
+def straight_and_resumed(
+    name: str, make_method: MakeMethod, make_batches: MakeBatches, **options: Any
+) -> tuple[list[float], list[float], base.Method, base.Method]:
+    straight = make_method(name)
+    losses = [
+        r.loss for r in train(straight, make_batches(4, 0, 6), CONFIG, seeded(), **options)
+    ]
+
+    first = make_method(name)
+    optimizer = build_optimizer(first, CONFIG)
+    begun = train(
+        first, make_batches(4, 0, 3), CONFIG, seeded(), optimizer=optimizer, **options
+    )
+    resumed_losses = [r.loss for r in begun]
+    file = io.BytesIO()
+    torch.save({"method": first.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    resumed = make_method(name, seed=99)
+    resumed.load_state_dict(saved["method"])
+    optimizer = build_optimizer(resumed, CONFIG)
+    optimizer.load_state_dict(saved["optimizer"])
+    options |= {"start": 3, "optimizer": optimizer}
+    rest = train(resumed, make_batches(4, 3, 6), CONFIG, seeded(), **options)
+    resumed_losses += [r.loss for r in rest]
+    return losses, resumed_losses, straight, resumed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_equals_a_straight_one_bit_for_bit(
+    method_name: str, precision: str, make_method: MakeMethod, make_batches: MakeBatches
+) -> None:
+    losses, resumed_losses, straight, resumed = straight_and_resumed(
+        method_name,
+        make_method,
+        make_batches,
+        augmentation=AugmentConfig(),
+        precision=precision,
+    )
+    assert losses == resumed_losses
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_the_seed_decides_and_global_randomness_is_left_alone(
+    method_name: str, make_method: MakeMethod, make_batches: MakeBatches
+) -> None:
+    def losses(seed: int) -> list[float]:
+        method = make_method(method_name)
+        options = {"augmentation": AugmentConfig()}
+        records = train(method, make_batches(4, 0, 2), CONFIG, seeded(seed), **options)
+        return [r.loss for r in records]
+
+    before = torch.get_rng_state()
+    assert losses(1) == losses(1) != losses(2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_steps_draw_different_masks(method_name: str, make_method: MakeMethod) -> None:
+    video = torch.randn(4, 1, 4, 32, 32, generator=seeded())
+    config = OptimConfig(steps=3, warmup_steps=0, lr=1e-12, min_lr=1e-12)
+    records = train(make_method(method_name), [video] * 3, config, seeded())
+    assert len({round(r.loss, 6) for r in records}) == 3
+
+
+def test_weights_stay_float32_in_bfloat16_runs_and_losses_agree(
+    method_name: str, make_method: MakeMethod, make_batches: MakeBatches
+) -> None:
+    runs = {}
+    for precision in ("fp32", "bf16"):
+        method = make_method(method_name)
+        records = train(method, make_batches(4, 0, 3), CONFIG, seeded(), precision=precision)
+        runs[precision] = [r.loss for r in records]
+        assert all(p.dtype == torch.float32 for p in method.parameters())
+    assert runs["bf16"] == pytest.approx(runs["fp32"], rel=0.03)
+    assert runs["bf16"] != runs["fp32"]
+
+
+class CountReads(TorchDispatchMode):
+    """Count how often a number leaves its tensor: on a GPU every time is a wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.reads += "_local_scalar_dense" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_no_number_but_those_of_its_masks(
+    method: base.Method, make_batches: MakeBatches
+) -> None:
+    steps = train(method, make_batches(4, 0, 3), CONFIG, seeded())
+    next(steps)
+    with CountReads() as reads:
+        record = next(steps)
+    # V-JEPA reads three numbers a mask, on the CPU: aspect, and the two lengths.
+    allowed = 6 if "jepa" in record.names else 0
+    assert reads.reads <= allowed
