@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from echocli.intake.dicom import Header
 from echocli.intake.guard import MAX_LOOP_BYTES, foreign
+from echocli.intake.kind import sample_frames
 from echocli.intake.loop import Region
 from echocli.intake.pixels import (
     Gatherer,
@@ -105,8 +106,9 @@ def _plain_jpeg(path: Path, header: Header) -> Iterator[Picture]:
             number_of_frames=header.frames,
             extended_offsets=as_pixel_options(header.dataset).get("extended_offsets"),
         )
+        looked_at = frozenset(sample_frames(header.frames).tolist())
         for index, frame in enumerate(_guarded(encoded)):
-            picture = _simple(frame, header)
+            picture = _simple(frame, header, whole=index in looked_at)
             if picture is None:
                 yield from islice(_any_syntax(path, header), index, None)
                 return
@@ -124,8 +126,15 @@ def _guarded(iterator: Iterator[T]) -> Iterator[T]:
         yield item
 
 
-def _simple(frame: bytes, header: Header) -> Picture | None:
-    """Decode one JPEG, or return ``None`` if it is not as plain as its header says."""
+def _simple(frame: bytes, header: Header, *, whole: bool) -> Picture | None:
+    """Decode one JPEG, or return ``None`` if it is not as plain as its header says.
+
+    Args:
+        frame: The bytes of the JPEG.
+        header: What it should be.
+        whole: Decode colour in full size. Half the size is twice as fast and enough for what
+            moves, but it pales lines of one pixel, so some frames of a loop are read whole.
+    """
     with foreign(Reason.UNDECODABLE, "a frame is not a JPEG image"):
         height, width, space, _ = simplejpeg.decode_jpeg_header(frame, strict=False)
     if (height, width) != (header.rows, header.columns):
@@ -136,11 +145,11 @@ def _simple(frame: bytes, header: Header) -> Picture | None:
         grey = simplejpeg.decode_jpeg(frame, colorspace="GRAY")[..., 0]
         if space == "Gray":
             return Picture(grey, None)
-        # Colour is stored at half the width anyway; a picture of half the size is enough.
-        small = simplejpeg.decode_jpeg(
-            frame, colorspace="RGB", min_height=(height + 1) // 2, min_width=(width + 1) // 2
+        part = 1 if whole else 2
+        rgb = simplejpeg.decode_jpeg(
+            frame, colorspace="RGB", min_height=-(-height // part), min_width=-(-width // part)
         )
-    return Picture(grey, differences(small))
+    return Picture(grey, differences(rgb))
 
 
 def _any_syntax(path: Path, header: Header) -> Iterator[Picture]:

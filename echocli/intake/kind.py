@@ -215,8 +215,12 @@ def coloured_share(
     difference = red_blue[:, down, across]
     height, width = np.minimum(level.shape, difference.shape[1:])
     level, difference = level[:height, :width], difference[:, :height, :width]
+    if 2 * np.abs(difference).max(initial=0) <= TINT_TOLERANCE:
+        return 0.0  # so grey that no tint could hide anything
     tint = _tint(level, difference)
     coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
+    if not coloured.any():
+        return 0.0
     side = max(4, round(height / LINE_SHARE))
     solid = ndimage.binary_opening(coloured, np.ones((side, side)))
     return float(solid.mean())

@@ -38,7 +38,7 @@ class Gatherer:
     def __init__(self, frames: int, rows: int, columns: int, region: Region | None) -> None:
         check_size(frames, rows, columns)
         self._store = np.empty((frames, rows, columns), dtype=np.uint8)
-        self._chroma: NDArray[np.uint8] | None = None
+        self._chroma: dict[tuple[int, ...], NDArray[np.uint8]] = {}  # by fineness
         self._region = region
         self._looked_at = frozenset(sample_frames(frames).tolist())
         self.count = 0
@@ -71,9 +71,10 @@ class Gatherer:
     def chroma(self) -> NDArray[np.uint8]:
         """Largest difference of two colour channels, ``(height, width)``."""
         _, rows, columns = self._store.shape
-        if self._chroma is None:
-            return np.zeros((rows, columns), dtype=np.uint8)
-        return stretch(self._chroma, rows, columns)
+        whole = np.zeros((rows, columns), dtype=np.uint8)
+        for chroma in self._chroma.values():
+            np.maximum(whole, stretch(chroma, rows, columns), out=whole)
+        return whole
 
     def _grow(self) -> None:
         frames, rows, columns = self._store.shape
@@ -83,10 +84,8 @@ class Gatherer:
 
     def _note_colour(self, red_blue: NDArray[np.int16]) -> None:
         chroma = chroma_of(red_blue)
-        if self._chroma is None:
-            self._chroma = chroma
-        else:
-            np.maximum(self._chroma, chroma, out=self._chroma)
+        seen = self._chroma.setdefault(chroma.shape, chroma)
+        np.maximum(seen, chroma, out=seen)
         if self.count in self._looked_at:
             grey = self._store[self.count]
             self.shares.append(coloured_share(grey, red_blue, self._region))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import simplejpeg
 from conftest import (
     MakeDicom,
     jpeg_frames,
@@ -153,6 +154,16 @@ def test_jpeg_baseline_equals_pillow(save: MakeDicom, fragments: int, colour: bo
         assert got.chroma[10:14, 12:20].min() > 140
         assert got.chroma[26:30, 34:46].min() > 170
         assert got.chroma[38:, :].max() < 20
+
+
+def test_a_coloured_line_of_one_pixel_is_not_paled(save: MakeDicom) -> None:
+    """The sector is freed of drawings by their colour; half-size frames alone would hide it."""
+    rgb = np.zeros((30, 48, 64, 3), dtype=np.uint8) + 30
+    rgb[:, 20, :] = (0, 255, 0)
+    data = jpeg_ultrasound(rgb)
+    frames = [simplejpeg.encode_jpeg(frame, 95, "RGB", "444") for frame in rgb]
+    data.PixelData = encapsulate(frames)
+    assert gather(save(data)).chroma[20].min() > 200
 
 
 def test_jpeg_that_holds_rgb_is_left_to_pydicom(save: MakeDicom) -> None:
