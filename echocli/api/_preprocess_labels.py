@@ -60,7 +60,8 @@ class LabelTable:
     def of(self, outcome: Outcome) -> dict[str, Label]:
         """Return the labels of a source, empty if no row tells any."""
         row = self.by_position.get(outcome.task.position)
-        return row or self.by_patient.get(outcome.patient_key, {})
+        patient, *_ = outcome.patient_key.split("\n")  # its issuer may follow
+        return row or self.by_patient.get(patient, {})
 
 
 NO_LABELS = LabelTable({}, {}, 0, 0)

@@ -47,8 +47,7 @@ def outcomes(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterato
     remaining = deque(tasks)
     while remaining:
         unread = yield from _until_crash(remaining, settings, workers)
-        for task in unread:
-            yield _alone(task, settings)
+        yield from _one_by_one(deque(unread), settings)
 
 
 def _until_crash(
@@ -72,13 +71,16 @@ def _until_crash(
     return []
 
 
-def _alone(task: Task, settings: Settings) -> Outcome:
-    """Do one task in a process of its own, so that only its own crash is blamed on it."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(process, task, settings).result()
-        except BrokenProcessPool:
-            return refuse(task, Refused(Reason.UNDECODABLE, _CRASHED))
+def _one_by_one(suspects: deque[Task], settings: Settings) -> Iterator[Outcome]:
+    """Do tasks alone in a process, so that a crash can be blamed on one."""
+    while suspects:
+        with _pool(1) as pool:
+            try:
+                while suspects:
+                    yield pool.submit(process, suspects[0], settings).result()
+                    suspects.popleft()
+            except BrokenProcessPool:
+                yield refuse(suspects.popleft(), Refused(Reason.UNDECODABLE, _CRASHED))
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

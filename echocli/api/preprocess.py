@@ -152,7 +152,7 @@ def _take(
 ) -> Clip | None:
     """Note an outcome and return its clip, labelled, if it is one."""
     task, clip, refused = outcome.task, outcome.clip, outcome.refused
-    batch.identifiers |= {outcome.patient_key, outcome.study_key, task.path.stem}
+    batch.identifiers |= {*outcome.patient_key.split("\n"), outcome.study_key, task.path.stem}
     batch.hashes.append(outcome.sha256)
     source_id = pseudonyms.source(outcome.sha256)
     if clip is not None and clip.source_sha256 in batch.used:
@@ -167,8 +167,8 @@ def _take(
     assert clip is not None  # an outcome is a clip or a refusal
     batch.used.add(clip.source_sha256)
     kept: dict[str, Label] = {**clean(clip.labels), **clean(table.of(outcome), named)}
-    kept["split"] = kept.get("split") or split_of(clip.patient_id)
-    batch.splits.append((clip.patient_id, str(kept["split"])))
+    split = kept.setdefault("split", split_of(clip.patient_id))
+    batch.splits.append((clip.patient_id, None if split is None else str(split)))
     return replace(clip, labels=kept)
 
 

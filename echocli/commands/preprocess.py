@@ -1,12 +1,12 @@
 """``echocli preprocess``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from echocli.commands._options import JsonOption, NullOption, OverwriteOption, QuietOption
+from echocli.commands._paths import expand
 from echocli.console import Console
 from echocli.errors import ExitCode
 from echocli.study import Study
@@ -78,9 +78,7 @@ def command(
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
     study = Study()
-    named = [path for path in sources or [] if str(path) != "-"]
-    if "-" in map(str, sources or []):
-        named += _listed(null)
+    named = expand(sources or [], null=null)
     if not sources:
         named, labels = _found_here(study, labels, console)
     result = preprocess(
@@ -124,12 +122,6 @@ def _found_here(
         labels = study.labels
         console.say(f"with the labels of {labels}")
     return found, labels
-
-
-def _listed(null: bool) -> list[Path]:
-    """Read the list of sources on standard input."""
-    text = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
-    return [Path(name) for name in text.split("\0" if null else "\n") if name.strip()]
 
 
 def _summarise(console: Console, result: "PreprocessResult") -> None:

@@ -101,12 +101,14 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
         PrivacyError: If a text equals or holds an identifier, is longer than a class name, or
             if there are more different texts than classes.
     """
+    values = list(values)
     texts = {value.casefold() for value in values if isinstance(value, str)}
+    numbers = {f"{v:.0f}" for v in values if isinstance(v, (int, float)) and v % 1 == 0}
     remedy = f"Remove the column `{column}` from the labels, or replace its texts by classes."
     if len(texts) > MOST_VALUES or any(len(text) > LONGEST_TEXT for text in texts):
         raise PrivacyError(f"The label column `{column}` holds free text, not classes.", remedy)
     raw = [identifier.casefold() for identifier in identifiers]
-    if any(identifier in text for text in texts for identifier in raw):
+    if numbers & set(raw) or any(name in text for text in texts for name in raw):
         raise PrivacyError(f"The label column `{column}` holds an identifier.", remedy)
 
 

@@ -1,0 +1,79 @@
+"""Crop, square pixels, padding: the scale stays true and the border is not darkened."""
+
+import numpy as np
+import pytest
+
+from echocli.intake.reshape import Frame
+
+
+def test_a_box_becomes_a_centred_square_with_its_spacing() -> None:
+    sector = np.zeros((100, 200), bool)
+    sector[10:60, 20:170] = True  # 50 rows of 0.6 mm, 150 columns of 0.4 mm
+    frame = Frame.around(sector, 112, (0.6, 0.4))
+    assert (frame.height, frame.width) == (56, 112)
+    assert frame.spacing_mm == pytest.approx((30 / 56, 60 / 112))
+    frames, stored = frame.frames(np.full((2, 100, 200), 77, np.uint8), sector)
+    assert frames.shape == (2, 112, 112)
+    assert stored[28:84].all()
+    assert stored.sum() == 56 * 112
+    assert (frames[:, stored] == 77).all()
+    assert not frames[:, ~stored].any()
+
+
+def test_lengths_and_areas_survive_in_millimetres() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        height, width = rng.integers(150, 500, 2)
+        spacing = (float(rng.uniform(0.1, 0.6)), float(rng.uniform(0.1, 0.6)))
+        y, x = np.mgrid[:height, :width]
+        sector = ((y / height - 0.5) ** 2 + (x / width - 0.5) ** 2) < 0.2
+        frame = Frame.around(sector, 112, spacing)
+        _, stored = frame.frames(np.zeros((1, height, width), np.uint8), sector)
+        assert frame.spacing_mm is not None
+        before = sector.sum() * spacing[0] * spacing[1]
+        after = stored.sum() * frame.spacing_mm[0] * frame.spacing_mm[1]
+        assert after == pytest.approx(before, rel=0.02)
+        assert frame.spacing_mm[0] == pytest.approx(frame.spacing_mm[1], rel=0.05)
+
+
+def test_pixels_are_means_of_what_lies_inside() -> None:
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 256, (1, 64, 64), dtype=np.uint8)
+    whole = np.ones((64, 64), bool)
+    small, _ = Frame.around(whole, 16, None).frames(image, whole)
+    means = image.reshape(16, 4, 16, 4).mean((1, 3))
+    assert np.abs(small[0].astype(float) - means).max() <= 0.51
+    half = whole.copy()
+    half[:, 30:] = False  # cuts a stored pixel in two
+    half[0, 63] = True  # keeps the crop
+    small, stored = Frame.around(half, 16, None).frames(
+        np.full((1, 64, 64), 200, np.uint8), half
+    )
+    assert (small[0][stored] == 200).all()
+    assert stored[:, 7].all()
+    assert not stored[:, 8].any()
+
+
+def test_nothing_changes_where_the_size_fits() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (3, 112, 112), dtype=np.uint8)
+    whole = np.ones((112, 112), bool)
+    frame = Frame.around(whole, 112, None)
+    assert np.array_equal(frame.frames(image, whole)[0], image)
+    assert np.array_equal(frame.labels(image), image)
+    assert frame.spacing_mm is None
+
+
+def test_labels_take_the_majority_and_no_new_value() -> None:
+    mask = np.zeros((1, 40, 40), np.uint8)
+    mask[0, :, :21] = 3
+    mask[0, 16:24, 16:24] = 1
+    whole = np.ones((40, 40), bool)
+    small = Frame.around(whole, 10, None).labels(mask)
+    slow = np.zeros((10, 10), np.uint8)
+    for row in range(10):
+        for column in range(10):
+            block = mask[0, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4]
+            slow[row, column] = np.bincount(block.ravel()).argmax()
+    assert np.array_equal(small[0], slow)
+    assert set(np.unique(Frame.around(whole, 64, None).labels(mask))) <= {0, 1, 3}

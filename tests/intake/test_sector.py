@@ -1,0 +1,254 @@
+"""The sector is found, what is drawn in it or beside it is not, and doubt ends in refusal."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from echocli.intake.loop import CineLoop, Region
+from echocli.intake.overlays import blot_out, coloured_pixels
+from echocli.intake.read import read_loop
+from echocli.intake.reasons import Reason, Refused
+from echocli.intake.sector import find_sector
+
+SHARED = Path(__file__).parents[2].parent / "shared/data/real"
+ROWS, COLUMNS = 240, 320
+
+
+def loop_of(
+    frames: NDArray[np.uint8],
+    chroma: NDArray[np.uint8] | None = None,
+    region: Region | None = None,
+    known: NDArray[np.bool_] | None = None,
+) -> CineLoop:
+    return CineLoop(
+        frames=frames,
+        chroma=np.zeros(frames.shape[1:], np.uint8) if chroma is None else chroma,
+        times_s=None,
+        time_source="unknown",
+        spacing_mm=None,
+        spacing_source="unknown",
+        region=region,
+        patient_key="",
+        study_key="",
+        sha256="",
+        sector_known=known,
+    )
+
+
+def fan(half_angle: float = 0.75, tilt: float = 0.0) -> NDArray[np.bool_]:
+    """A sector with its apex at the top."""
+    y, x = np.mgrid[:ROWS, :COLUMNS].astype(float)
+    y, x = y - 12, x - COLUMNS / 2
+    angle = np.arctan2(x, y) - tilt
+    return (np.hypot(x, y) < 210) & (np.abs(angle) < half_angle) & (y > 0)
+
+
+def speckle(inside: NDArray[np.bool_], frames: int = 16, seed: int = 0) -> NDArray[np.uint8]:
+    """Tissue that is new in each frame, on black."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(frames, ROWS, COLUMNS)), (0.7, 1.5, 2.5))
+    grey = np.clip(90 + noise / noise.std() * 30, 0, 255)
+    return np.where(inside, grey, 0).astype(np.uint8)
+
+
+def write(
+    frames: NDArray[np.uint8], at: tuple[int, int], text: str, value: int = 220, size: int = 12
+) -> NDArray[np.bool_]:
+    """Burn a text into every frame and return its pixels."""
+    font = ImageFont.load_default(size)
+    stencil = Image.new("L", (COLUMNS, ROWS))
+    ImageDraw.Draw(stencil).text(at, text, 255, font)
+    ink = np.array(stencil, float) / 255
+    frames[:] = np.rint(frames * (1 - ink) + value * ink).astype(np.uint8)
+    return np.asarray(ink > 0.5)
+
+
+def through_jpeg(frames: NDArray[np.uint8], quality: int = 85) -> NDArray[np.uint8]:
+    out = np.empty_like(frames)
+    for index, frame in enumerate(frames):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
+        out[index] = np.array(Image.open(buffer))
+    return out
+
+
+@pytest.mark.parametrize("tilt", [-0.15, 0.0, 0.15])
+@pytest.mark.parametrize("half_angle", [0.4, 0.75])
+def test_the_fan_is_found_to_a_few_per_cent(half_angle: float, tilt: float) -> None:
+    truth = fan(half_angle, tilt)
+    found = find_sector(loop_of(speckle(truth)))
+    assert (found & truth).sum() > 0.96 * truth.sum()
+    assert (found & ~truth).sum() < 0.035 * truth.sum()
+
+
+def test_an_upside_down_sector_and_a_rectangle_are_found() -> None:
+    box = np.zeros((ROWS, COLUMNS), bool)
+    box[30:200, 60:280] = True
+    for truth in (fan()[::-1], box):
+        found = find_sector(loop_of(speckle(truth)))
+        assert (found & truth).sum() > 0.96 * truth.sum()
+
+
+def test_text_beside_the_fan_is_gone_wherever_it_stands() -> None:
+    truth = fan()
+    frames = speckle(truth)
+    ink = np.zeros_like(truth)
+    for at in ((4, 4), (230, 4), (4, 120), (270, 130), (4, 222), (88, 40), (205, 40)):
+        ink |= write(frames, at, "INVENTED 1970")
+    found = find_sector(loop_of(through_jpeg(frames)))
+    assert not (found & ink & ~truth).any()
+    assert (found & truth).sum() > 0.9 * truth.sum()
+
+
+@pytest.mark.parametrize("value", [130, 180, 255])
+@pytest.mark.parametrize("at", [(130, 60), (95, 120), (190, 150)])
+def test_text_inside_the_fan_is_cut_out_as_one_blot(at: tuple[int, int], value: int) -> None:
+    truth = fan()
+    frames = speckle(truth)
+    ink = write(frames, at, "DOE 1970", value) & truth
+    found = find_sector(loop_of(through_jpeg(frames)))
+    assert (found & ink).sum() <= 0.02 * ink.sum()
+    box = ndimage.find_objects(ink.astype(int))[0]
+    assert (~found[box]).mean() > 0.9, "letters can be read in what is left"
+    assert (found & truth).sum() > 0.85 * truth.sum()
+
+
+def test_a_counter_that_changes_inside_the_fan_is_cut_out() -> None:
+    truth = fan()
+    frames = speckle(truth, frames=24)
+    ink = np.zeros_like(truth)
+    for index in range(len(frames)):
+        ink |= write(frames[index : index + 1], (95, 120), f"{index * 7 % 24:02d}/24", 255)
+    found = find_sector(loop_of(through_jpeg(frames)))
+    assert (found & ink & truth).sum() <= 0.1 * ink.sum()
+
+
+def test_a_clock_and_a_trace_beside_the_fan_are_no_scan() -> None:
+    truth = fan()
+    frames = speckle(truth, frames=24)
+    for index, frame in enumerate(frames):
+        write(frame[None], (4, 4), f"12:00:{index:02d}")
+        column = 10 + index * 12
+        frame[225:236, column : column + 12] = 200
+    found = find_sector(loop_of(frames))
+    assert not found[:20, :70].any()
+    assert not found[224:].any()
+
+
+def test_a_coloured_trace_over_the_scan_is_cut_out_but_a_tint_is_not() -> None:
+    truth = fan()
+    frames = speckle(truth)
+    trace = np.zeros_like(truth)
+    trace[180:183] = True
+    frames[:, trace] = 150
+    tint = (frames.max(0) * 0.5).astype(np.uint8)
+    found = find_sector(loop_of(frames, np.where(trace, 250, tint).astype(np.uint8)))
+    assert not (found & trace).any()
+    assert (found & truth).sum() > 0.9 * truth.sum()
+    assert not coloured_pixels(tint, frames.max(0), truth).any()
+
+
+def test_a_known_sector_is_used_as_given() -> None:
+    known = np.zeros((ROWS, COLUMNS), bool)
+    known[5:9] = True
+    assert find_sector(loop_of(speckle(fan()), known=known)) is known
+
+
+def test_only_the_region_counts() -> None:
+    region = Region(0, ROWS, 0, COLUMNS // 2)
+    found = find_sector(loop_of(speckle(np.ones((ROWS, COLUMNS), bool)), region=region))
+    assert found[:, : COLUMNS // 2].mean() > 0.95
+    assert not found[:, COLUMNS // 2 :].any()
+
+
+def bad_pictures() -> dict[str, NDArray[np.uint8]]:
+    frozen = np.repeat(speckle(fan(), frames=1), 12, axis=0)
+    bars = np.zeros((ROWS, COLUMNS), bool)
+    bars[20:25, 20:300] = bars[200:203, 20:300] = True
+    corner = np.zeros((ROWS, COLUMNS), bool)
+    corner[:30, :40] = True
+    ring = fan() & ~ndimage.binary_erosion(fan(), iterations=6)
+    cross = np.zeros((ROWS, COLUMNS), bool)
+    cross[110:130] = cross[:, 150:170] = True
+    return {
+        "black": np.zeros((12, ROWS, COLUMNS), np.uint8),
+        "frozen": frozen,
+        "thin bars": speckle(bars),
+        "a corner": speckle(corner),
+        "a ring": speckle(ring),
+        "a cross": speckle(cross),
+    }
+
+
+@pytest.mark.parametrize("name", bad_pictures())
+def test_what_is_no_sector_is_refused(name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        find_sector(loop_of(bad_pictures()[name]))
+    assert refused.value.reason is Reason.NO_SECTOR
+
+
+def test_a_scan_full_of_graphics_is_refused() -> None:
+    truth = fan()
+    frames = speckle(truth)
+    for row in range(30, 230, 13):
+        write(frames, (0, row), "INVENTED PERSON 1970-01-01 " * 3, 255)
+    with pytest.raises(Refused) as refused:
+        find_sector(loop_of(frames))
+    assert refused.value.reason in (Reason.BURNED_IN_TEXT, Reason.NO_SECTOR)
+
+
+def test_blots_hold_all_strokes_but_specks_amid_the_scan() -> None:
+    rng = np.random.default_rng(3)
+    strokes = rng.random((60, 80)) > 0.97
+    nowhere = np.zeros_like(strokes)
+    assert (blot_out(strokes, 4, nowhere) >= strokes).all()
+    lone = np.zeros_like(strokes)
+    lone[30:33, 40:43] = True
+    assert blot_out(lone, 4, nowhere).any()
+    assert not blot_out(lone, 4, ~nowhere).any()
+    lone[30:33, 46:49] = True  # two marks make a word
+    assert blot_out(lone, 4, ~nowhere)[31, 40:49].all()
+
+
+REAL = {
+    # file: share of the picture that is kept, boxes (rows, columns) of graphics found by eye
+    "go-dicom/I_000001.dcm": (0.33, 0.41, [
+        ((4, 18), (247, 270)), ((70, 83), (110, 120)), ((156, 161), (113, 119)),
+        ((181, 188), (393, 398)), ((360, 430), (0, 480)), ((0, 430), (455, 480)),
+    ]),
+    "go-dicom/I_000007.dcm": (0.80, 0.92, [
+        ((280, 283), (0, 84)), ((280, 283), (300, 384)), ((17, 20), (302, 384)),
+        ((90, 102), (15, 28)), ((25, 31), (107, 114)),
+    ]),
+    "go-dicom/I_000021.dcm": (0.68, 0.80, [
+        ((0, 10), (248, 272)), ((280, 283), (0, 84)), ((88, 95), (70, 77)),
+        ((89, 94), (317, 322)), ((17, 20), (0, 84)),
+    ]),
+    "go-dicom/I_000031.dcm": (0.24, 0.32, [
+        ((0, 60), (0, 800)), ((80, 97), (444, 462)), ((360, 430), (40, 100)),
+        ((460, 533), (75, 210)), ((480, 500), (345, 351)), ((515, 600), (0, 800)),
+    ]),
+    "echotracker/input1.mp4": (0.52, 0.62, [
+        ((200, 224), (135, 152)), ((420, 440), (12, 42)), ((0, 12), (392, 405)),
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_loops_keep_their_tissue_and_lose_their_text(name: str) -> None:
+    path = SHARED / name
+    if not path.is_file():
+        pytest.skip("the real files lie beside the project, in ../shared/data/real")
+    least, most, boxes = REAL[name]
+    loop = read_loop(path)
+    found = find_sector(loop)
+    assert least < found.mean() < most
+    for rows, columns in boxes:
+        assert not found[slice(*rows), slice(*columns)].any(), (rows, columns)
+    moving = ndimage.uniform_filter(np.abs(np.diff(loop.frames, axis=0)).mean(0), 15) > 100
+    assert (moving & found).sum() > 0.9 * moving.sum() or not moving.any()

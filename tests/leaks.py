@@ -1,0 +1,97 @@
+"""Looks for identifiers in everything that a command wrote, in every form they might take."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SHORTEST = 5
+"""Shorter texts are met by chance."""
+SHORTEST_IN_PIXELS = 8
+"""In millions of grey bytes, six in a row that spell a time of day are met by chance, too."""
+PIXELS = (".u8", ".png", ".safetensors", ".pt")
+
+
+def forms(identifier: str) -> set[bytes]:
+    """Return what an identifier may look like in a file, in lower case."""
+    found: set[bytes] = set()
+    for text in (identifier, identifier[::-1]):
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+            raw = text.encode(encoding)
+            found |= {raw, raw.hex().encode()}
+            for shift in range(3):  # base64 of a text that starts anywhere in a group of three
+                packed = base64.b64encode(b"\0" * shift + raw)
+                found.add(packed[(0, 2, 3)[shift] : len(packed) // 4 * 4 - 4])
+    raw = identifier.encode()
+    for name in ("md5", "sha1", "sha256"):
+        found.add(hashlib.new(name, raw).hexdigest().encode())
+    found |= {quote(identifier).encode(), raw.replace(b"^", b" "), raw.replace(b"^", b"_")}
+    return {form.lower() for form in found if len(form) >= SHORTEST}
+
+
+def texts_in(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, and of what is packed inside it."""
+    content = path.read_bytes()
+    yield content
+    if content[:2] == b"\x1f\x8b":
+        yield gzip.decompress(content)
+    if content[:4] == b"PAR1":
+        yield from _parquet(content)
+    if content[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                yield member.encode() + b"\n" + archive.read(member)
+
+
+def _parquet(content: bytes) -> Iterator[bytes]:
+    table = pq.read_table(io.BytesIO(content))
+    yield repr(table.schema.metadata).encode()
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_list(column.type) or pa.types.is_floating(column.type):
+            continue
+        for value in column.to_pylist():
+            yield value if isinstance(value, bytes) else str(value).encode()
+
+
+def find_leaks(outputs: Iterable[Path | str | bytes], identifiers: Iterable[str]) -> list[str]:
+    """Return which identifiers stand where; nothing if none does.
+
+    Args:
+        outputs: Folders, files, or what was written to the terminal.
+        identifiers: Names, numbers, dates, names of files.
+    """
+    needles = {text: forms(text) for text in identifiers if len(text) >= SHORTEST}
+    leaks = []
+    for place, content, pixels in _contents(outputs):
+        low = content.lower()
+        for text, shapes in needles.items():
+            if pixels and len(text) < SHORTEST_IN_PIXELS:
+                continue
+            if any(shape in low for shape in shapes):
+                leaks.append(f"{text!r} in {place}")
+    return leaks
+
+
+def _contents(outputs: Iterable[Path | str | bytes]) -> Iterator[tuple[str, bytes, bool]]:
+    for output in outputs:
+        if isinstance(output, str):
+            yield "a text", output.encode("utf-8", "surrogateescape"), False
+        elif isinstance(output, bytes):
+            yield "a text", output, False
+        else:
+            inside = sorted(output.rglob("*")) if output.is_dir() else [output]
+            for path in inside:
+                yield f"the name of {path}", path.relative_to(output).as_posix().encode(), False
+                if path.is_file():
+                    for content in texts_in(path):
+                        yield str(path), content, path.suffix in PIXELS

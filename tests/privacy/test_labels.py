@@ -1,0 +1,45 @@
+"""Labels: what is let through, how it is read, what is refused."""
+
+import pytest
+
+from echocli.errors import PrivacyError
+from echocli.privacy.labels import LONGEST_TEXT, MOST_VALUES, check_values, clean
+
+
+def test_unknown_columns_stay_behind() -> None:
+    raw = {"ef_percent": "55.5", "PatientName": "Invented", "note": "x", "weight": "70"}
+    assert clean(raw) == {"ef_percent": 55.5}
+    assert clean(raw, ["weight"]) == {"ef_percent": 55.5, "weight": 70.0}
+
+
+def test_values_are_read_as_what_their_column_holds() -> None:
+    raw = {
+        "normal": "False", "ed_frame": "12.0", "split": "TRAIN", "age_years": "97",
+        "view": " A4C ", "edv_ml": "", "esv_ml": "nan", "sex": None,
+    }  # fmt: skip
+    assert clean(raw) == {
+        "normal": False, "ed_frame": 12, "split": "train", "age_years": 89.0,
+        "view": "A4C", "edv_ml": None, "esv_ml": None, "sex": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("ef_percent", "high"), ("normal", "perhaps"), ("split", "holdout"), ("ed_frame", "x")],
+)
+def test_a_value_that_its_column_cannot_hold_names_the_column(column: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^{column}$"):
+        clean({column: value})
+
+
+def test_texts_that_may_name_a_person_are_refused() -> None:
+    check_values("view", ["A4C", "PLAX", None, 3.0], {"MRN-0042"})
+    for values in (
+        ["x mrn-0042 y"],
+        [4242],
+        [4242.0],
+        ["a" * (LONGEST_TEXT + 1)],
+        [f"class {n}" for n in range(MOST_VALUES + 1)],
+    ):
+        with pytest.raises(PrivacyError):
+            check_values("view", values, {"MRN-0042", "4242"})
