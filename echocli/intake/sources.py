@@ -38,7 +38,7 @@ NOTES = (
     ".yaml",
     ".yml",
 )
-DATA_PARTS = (".raw", ".zraw")
+DATA_PARTS = (".npy", ".npz", ".raw", ".zraw")
 COMPANIONS = frozenset((*TABLES, *NOTES, *DATA_PARTS))
 """Names of tables, notes and data parts that lie beside recordings; skipped inside folders."""
 
