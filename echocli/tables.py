@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -43,8 +43,16 @@ class Embeddings:
         assert len(self.table) == len(self.vectors), "a row without its vector"
 
 
-def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write embeddings to a Parquet file, or to a CSV file if the name ends in ``.csv``."""
+def write_embeddings(
+    path: Path, embeddings: Embeddings, check: Callable[[Embeddings], None] | None = None
+) -> None:
+    """Write embeddings to a Parquet file, or to a CSV file if the name ends in ``.csv``.
+
+    Args:
+        path: The file.
+        embeddings: What to write.
+        check: Called with what was read back; if it raises, the file is as it was before.
+    """
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -52,6 +60,8 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
         else:
             table = _to_arrow(embeddings)
             pq.write_table(table, temporary, row_group_size=ROW_GROUP, compression="zstd")
+        if check is not None:
+            check(read_embeddings(temporary))
 
 
 def stream_embeddings(file: IO[str], embeddings: Embeddings) -> None:

@@ -144,7 +144,7 @@ def open_clips(
         reporter: Who watches.
     """
     listed = [source] if isinstance(source, Path) else list(source)
-    if len(listed) == 1 and ClipSet.is_one(listed[0]):
+    if len(listed) == 1 and (ClipSet.is_one(listed[0]) or not listed[0].exists()):
         yield ClipSet.open(listed[0])
         return
     with tempfile.TemporaryDirectory(prefix="echocli-") as folder:

@@ -123,7 +123,7 @@ class Choice:
 
 
 def plan(
-    clips: Path,
+    clips: Path | Sequence[Path],
     choice: Choice,
     *,
     out: Path | None = None,
@@ -134,7 +134,7 @@ def plan(
     """Say what a run would do, with the time of a step measured on this machine.
 
     Args:
-        clips: Clip set, folder or file.
+        clips: Clip set, folder, file or list of files.
         choice: Settings.
         out: Folder of the run.
         device: ``auto`` or PyTorch's name.
@@ -176,7 +176,7 @@ def plan(
 
 
 def pretrain(
-    clips: Path,
+    clips: Path | Sequence[Path],
     choice: Choice | None = None,
     *,
     out: Path | None = None,
@@ -193,7 +193,7 @@ def pretrain(
     the same settings or with ``resume``; other settings are refused.
 
     Args:
-        clips: Clip set, folder or file.
+        clips: Clip set, folder, file or list of files.
         choice: Settings; defaults if left out.
         out: Folder of the run; ``runs/<method>-<preset>`` if left out, the newest for
             ``resume``.
@@ -257,7 +257,7 @@ def default_run(settings: Settings) -> Path:
 
 @contextmanager
 def _training_clips(
-    source: Path, settings: Settings, reporter: Reporter
+    source: Path | Sequence[Path], settings: Settings, reporter: Reporter
 ) -> Iterator[tuple[ClipSet, Batches]]:
     """Open the clips and choose those to train on, saying what is left out."""
     with open_clips(source, size=max(SIZE, settings.data.size), reporter=reporter) as opened:

@@ -1,0 +1,183 @@
+"""``echocli pretrain``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echocli.commands._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    NullOption,
+    OverwriteOption,
+    PrecisionOption,
+    QuietOption,
+    SetOption,
+)
+from echocli.commands._paths import expand
+from echocli.commands._signals import stop_wish
+from echocli.console import Console
+from echocli.study import Study
+
+if TYPE_CHECKING:
+    from echocli.api.pretrain import Choice, Plan, PretrainResult
+
+
+def command(
+    clips: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CLIPS",
+            help="Clip set, folder, file, or - for a list; clips/ if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="discovr (if left out) or vjepa.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="tiny (if left out), small, base, large.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The run; runs/METHOD-PRESET if left out."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Length of the training.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="QUERY",
+            help="Which clips; all but the test split if left out, '' for all.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Start of all random numbers.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run and its settings.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be done; write nothing.")
+    ] = False,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    null: NullOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an encoder on unlabelled clips, by DISCOVR or V-JEPA.
+
+    * `echocli pretrain`: DISCOVR, tiny, on the clips of this study
+
+    * `echocli pretrain --method vjepa --preset small --plan`: what it would take, measured
+
+    * `echocli pretrain --steps 2000 --set optim.lr=3e-4 -o runs/mine`: change settings
+
+    * `echocli pretrain --resume`: go on with the newest run, exactly where it stopped
+
+    Settings: defaults, then the preset, --config, the environment (ECHOCLI_OPTIM__LR=3e-4),
+    options and --set; the later wins. They are saved in the run's config.json, which --config
+    reads. Ctrl-C and SIGTERM save first. The model for `embed` is in the run's model/.
+    """
+    from echocli.api.pretrain import Choice
+
+    console = Console(quiet=quiet or as_json, as_json=as_json)
+    named = expand([clips or Study().clips], null=null)
+    choice = Choice(method, preset, steps, where, seed, config, changes or [])
+    if plan:
+        _plan(console, named, choice, out, device, precision)
+        return
+    _train(
+        console,
+        named,
+        choice,
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+    )
+
+
+def _train(console: Console, clips: list[Path], choice: "Choice", **options: Any) -> None:  # noqa: ANN401
+    from echocli.api.pretrain import pretrain
+
+    with stop_wish() as stop:
+        result = pretrain(clips, choice, stop=stop, reporter=console, **options)
+    if console.as_json:
+        console.document("echocli.pretrain/1", _document(result))
+    else:
+        console.result(str(result.run))
+    if not result.finished:
+        console.warn(
+            f"Saved after step {result.steps_done} of {result.steps}. To go on: "
+            f"echocli pretrain {_words(clips)}--resume -o {result.run}"
+        )
+        raise typer.Exit(stop.exit_code)
+    if result.loss is None:
+        console.say("nothing to do: this run is finished, with these settings")
+    console.say(f"next: echocli embed --model {result.run}")
+
+
+def _words(clips: list[Path]) -> str:
+    """Return what to type for the clips, nothing for those of the study."""
+    if clips == [Study().clips]:
+        return ""
+    return f"{clips[0]} " if len(clips) == 1 else "CLIPS "
+
+
+def _plan(
+    console: Console,
+    clips: list[Path],
+    choice: "Choice",
+    out: Path | None,
+    device: str,
+    precision: str,
+) -> None:
+    from dataclasses import asdict
+
+    from echocli.api.pretrain import plan
+
+    found = plan(clips, choice, out=out, device=device, precision=precision, reporter=console)
+    if console.as_json:
+        console.document("echocli.plan/1", {**asdict(found), "run": str(found.run)})
+    else:
+        console.table("plan", ["what", "value"], _plan_rows(found))
+
+
+def _plan_rows(plan: "Plan") -> list[list[object]]:
+    left_out = ", ".join(f"{n} {reason}" for reason, n in plan.left_out.items())
+    return [
+        ["run", plan.run],
+        ["method", f"{plan.method}, preset {plan.preset}"],
+        ["clips used", f"{plan.clips} of {plan.patients} patient(s)"],
+        ["clips not chosen", plan.not_chosen],
+        ["clips left out", left_out or 0],
+        ["tokens a window", plan.tokens],
+        ["trained parameters", plan.parameters],
+        ["encoder parameters", plan.encoder_parameters],
+        ["one checkpoint", f"{plan.checkpoint_bytes / 1e6:.0f} MB"],
+        ["device", plan.device],
+        ["steps", f"{plan.steps} ({plan.epochs:.1f} times each clip)"],
+        ["seconds a step", f"{plan.seconds_per_step:.3g} (measured)"],
+        ["hours", f"{plan.hours:.2g}"],
+        *_source_rows(plan),
+    ]
+
+
+def _source_rows(plan: "Plan") -> list[list[object]]:
+    return [[f"setting {key}", f"from {source}"] for key, source in plan.sources.items()]
+
+
+def _document(result: "PretrainResult") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    paths = {"run": str(result.run), "model": str(result.model)}
+    return {**asdict(result), **paths, "finished": result.finished}
