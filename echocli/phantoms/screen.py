@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from echocli.phantoms.identity import written
+from echocli.phantoms.identity import clock, written
 from echocli.phantoms.patient import Patient, PhantomLoop, render
 
 ECG_WAVES = (
@@ -101,8 +101,8 @@ def _furniture(
     texts = (f"{who.family}, {who.given}", f"ID {who.patient_id}")
     for row, text in enumerate(texts):
         draw.text((4, 3 + row * line), text, TEXT_GREY, font)
-    clock = f"{who.study_time[:2]}:{who.study_time[2:4]}:{who.study_time[4:]}"
-    for row, text in enumerate((written(who.study_date), clock, who.institution)):
+    when = (written(who.study_date), clock(who.study_time), who.institution)
+    for row, text in enumerate(when):
         draw.text((width - 4, 3 + row * line), text, TEXT_GREY, font, anchor="ra")
     facts = (
         f"{shot.frame_rate_hz:.0f} fps",
