@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional
+
+IMPOSSIBLE = -1e4
+"""Logit of a class that cannot be; finite, so that resizing makes no NaN of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class LinearSegmenter:
         self,
         tokens: Float[Tensor, "maps height width dim"],
         slots: Int[Tensor, " maps"],
-        masks: Int[Tensor, "maps rows columns"],
+        masks: Integer[Tensor, "maps rows columns"],
         generator: torch.Generator,
     ) -> LinearSegmenter:
         """Fit on labelled frames.
@@ -102,6 +105,7 @@ class LinearSegmenter:
             optimizer.step()
             schedule.step()
         self.weight_, self.bias_ = weight.detach(), bias.detach()
+        self._never_call(set(range(self.classes)) - set(torch.unique(masks).tolist()))
         return self
 
     @torch.no_grad()
@@ -149,6 +153,14 @@ class LinearSegmenter:
         for name in ("weight_", "bias_", "mean_", "sd_"):
             setattr(self, name, getattr(self, name).to(device))
         return self
+
+    def _never_call(self, classes: set[int]) -> None:
+        """Make classes impossible that no mask held: a data set may label one structure only."""
+        pixels = self.tubelet[1] * self.tubelet[2]
+        for number in classes:
+            own = slice(number * pixels, (number + 1) * pixels)
+            self.weight_[:, own] = 0
+            self.bias_[:, own] = IMPOSSIBLE
 
     def _frame_logits(
         self, tokens: Float[Tensor, "maps height width dim"], slots: Int[Tensor, " maps"]

@@ -59,6 +59,14 @@ def test_fit_finds_a_linear_answer_in_both_frames_of_a_tubelet() -> None:
     assert wrong.float().mean() < 0.6
 
 
+def test_a_structure_that_no_mask_held_is_never_predicted() -> None:
+    tokens, slots, masks = problem(20)
+    head = LinearSegmenter(TUBELET, 5, SegmentationConfig(steps=1))
+    head.fit(tokens, slots, masks.clamp(max=1).to(torch.uint8) * 2, torch.Generator())
+    wild = torch.randn(50, 1, 2, 2, tokens.shape[-1]) * 1000 + 100
+    assert set(head.predict(wild).flatten().tolist()) == {0, 2}
+
+
 def test_same_generator_same_head_and_saved_state_predicts_the_same() -> None:
     tokens, slots, masks = problem(20)
     config = SegmentationConfig(steps=5)

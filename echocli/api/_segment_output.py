@@ -1,0 +1,113 @@
+"""What ``segment predict`` leaves behind: masks, areas, volumes and pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echocli.api._segment_measures import AREA_COLUMNS, VOLUME_COLUMNS, area_rows, volume_row
+from echocli.api._segment_overlay import write_overlay
+from echocli.clips.record import Clip
+from echocli.clips.store import ClipSet
+from echocli.clips.writer import ClipSetWriter
+
+if TYPE_CHECKING:
+    from _csv import Writer
+
+
+@dataclass
+class SegmentOutput:
+    """A folder of predictions that is being written.
+
+    ``volumes.csv`` is written when the ``open_output`` block ends.
+    """
+
+    folder: Path
+    masks: ClipSetWriter
+    areas: Writer
+    overlays: int
+    """Pictures still to be drawn."""
+    volumes: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, clips: ClipSet, row: int, labels: NDArray[np.uint8], split: str) -> None:
+        """Write the label maps of a clip and what is measured in them.
+
+        Args:
+            clips: The clips.
+            row: Which of them.
+            labels: A map of every frame.
+            split: What the clip's patient was to the head.
+        """
+        manifest = clips.manifest.iloc[row]
+        clip_id, patient_id = str(manifest["clip_id"]), str(manifest["patient_id"])
+        sector, spacing = clips.sector(row), clips.spacing_mm(row)
+        self.masks.add(
+            Clip(
+                clip_id=clip_id,
+                patient_id=patient_id,
+                study_id=str(manifest["study_id"]),
+                source_sha256=str(manifest["source_sha256"]),
+                frames=labels,
+                sector=sector,
+                times_s=clips.times_s(row),
+                time_source=str(manifest["time_source"]),
+                spacing_mm=spacing,
+                spacing_source=str(manifest["spacing_source"]),
+                labels={"split": split},
+            )
+        )
+        for area in area_rows(clip_id, labels, clips.times_s(row), spacing):
+            self.areas.writerow([area[name] for name in AREA_COLUMNS])
+        volume = volume_row(labels, sector, spacing)
+        measured = manifest.get("ef_percent")
+        self.volumes.append(
+            {
+                "clip_id": clip_id,
+                "patient_id": patient_id,
+                **volume,
+                "measured_ef_percent": None if pd.isna(measured) else measured,
+                "split": split,
+            }
+        )
+        if self.overlays and volume["ed_frame"] is not None:
+            self.overlays -= 1
+            frames = [volume["ed_frame"], volume["es_frame"]]
+            picture = self.folder / "overlays" / f"{clip_id}.png"
+            write_overlay(picture, clips.frames(row), labels, frames)
+
+    def volume_table(self) -> pd.DataFrame:
+        """Return the rows of ``volumes.csv``; without measured values if none is known."""
+        names = [*VOLUME_COLUMNS, "measured_ef_percent", "split"]
+        table = pd.DataFrame(self.volumes, columns=names)
+        for name in ("ed_frame", "es_frame"):
+            table[name] = table[name].astype("Int64")
+        if table["measured_ef_percent"].isna().all():
+            del table["measured_ef_percent"]
+        return table
+
+
+@contextmanager
+def open_output(folder: Path, overlays: int) -> Iterator[SegmentOutput]:
+    """Yield a writer of predictions into an empty folder.
+
+    Args:
+        folder: The folder.
+        overlays: Pictures to draw at most.
+    """
+    with (
+        (folder / "areas.csv").open("w", encoding="utf-8", newline="") as file,
+        ClipSetWriter(folder, kind="masks") as masks,
+    ):
+        areas = csv.writer(file, lineterminator="\n")
+        areas.writerow(AREA_COLUMNS)
+        output = SegmentOutput(folder, masks, areas, overlays)
+        yield output
+    output.volume_table().to_csv(folder / "volumes.csv", index=False)

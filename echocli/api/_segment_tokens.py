@@ -1,0 +1,163 @@
+"""Frozen tokens of labelled frames, and label maps of whole clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echocli.api._segment_frames import (
+    Window,
+    labels_to_clip,
+    masks_to_model,
+    plan_every_frame,
+    spread_positions,
+    windows_with,
+)
+from echocli.checkpoint import LoadedModel
+from echocli.clips.store import ClipSet
+from echocli.clips.windows import to_video
+from echocli.console import Reporter
+from echocli.device import Device
+from echocli.models.tasks.segmentation import LinearSegmenter
+
+BATCH = 8
+"""Windows that cross the network together."""
+MOST_BYTES = 2 << 30
+"""Memory that the tokens of labelled frames may take; more are drawn at random."""
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A labelled frame in one of its windows."""
+
+    row: int
+    mask: int
+    indices: NDArray[np.intp]
+    position: int
+
+
+@dataclass(frozen=True)
+class LabelledTokens:
+    """What the head is fitted on."""
+
+    tokens: Tensor
+    slots: Tensor
+    masks: Tensor
+
+
+def labelled_frames(
+    model: LoadedModel,
+    clips: ClipSet,
+    rows: Sequence[int],
+    windows: int,
+    generator: torch.Generator,
+) -> list[LabelledFrame]:
+    """Return the labelled frames of some clips, each in several of its windows.
+
+    Args:
+        model: Decides what a window is.
+        clips: The clips.
+        rows: Which of them.
+        windows: Windows a labelled frame, so that it stands early and late in them.
+        generator: Draws among the frames, if all together are too many.
+    """
+    tubelet, counts = model.encoder.config.tubelet, clips.manifest["frames"].tolist()
+    frames = []
+    for row in rows:
+        for mask, frame in enumerate(clips.mask_frames(row)):
+            choices = windows_with(frame, clips.times_s(row), counts[row], model.data)
+            for position in spread_positions(sorted(choices), windows, tubelet[0]):
+                frames.append(LabelledFrame(row, mask, choices[position], position))
+    side = model.data.size
+    places = (side // tubelet[1]) * (side // tubelet[2])
+    most = max(1, MOST_BYTES // (4 * places * model.encoder.config.dim))
+    if len(frames) > most:
+        chosen = torch.randperm(len(frames), generator=generator)[:most].sort().values
+        frames = [frames[index] for index in chosen.tolist()]
+    return frames
+
+
+def encode_frames(
+    model: LoadedModel,
+    clips: ClipSet,
+    frames: Sequence[LabelledFrame],
+    place: Device,
+    reporter: Reporter,
+) -> LabelledTokens:
+    """Return the tokens of the tubelets that hold labelled frames, and the masks."""
+    tubelet = model.encoder.config.tubelet[0]
+    tokens, masks = [], []
+    with reporter.progress("encode labelled frames", len(frames)) as done:
+        for start in range(0, len(frames), BATCH):
+            batch = frames[start : start + BATCH]
+            windows = [clips.frames(f.row)[f.indices] for f in batch]
+            grids = _encode(model, windows, place)
+            tokens += [g[f.position // tubelet] for g, f in zip(grids, batch, strict=True)]
+            done(len(batch))
+    for f in frames:
+        known = clips.masks(f.row)
+        assert known is not None
+        masks.append(masks_to_model(known[f.mask : f.mask + 1], model.data.size)[0])
+    slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
+    return LabelledTokens(torch.stack(tokens), slots, torch.stack(masks).to(place.torch))
+
+
+def predict_frames(
+    model: LoadedModel,
+    head: LinearSegmenter,
+    clips: ClipSet,
+    row: int,
+    place: Device,
+    wanted: Sequence[int] | None = None,
+) -> NDArray[np.uint8]:
+    """Return label maps of a clip at its own size, frames seen at the model's time step.
+
+    Args:
+        model: The encoder.
+        head: The fitted head, on the device.
+        clips: The clips.
+        row: Which of them; it must be able to fill a window.
+        place: Where to compute.
+        wanted: Frames to predict; all if left out.
+
+    Returns:
+        ``(wanted frames, height, width)``, in the order of ``wanted``.
+    """
+    pixels, times = clips.frames(row), clips.times_s(row)
+    count, height, width = pixels.shape
+    frames = list(range(count) if wanted is None else wanted)
+    place_of = {frame: index for index, frame in enumerate(frames)}
+    labels = np.zeros((len(frames), height, width), np.uint8)
+    plan = plan_every_frame(times, count, model.data)
+    needed = [w for w in plan if any(frame in place_of for _, frame in w.kept)]
+    for batch in _batches(needed):
+        logits = head.logits(_encode(model, [pixels[w.indices] for w in batch], place))
+        for window, of_window in zip(batch, logits, strict=True):
+            kept = [(p, f) for p, f in window.kept if f in place_of]
+            maps = labels_to_clip(of_window[[p for p, _ in kept]], height, width)
+            labels[[place_of[f] for _, f in kept]] = maps
+    return labels
+
+
+def _batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    for start in range(0, len(windows), BATCH):
+        yield windows[start : start + BATCH]
+
+
+@torch.inference_mode()
+def _encode(model: LoadedModel, windows: Sequence[NDArray[np.uint8]], place: Device) -> Tensor:
+    """Return tokens, ``(windows, time, height, width, dim)``; windows may differ in size."""
+    encoder = model.encoder.to(place.torch)
+    videos = [
+        to_video(torch.from_numpy(np.ascontiguousarray(w))[None].to(place.torch), model.data)
+        for w in windows
+    ]
+    video = torch.cat(videos)
+    with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
+        tokens: Tensor = encoder(video)
+    return tokens.float().reshape(len(windows), *encoder.grid(video.shape), -1)

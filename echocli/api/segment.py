@@ -1,0 +1,312 @@
+"""Segmentation from frozen tokens: fit a linear head, label every frame, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from echocli.api._encode import clip_size, open_clips, readable
+from echocli.api._heads import left_out_of, load_pair, origin, roles_by_head, write_head
+from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._segment_labeller import CLASSES, Labeller, Tested, figures_of, mean_map
+from echocli.api._segment_output import open_output
+from echocli.api._segment_tokens import encode_frames, labelled_frames
+from echocli.api._splits import splits_of
+from echocli.checkpoint import LoadedModel, load_model
+from echocli.clips.store import ClipSet
+from echocli.console import SILENT, Reporter
+from echocli.device import Device, choose_device, limit_threads
+from echocli.errors import EchoError
+from echocli.files import write_json
+from echocli.models.tasks.segmentation import LinearSegmenter, SegmentationConfig
+from echocli.statistics.agreement import agreement
+from echocli.statistics.bootstrap import DRAWS
+from echocli.study import Study
+
+SCHEMA = "echocli.segment/1"
+TASK = "segment"
+OVERLAYS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig:
+    """How the head is fitted."""
+
+    windows: int = 2
+    """Windows a labelled frame: one in which it stands early, one late."""
+    head: SegmentationConfig = field(default_factory=SegmentationConfig)
+    """How the linear layer is fitted."""
+    seed: int = 0
+    """Start of all random numbers."""
+    draws: int = DRAWS
+    """Bootstrap samples."""
+
+
+@dataclass(frozen=True)
+class SegmentFit:
+    """A fitted head."""
+
+    head: Path
+    config: dict[str, Any]
+    """What its ``config.json`` holds."""
+    left_out: list[dict[str, str]]
+    """Clips that cannot fill a window: clip_id and reason."""
+
+
+@dataclass(frozen=True)
+class SegmentPredictions:
+    """Label maps of every frame, and what was measured in them."""
+
+    volumes: pd.DataFrame
+    """clip_id, patient_id, ef_percent, edv_ml, esv_ml, ed_frame, es_frame, flags, split."""
+    summary: dict[str, Any]
+    """What ``segment.json`` holds."""
+    out: Path | None
+    left_out: list[dict[str, str]]
+    """Clips that cannot fill a window: clip_id and reason."""
+
+
+@dataclass(frozen=True)
+class SegmentEvaluation:
+    """Figures on masks of patients that the head never saw."""
+
+    summary: dict[str, Any]
+    left_out: list[dict[str, str]]
+    """Clips that cannot fill a window: clip_id and reason."""
+
+
+def fit(
+    clips: Path,
+    model: Path,
+    out: Path,
+    *,
+    config: SegmentConfig | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> SegmentFit:
+    """Fit a linear head on the frozen tokens of labelled frames of training patients.
+
+    Args:
+        clips: Clip set with masks.
+        model: Run or model folder.
+        out: Folder of the head.
+        config: Settings.
+        overwrite: Replace the head that stands there.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If no training patient has masks.
+    """
+    config = config or SegmentConfig()
+    refuse_to_replace(out, overwrite=overwrite)
+    loaded, place = load_model(model), _device(device, precision, reporter)
+    opened = ClipSet.open(clips)
+    rows, left_out = readable(opened, loaded.data)
+    rows = [row for row in rows if opened.mask_frames(row)]
+    splits = splits_of(opened.manifest)
+    train = [row for row in rows if splits[row] == "train"]
+    if not train:
+        raise EchoError(
+            f"No clip of a training patient in {clips} has masks and fills a window.",
+            "Preprocess a data set that has masks, such as CAMUS, EchoNet-Dynamic or the "
+            "phantom of `echocli demo`.",
+        )
+    generator = torch.Generator().manual_seed(config.seed)
+    frames = labelled_frames(loaded, opened, train, config.windows, generator)
+    known = encode_frames(loaded, opened, frames, place, reporter)
+    head = LinearSegmenter(loaded.encoder.config.tubelet, CLASSES, config.head)
+    reporter.say(f"fitting a linear head on {len(frames)} views of labelled frames")
+    head.fit(known.tokens, known.slots, known.masks, generator)
+    average = mean_map(known.masks)
+    patients = opened.manifest["patient_id"].astype(str)
+    head_config = {
+        "task": TASK,
+        **origin(loaded, out),
+        "windows": config.windows,
+        "head": asdict(config.head),
+        "seed": config.seed,
+        "n": {
+            name: _counts(opened, [row for row in rows if splits[row] == name])
+            for name in ("train", "val", "test")
+        },
+        "patients": {name: sorted(set(patients[splits == name])) for name in ("train", "val")},
+    }
+    test = [row for row in rows if splits[row] == "test"]
+    labeller = Labeller(loaded, head, average, place)
+    head_config |= labeller.evaluation(opened, test, config.seed, config.draws)
+    write_head(out, {**head.state(), "mean_map": average}, head_config, overwrite=overwrite)
+    return SegmentFit(out, head_config, left_out_of(opened, left_out))
+
+
+def predict(
+    source: Path | Sequence[Path],
+    head: Path,
+    out: Path,
+    *,
+    model: Path | None = None,
+    overlays: int = OVERLAYS,
+    draws: int = DRAWS,
+    overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> SegmentPredictions:
+    """Label every frame of every clip, and measure areas, volumes and ejection fraction.
+
+    Args:
+        source: Clip set, or files and folders to be read in place.
+        head: Folder written by ``fit``.
+        out: Folder of the masks, tables and pictures.
+        model: The encoder; the one the head remembers if left out.
+        overlays: Pictures to draw at most.
+        draws: Bootstrap samples of the figures, where masks are known.
+        overwrite: Replace what stands at ``out``.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If head and encoder do not belong together or no clip can be read.
+    """
+    refuse_to_replace(out, overwrite=overwrite)
+    labeller, head_config = _load(head, model, device, precision, reporter)
+    size = clip_size(labeller.model)
+    with (
+        open_clips(source, size=size, reporter=reporter) as clips,
+        whole_folder(out, overwrite=overwrite) as folder,
+    ):
+        rows, left_out = _readable(clips, labeller.model)
+        roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
+        seen = sum(roles[row] == "train" for row in rows)
+        if seen:
+            reporter.warn(
+                f"{seen} of {len(rows)} clip(s) are of patients that this head was fitted on; "
+                "they are marked train and left out of the figures."
+            )
+        tested: list[Tested] = []
+        with (
+            open_output(folder, overlays) as output,
+            reporter.progress("segment", len(rows)) as done,
+        ):
+            for row in rows:
+                labels = labeller.labels(clips, row)
+                output.add(clips, row, labels, str(roles[row]))
+                if roles[row] == "test" and clips.mask_frames(row):
+                    tested += labeller.compare(clips, row, labels[list(clips.mask_frames(row))])
+                done(1)
+        volumes = output.volume_table()
+        summary = {
+            "head": str(head),
+            "model_sha256": head_config["model_sha256"],
+            "n_clips": len(rows),
+            "n_patients": int(volumes["patient_id"].nunique()),
+            "left_out": left_out,
+            **figures_of(tested, head_config["seed"], draws),
+            "ef_from_masks": _ef_figures(volumes, head_config["seed"], draws),
+        }
+        write_json(folder / "segment.json", {"schema": SCHEMA, **summary})
+    return SegmentPredictions(volumes, summary, out, left_out)
+
+
+def evaluate(
+    source: Path | Sequence[Path],
+    head: Path,
+    *,
+    model: Path | None = None,
+    draws: int = DRAWS,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> SegmentEvaluation:
+    """Return the figures on masks of patients that the head never saw; writes nothing.
+
+    Args:
+        source: Clip set with masks.
+        head: Folder written by ``fit``.
+        model: The encoder; the one the head remembers if left out.
+        draws: Bootstrap samples.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If no clip has masks and is of such a patient.
+    """
+    labeller, head_config = _load(head, model, device, precision, reporter)
+    with open_clips(source, size=clip_size(labeller.model), reporter=reporter) as clips:
+        rows, left_out = _readable(clips, labeller.model)
+        roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
+        chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]
+        if not chosen:
+            raise EchoError(
+                f"None of the {len(rows)} clip(s) has masks and is of a patient that the head "
+                "was not fitted on.",
+                "Give clips with masks of other patients.",
+            )
+        found = labeller.evaluation(clips, chosen, head_config["seed"], draws)
+    summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
+    return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
+
+
+def _ef_figures(volumes: pd.DataFrame, seed: int, draws: int) -> dict[str, Any] | None:
+    """Return how well the ejection fraction from masks agrees with the measured one."""
+    if "measured_ef_percent" not in volumes:
+        return None
+    columns = ["ef_percent", "measured_ef_percent"]
+    known = volumes[(volumes["split"] == "test")].dropna(subset=columns)
+    if known.empty:
+        return None
+    predicted, measured = (known[name].to_numpy(np.float64) for name in columns)
+    patients = known["patient_id"].to_numpy(dtype=np.str_)
+    found = agreement(measured, predicted, patients, seed=seed, draws=draws)
+    return {
+        "clips": len(known),
+        "patients": len(set(patients)),
+        "metrics": {name: interval.as_json() for name, interval in found.items()},
+    }
+
+
+def _load(
+    head: Path, model: Path | None, device: str, precision: str, reporter: Reporter
+) -> tuple[Labeller, dict[str, Any]]:
+    loaded, tensors, head_config = load_pair(head, TASK, model, Study())
+    place = _device(device, precision, reporter)
+    fitted = LinearSegmenter.from_state(tensors).to(place.torch)
+    return Labeller(loaded, fitted, tensors["mean_map"], place), head_config
+
+
+def _device(device: str, precision: str, reporter: Reporter) -> Device:
+    place = choose_device(device, precision)
+    limit_threads()
+    reporter.say(f"encoding on {place}")
+    return place
+
+
+def _readable(clips: ClipSet, model: LoadedModel) -> tuple[list[int], list[dict[str, str]]]:
+    rows, left_out = readable(clips, model.data)
+    named = left_out_of(clips, left_out)
+    if not rows:
+        raise EchoError(
+            f"None of the {len(clips)} clip(s) can be segmented; the first because "
+            f"{named[0]['reason']}.",
+            "Bring longer loops, or ones whose frame rate is known.",
+        )
+    return rows, named
+
+
+def _counts(clips: ClipSet, rows: Sequence[int]) -> dict[str, int]:
+    return {
+        "clips": len(rows),
+        "frames": sum(len(clips.mask_frames(row)) for row in rows),
+        "patients": int(clips.manifest["patient_id"].iloc[list(rows)].nunique()),
+    }

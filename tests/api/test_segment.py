@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from echocli.api import segment
+from echocli.api.segment import SegmentConfig
+from echocli.checkpoint import load_model, save_model
+from echocli.clips.contract import DataConfig
+from echocli.clips.record import Clip
+from echocli.clips.store import ClipSet
+from echocli.clips.writer import ClipSetWriter
+from echocli.errors import EchoError, UsageError
+from echocli.models.tasks.segmentation import SegmentationConfig
+from echocli.models.vit import VisionTransformer, ViTConfig
+from echocli.statistics.overlap import dice
+from echocli.statistics.volumes import cavity_volume_mm3
+
+FRAMES = 14
+ED, ES = 0, 7
+DATA = DataConfig(frames=4, size=32, seconds=0.2)
+QUICK = SegmentConfig(draws=50, head=SegmentationConfig(steps=150, batch=8))
+
+
+def ventricle(number: int, side: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Frames and masks of a bright ring around a dark beating cavity, and its true EF."""
+    generator = np.random.default_rng(number)
+    scale = side / 32
+    rows, columns = np.mgrid[:side, :side] / scale
+    centre = generator.uniform(14, 18, 2)
+    ef = float(generator.uniform(30, 70))
+    beat = (1 - np.cos(2 * np.pi * np.arange(FRAMES) / FRAMES)) / 2
+    shrink = (1 - beat * ef / 100) ** (1 / 3)  # all sides alike: the volume goes with the cube
+    reach = np.hypot((rows - centre[0]) / 1.4, columns - centre[1])
+    masks = np.zeros((FRAMES, side, side), np.uint8)
+    radius = 7.0 * shrink[:, None, None]
+    masks[reach[None] < radius + 2.5] = 2
+    masks[reach[None] < radius] = 1
+    noise = generator.uniform(0, 25, masks.shape)
+    frames = (np.array([90, 10, 220])[masks] + noise).astype(np.uint8)
+    return frames, masks, ef
+
+
+def clip(number: int, side: int = 32, *, masks: bool = True, scale: bool = True) -> Clip:
+    frames, labels, ef = ventricle(number, side)
+    split = ("train", "train", "train", "val", "test")[number % 5]
+    return Clip(
+        clip_id=f"clip{number}",
+        patient_id=f"patient{number}",
+        study_id=f"study{number}",
+        source_sha256=f"source{number}",
+        frames=frames,
+        sector=np.ones((side, side), bool),
+        times_s=np.linspace(0, (FRAMES - 1) * 0.04, FRAMES),
+        time_source="dataset",
+        spacing_mm=(96 / side, 96 / side) if scale else None,
+        spacing_source="dataset" if scale else "unknown",
+        labels={"ef_percent": ef, "split": split},
+        masks=labels[[ED, ES]] if masks else None,
+        mask_frames=(ED, ES) if masks else (),
+    )
+
+
+def write_clips(folder: Path, clips: list[Clip]) -> Path:
+    with ClipSetWriter(folder) as writer:
+        for one in clips:
+            writer.add(one)
+    return folder
+
+
+def write_model(folder: Path, seed: int = 0) -> Path:
+    config = ViTConfig(frames=4, size=32, tubelet=(2, 4, 4), dim=48, depth=1, heads=3)
+    encoder = VisionTransformer(config, torch.Generator().manual_seed(seed))
+    save_model(folder, encoder, DATA, "vjepa", {"clip_size": 32})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    write_clips(folder / "clips", [clip(number) for number in range(25)])
+    write_model(folder / "model")
+    segment.fit(folder / "clips", folder / "model", folder / "heads/segment", config=QUICK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(study: Path) -> segment.SegmentPredictions:
+    out = study / "predictions/segment"
+    return segment.predict(study / "clips", study / "heads/segment", out, overlays=3, draws=50)
+
+
+def test_a_linear_head_learns_what_tokens_hold_and_beats_the_mean_map(study: Path) -> None:
+    config = json.loads((study / "heads/segment/config.json").read_text())
+    ours, mean = config["metrics"]["dice"], config["mean_map"]["dice"]
+    assert ours["lv_cavity"]["value"] > 0.85
+    assert ours["lv_cavity"]["value"] > mean["lv_cavity"]["value"]
+    assert ours["lv_myocardium"]["value"] > mean["lv_myocardium"]["value"] + 0.05
+    assert ours["lv_cavity"]["low"] <= ours["lv_cavity"]["value"] <= ours["lv_cavity"]["high"]
+    assert ours["left_atrium"] == {"value": None, "low": None, "high": None}
+    assert config["test"] == {"frames": 10, "patients": 5}
+    assert config["n"]["train"] == {"clips": 15, "frames": 30, "patients": 15}
+
+
+def test_every_frame_of_every_clip_is_labelled_and_right_between_the_labelled_ones(
+    study: Path, predicted: segment.SegmentPredictions
+) -> None:
+    assert predicted.out is not None
+    masks, clips = ClipSet.open(predicted.out), ClipSet.open(study / "clips")
+    assert masks.kind == "masks"
+    assert not masks.verify()
+    assert list(masks.manifest["clip_id"]) == list(clips.manifest["clip_id"])
+    for row in (4, 9):  # test patients
+        labels = masks.frames(row)
+        assert labels.shape == clips.frames(row).shape
+        truth = ventricle(row, 32)[1]
+        scores = [dice(ours == 1, true == 1) for ours, true in zip(labels, truth, strict=True)]
+        assert min(scores) > 0.7
+        assert np.mean(scores) > 0.82
+
+
+def test_figures_areas_and_volumes_are_those_of_the_masks(
+    study: Path, predicted: segment.SegmentPredictions
+) -> None:
+    assert predicted.out is not None
+    masks, clips = ClipSet.open(predicted.out), ClipSet.open(study / "clips")
+    found = []
+    for row in np.flatnonzero(clips.manifest["split"] == "test"):
+        truth = clips.masks(row)
+        assert truth is not None
+        ours = masks.frames(row)[list(clips.mask_frames(row))]
+        found += [dice(o == 1, t == 1) for o, t in zip(ours, truth, strict=True)]
+    document = json.loads((predicted.out / "segment.json").read_text())
+    assert document["schema"] == "echocli.segment/1"
+    assert document["metrics"]["dice"]["lv_cavity"]["value"] == pytest.approx(np.mean(found))
+
+    areas = pd.read_csv(predicted.out / "areas.csv")
+    assert len(areas) == 25 * FRAMES * 3
+    one = areas[(areas["clip_id"] == "clip4") & (areas["structure"] == "lv_cavity")]
+    counts = (masks.frames(4) == 1).sum(axis=(1, 2))
+    np.testing.assert_array_equal(one["pixels"], counts)
+    np.testing.assert_allclose(one["mm2"], counts * 9.0)
+    np.testing.assert_allclose(one["time_s"], np.arange(FRAMES) * 0.04)
+
+    volumes = pd.read_csv(predicted.out / "volumes.csv").set_index("clip_id")
+    row = volumes.loc["clip4"]
+    volume = cavity_volume_mm3(masks.frames(4)[int(row["ed_frame"])], (3.0, 3.0))
+    assert volume is not None
+    assert row["edv_ml"] == pytest.approx(volume[0] / 1000)
+    assert row["ef_percent"] == pytest.approx(100 * (1 - row["esv_ml"] / row["edv_ml"]))
+    assert row["measured_ef_percent"] == pytest.approx(ventricle(4, 32)[2])
+    assert "axis_from_shape" in row["flags"]
+    assert document["ef_from_masks"]["metrics"]["pearson"]["value"] > 0.5
+
+
+def test_pictures_are_drawn_up_to_the_number_asked_for(
+    predicted: segment.SegmentPredictions,
+) -> None:
+    assert predicted.out is not None
+    pictures = sorted((predicted.out / "overlays").iterdir())
+    assert len(pictures) == 3
+    picture = np.asarray(Image.open(pictures[0]))
+    assert picture.shape[0] >= 336
+    assert picture.shape[1] == 2 * picture.shape[0]  # end-diastole and end-systole
+    assert (picture == np.array([255, 196, 0])).all(axis=2).any()
+
+
+def test_clips_of_another_size_are_segmented_at_their_own(study: Path, tmp_path: Path) -> None:
+    folder = write_clips(tmp_path / "clips", [clip(number, side=64) for number in (104, 109)])
+    result = segment.predict(folder, study / "heads/segment", tmp_path / "out", draws=50)
+    masks = ClipSet.open(tmp_path / "out")
+    assert masks.frames(0).shape == (FRAMES, 64, 64)
+    assert result.summary["metrics"]["dice"]["lv_cavity"]["value"] > 0.75
+
+
+def test_millilitres_only_where_the_scale_is_known(study: Path, tmp_path: Path) -> None:
+    folder = write_clips(tmp_path / "clips", [clip(104, scale=False, masks=False)])
+    result = segment.predict(folder, study / "heads/segment", tmp_path / "out", draws=50)
+    row = result.volumes.iloc[0]
+    assert pd.isna(row["edv_ml"])
+    assert pd.isna(row["esv_ml"])
+    assert 0 < row["ef_percent"] < 100
+    assert "uncalibrated" in row["flags"]
+    assert pd.read_csv(tmp_path / "out/areas.csv")["mm2"].isna().all()
+    assert result.summary["metrics"] is None
+
+
+def test_evaluate_equals_predict_on_unseen_patients(
+    study: Path, predicted: segment.SegmentPredictions
+) -> None:
+    result = segment.evaluate(study / "clips", study / "heads/segment", draws=50)
+    assert result.summary["metrics"] == predicted.summary["metrics"]
+    assert result.summary["test"]["patients"] == 5
+
+
+def test_the_head_is_refused_with_another_encoder(study: Path, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other", seed=1)
+    with pytest.raises(EchoError) as caught:
+        segment.predict(study / "clips", study / "heads/segment", tmp_path / "o", model=other)
+    for path in (study / "model", other):
+        assert load_model(path).sha256[:12] in caught.value.problem
+    assert "echocli segment fit" in caught.value.remedy
+    assert not (tmp_path / "o").exists()
+
+
+def test_missing_masks_and_heads_name_the_remedy(study: Path, tmp_path: Path) -> None:
+    bare = write_clips(tmp_path / "bare", [clip(number, masks=False) for number in range(3)])
+    with pytest.raises(EchoError, match=r"masks.*CAMUS"):
+        segment.fit(bare, study / "model", tmp_path / "head")
+    with pytest.raises(EchoError, match="echocli segment fit"):
+        segment.predict(bare, tmp_path / "none", tmp_path / "out")
+    with pytest.raises(EchoError, match="not fitted on"):
+        segment.evaluate(bare, study / "heads/segment")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bare"]
+
+
+def test_nothing_is_clobbered_and_a_failure_leaves_what_was_there(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="--overwrite"):
+        segment.predict(study / "clips", study / "heads/segment", out)
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("echocli.api._segment_output.area_rows", fail)
+    with pytest.raises(KeyboardInterrupt):
+        segment.predict(study / "clips", study / "heads/segment", out, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert [p.name for p in out.iterdir()] == ["mine.txt"]
