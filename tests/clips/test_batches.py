@@ -1,0 +1,81 @@
+"""Which window comes when depends on (seed, epoch, sample) alone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echocli.clips.batches import Batches
+from echocli.clips.contract import DataConfig
+from echocli.clips.store import ClipSet, ClipSetWriter
+from echocli.errors import EchoError
+
+DATA = DataConfig(frames=4, size=32, seconds=0.5)
+
+
+def test_an_epoch_visits_every_clip_once(micro_clips: Path) -> None:
+    batches = Batches(ClipSet.open(micro_clips), DATA, batch=5, seed=3)
+    for epoch in range(3):
+        seen = [row for step in (0, 1) for row, _ in batches.samples(2 * epoch + step)]
+        assert sorted(seen) == list(range(10))
+
+
+def test_a_batch_may_cross_epochs(micro_clips: Path) -> None:
+    batches = Batches(ClipSet.open(micro_clips), DATA, batch=4, seed=3)
+    straight = [sample for step in range(10) for sample in batches.samples(step)]
+    assert sorted(row for row, _ in straight[:10]) == list(range(10))
+    assert sorted(row for row, _ in straight[10:20]) == list(range(10))
+    other = Batches(ClipSet.open(micro_clips), DATA, batch=2, seed=3)
+    assert straight[:20] == [s for step in range(10) for s in other.samples(step)]
+
+
+def test_the_stream_starts_anywhere_and_equals_reading(micro_clips: Path) -> None:
+    batches = Batches(ClipSet.open(micro_clips), DATA, batch=3, seed=1)
+    for step, batch in enumerate(batches.stream(4, 9), start=4):
+        wanted = batches.read(step)
+        assert batch.rows == wanted.rows == [row for row, _ in batches.samples(step)]
+        np.testing.assert_array_equal(batch.pixels, wanted.pixels)
+        assert batch.pixels.shape == (3, 4, 32, 32)
+        assert batch.pixels.dtype == np.uint8
+
+
+def test_a_stream_that_is_left_ends_its_thread(micro_clips: Path) -> None:
+    before = threading.active_count()
+    stream = Batches(ClipSet.open(micro_clips), DATA, batch=3, seed=1).stream(0, 1000)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_reader_reaches_the_trainer(tmp_path: Path, micro_clips: Path) -> None:
+    clips = ClipSet.open(micro_clips)
+    clips.folder = tmp_path  # its shards are not there
+    with pytest.raises(EchoError, match="lacks its file"):
+        next(Batches(clips, DATA, batch=3, seed=1).stream(0, 5))
+
+
+def test_clips_that_cannot_fill_a_window_are_counted(tmp_path: Path) -> None:
+    from conftest import micro_clip
+
+    clips = [
+        micro_clip(0),
+        micro_clip(1, frames=5),
+        micro_clip(2, times_s=None),
+        micro_clip(3),
+        micro_clip(4, frames=6),
+    ]
+    with ClipSetWriter(tmp_path) as writer:
+        for clip in clips:
+            writer.add(clip)
+    batches = Batches(ClipSet.open(tmp_path), DATA, batch=2, seed=0)
+    assert batches.rows == [0, 3]
+    assert batches.left_out == {"too_short": 2, "no_time": 1}
+    assert {row for step in range(9) for row, _ in batches.samples(step)} == {0, 3}
+
+
+def test_no_usable_clip_is_an_error_that_says_why(micro_clips: Path) -> None:
+    with pytest.raises(EchoError, match=r"10 shorter than a window.*data.seconds"):
+        Batches(ClipSet.open(micro_clips), DataConfig(frames=4, seconds=9.0), batch=2, seed=0)

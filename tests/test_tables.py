@@ -1,0 +1,128 @@
+"""Embeddings keep their rows, labels and every bit, in files and in pipelines."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from echocli.errors import EchoError
+from echocli.tables import (
+    SCHEMA,
+    Embeddings,
+    read_embeddings,
+    stream_embeddings,
+    write_embeddings,
+)
+
+
+def make(vectors: NDArray[np.float32]) -> Embeddings:
+    count = len(vectors)
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"c{i}" for i in range(count)],
+            "patient_id": [f"00{i // 2}" for i in range(count)],
+            "study_id": ["s"] * count,
+            "source_sha256": ["1e5"] * count,
+            "ef_percent": [0.1 + 0.2 if i % 3 else np.nan for i in range(count)],
+            "normal": [[True, False, None][i % 3] for i in range(count)],
+            "ed_frame": np.arange(count, dtype=np.int32),
+            "view": ["A4C", 'a "quoted", one', "two\nlines"][:1] * count,
+        }
+    )
+    metadata = {"schema": SCHEMA, "model_sha256": "m", "pool": "mean", "data": {"frames": 4}}
+    return Embeddings(table, vectors, metadata)
+
+
+def assert_same(a: Embeddings, b: Embeddings) -> None:
+    assert a.metadata == b.metadata
+    np.testing.assert_array_equal(a.vectors.view(np.uint32), b.vectors.view(np.uint32))
+    assert list(a.table) == list(b.table)
+    for name in a.table:
+        ours, theirs = a.table[name], b.table[name]
+        assert (ours.isna() == theirs.isna()).all(), name
+        known = ours.notna()
+        assert ours[known].tolist() == theirs[known].tolist(), name
+
+
+VECTORS = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.csv"])
+def test_files_give_back_everything(tmp_path: Path, name: str) -> None:
+    write_embeddings(tmp_path / name, make(VECTORS))
+    assert_same(read_embeddings(tmp_path / name), make(VECTORS))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_stream_keeps_every_bit_of_every_float(numbers: list[float]) -> None:
+    vectors = np.array([numbers], dtype=np.float32)
+    file = io.StringIO()
+    stream_embeddings(file, make(vectors))
+    again = read_stream(file.getvalue().encode())
+    np.testing.assert_array_equal(again.vectors.view(np.uint32), vectors.view(np.uint32))
+
+
+def read_stream(content: bytes) -> Embeddings:
+    patch = pytest.MonkeyPatch()
+    with patch.context() as context:
+        context.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return read_embeddings("-")
+
+
+def test_standard_input_reads_either_format(tmp_path: Path) -> None:
+    for name in ("e.parquet", "e.csv"):
+        write_embeddings(tmp_path / name, make(VECTORS))
+        assert_same(read_stream((tmp_path / name).read_bytes()), make(VECTORS))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"clip_id,e0\na,1\n",
+        b"PAR1 nonsense",
+        b'# echocli {"schema": "other/1"}\na\n',
+        b"# echocli {",
+        b"\xff\xfe",
+    ],
+)
+def test_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(EchoError, match="echocli embed"):
+        read_embeddings(tmp_path / "x")
+
+
+def test_a_row_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    write_embeddings(tmp_path / "e.csv", make(VECTORS))
+    text = (tmp_path / "e.csv").read_text()
+    (tmp_path / "e.csv").write_text(text[: text.rstrip().rindex(",")])
+    with pytest.raises(EchoError):
+        read_embeddings(tmp_path / "e.csv")
+
+
+def test_missing_embeddings_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(EchoError, match="echocli embed"):
+        read_embeddings(tmp_path / "absent.parquet")
+
+
+def test_a_check_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "e.parquet"
+    write_embeddings(path, make(VECTORS))
+
+    def refuse(written: Any) -> None:
+        assert_same(written, make(VECTORS[:2]))
+        raise EchoError("no", "no")
+
+    with pytest.raises(EchoError):
+        write_embeddings(path, make(VECTORS[:2]), refuse)
+    assert_same(read_embeddings(path), make(VECTORS))
+    assert [p.name for p in tmp_path.iterdir()] == ["e.parquet"]
