@@ -67,6 +67,36 @@ def test_each_video_token_meets_the_image_token_of_its_own_pixels(
     assert_close(paired[1, :, 0], marks.flatten() + 1000)
 
 
+def test_the_decoder_gets_the_first_view_at_its_own_places(
+    make_method: Callable[..., DISCOVR],
+    make_blobs: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = make_method("discovr", video_views=3)
+    views: list[tuple[Tensor, Tensor]] = []
+    embed, decode = method.video.student.embed, method.decoder.forward
+
+    def spy_embed(video: Tensor, ids: Tensor) -> tuple[Tensor | None, Tensor]:
+        cls, tokens = embed(video, ids)
+        views.append((tokens, ids))
+        return cls, tokens
+
+    decoded: list[tuple[Tensor, Tensor]] = []
+
+    def spy_decode(visible: Tensor, ids: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        decoded.append((visible, ids))
+        return decode(visible, ids, grid)
+
+    monkeypatch.setattr(method.video.student, "embed", spy_embed)
+    monkeypatch.setattr(method.decoder, "forward", spy_decode)
+    method(make_blobs(4, 1), torch.Generator().manual_seed(1))
+    (tokens, ids), (visible, places) = views[0], decoded[0]
+    assert len(ids) == 4 * (3 + 1)
+    for clip in range(4):
+        assert torch.equal(visible[clip], tokens[4 * clip])
+        assert torch.equal(places[clip], ids[4 * clip])
+
+
 def gradient_reaches(method: DISCOVR, video: Tensor) -> set[str]:
     """Return the names of the parts that a method's loss trains."""
     loss = method(video, torch.Generator().manual_seed(1)).loss

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.testing import assert_close
 
 from echocli.models.methods.vjepa import VJEPA, Config, build_predictor
@@ -73,6 +72,9 @@ def test_targets_are_the_normalised_features_of_the_whole_clip_at_the_hidden_pla
         return predicted
 
     monkeypatch.setattr(method.predictor, "forward", spy)
+    with torch.no_grad():  # fresh features come normalised, trained ones do not
+        method.target_encoder.norm.weight.copy_(torch.linspace(0.5, 2, 48))
+        method.target_encoder.norm.bias.fill_(0.3)
     loss = method(video, seeded()).loss
     features = method.target_encoder(video)
     expected = torch.zeros(())
@@ -86,7 +88,45 @@ def test_targets_are_the_normalised_features_of_the_whole_clip_at_the_hidden_pla
                 total = total + (predicted[row, number] - target).abs().mean()
         expected = expected + total / asked.numel() / 2
     assert_close(loss, expected)
-    assert F.layer_norm(features, (48,)).requires_grad is False
+    assert not features.requires_grad
+
+
+def test_the_first_token_is_located_from_the_second(
+    make_method: MakeMethod, make_blobs: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = make_method("vjepa")
+    asked: list[Tensor] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
+    offsets: list[Tensor] = []
+    predict, locate = method.predictor.forward, method.locator.forward
+
+    def spy_predict(context: Tensor, seen: Tensor, ids: Tensor, *rest: object) -> Tensor:
+        asked.append(ids)
+        return predict(context, seen, ids, *rest)
+
+    def spy_locate(tokens: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        pairs.append((first, second))
+        return locate(tokens, first, second)
+
+    def spy_loss(predicted: Tensor, true: Tensor) -> Tensor:
+        offsets.append(true)
+        return predicted.sum()
+
+    monkeypatch.setattr(method.predictor, "forward", spy_predict)
+    monkeypatch.setattr(method.locator, "forward", spy_locate)
+    monkeypatch.setattr("echocli.models.methods.vjepa.localisation_loss", spy_loss)
+    method(make_blobs(4, 1), seeded())
+    for ids, (first, second), true in zip(asked, pairs, offsets, strict=True):
+        for row in range(4):
+            for pair in range(20):
+                one, two = ids[row, first[row, pair]].item(), ids[row, second[row, pair]].item()
+                # Grid of 2 x 4 x 4: id = 16 t + 4 i + j.
+                expected = [
+                    (one // 16 - two // 16) / 2,
+                    (one // 4 % 4 - two // 4 % 4) / 4,
+                    (one % 4 - two % 4) / 4,
+                ]
+                assert true[row, pair].tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
