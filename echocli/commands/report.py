@@ -1,0 +1,54 @@
+"""``echocli report``: one page about a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echocli.commands._options import JsonOption, OverwriteOption, QuietOption
+from echocli.console import Console
+
+SCHEMA = "echocli.report/1"
+
+
+def command(
+    study: Annotated[
+        Path,
+        typer.Argument(help="Study folder, or a run or head in one.", show_default=False),
+    ] = Path(),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="HTML file; report.html in the study if left out."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML page about a study: figures, tables, how to repeat it.
+
+    * `echocli report`: report.html about the study in this folder
+
+    * `echocli report echo-demo -o page.html`: about another study
+
+    * `echocli report --overwrite`: again, after more commands have run
+
+    The page needs no network and no other file, follows the light or dark setting of the
+    browser, and says of each part that is missing which command makes it.
+    """
+    from echocli.api.report import report
+
+    console = Console(quiet=quiet or as_json, as_json=as_json)
+    result = report(study, out, overwrite=overwrite, reporter=console)
+    if as_json:
+        console.document(
+            SCHEMA,
+            {
+                "out": str(result.out),
+                "sections": list(result.sections),
+                "megabytes": round(result.megabytes, 3),
+                "unreadable": list(result.unreadable),
+            },
+        )
+        return
+    console.say(f"{result.megabytes:.1f} MB; open it in a browser")
+    console.result(str(result.out))

@@ -1,0 +1,310 @@
+"""The figures of a report, one function each: SVG in the colours of the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from echocli.reports.page import Html
+
+Values = NDArray[np.float64]
+
+INK, LINE, BLUE, ORANGE, GREEN, RED = (
+    "#010101",
+    "#010102",
+    "#010103",
+    "#010104",
+    "#010105",
+    "#010106",
+)
+"""Written into the SVG by matplotlib and then replaced by the colours of the page's style."""
+STYLE_OF = {
+    INK: "currentColor",
+    LINE: "var(--line)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    RED: "var(--red)",
+}
+COLOUR_OF = {"normal": BLUE, "abnormal": ORANGE}
+LOW_TO_HIGH = LinearSegmentedColormap.from_list("ef", ["#d1495b", "#e0a458", "#3d8fb3"])
+"""Readable on a light and on a dark page."""
+WIDTH, HEIGHT = 4.7, 3.1  # inches; narrow, so that letters stay readable on a phone
+MOST_POINTS = 1500
+"""Beyond this many, points are drawn as pixels: an SVG of 100,000 marks stalls a browser."""
+CURVE_POINTS = 400
+INTER_OBSERVER_POINTS = 7
+"""Two readers of the same loop differ by 7 to 14 points of EF; the narrow end is drawn.
+
+Source:
+    Reference values in the documentation, ``docs/learning.md``.
+"""
+
+SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.handlelength": 1.2,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+}
+
+
+def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
+    """Draw how often values occur, one colour a group."""
+
+    def draw(axes: Axes) -> None:
+        filled = {key: values for key, values in groups.items() if len(values)}
+        everything = np.concatenate(list(filled.values()))
+        bins = min(24, max(6, len(everything) // 4))
+        edges = np.histogram_bin_edges(everything, bins).tolist()
+        colours = [BLUE, ORANGE, GREEN, RED][: len(filled)]
+        axes.hist(list(filled.values()), edges, stacked=True, color=colours, label=list(filled))
+        axes.set(xlabel=xlabel, ylabel="clips")
+        axes.grid(axis="x", visible=False)
+        if len(filled) > 1:
+            axes.legend()
+
+    return _drawn(draw, name)
+
+
+def training_curve(steps: Values, losses: Values, name: str) -> Html:
+    """Draw the loss of each step, and its running mean."""
+
+    def draw(axes: Axes) -> None:
+        x, y = thinned(steps, losses)
+        axes.plot(x, y, color=LINE, linewidth=1, label="each step")
+        axes.plot(x, running_mean(y), color=BLUE, label="running mean")
+        axes.set(xlabel="step", ylabel="loss")
+        axes.legend()
+
+    return _drawn(draw, name)
+
+
+def health_curves(steps: Values, curves: Mapping[str, Values], name: str) -> Html:
+    """Draw the signs of collapse below each other, each with its own scale."""
+    figure = _figure(height=max(HEIGHT, 1.15 * len(curves)))
+    with rc_context(SETTINGS):
+        panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (label, values) in zip(panels, curves.items(), strict=True):
+            axes.plot(steps, values, color=BLUE, marker="o", markersize=3)
+            axes.set_title(label, loc="left", fontsize=9.5)
+            low, high = float(np.nanmin(values)), float(np.nanmax(values))
+            axes.set_ylim(min(0.0, low), max(1.0, 1.1 * high))
+        panels[-1].set_xlabel("step")
+        return _svg(figure, name)
+
+
+def embedding_map(
+    points: Values,
+    shares: Sequence[float],
+    *,
+    groups: Mapping[str, NDArray[np.bool_]] | None = None,
+    values: Values | None = None,
+    values_label: str = "",
+    name: str,
+) -> Html:
+    """Draw clips where their embeddings lie, seen from the two widest directions.
+
+    Args:
+        points: ``(clips, 2)``.
+        shares: Share of the variance along each direction, from 0 to 1.
+        groups: Which clips belong to which group; takes precedence.
+        values: A number for each clip, NaN where unknown.
+        values_label: What the number is.
+        name: Unique in the page.
+    """
+
+    def draw(axes: Axes) -> None:
+        many = len(points) > MOST_POINTS
+        if groups is not None:
+            for label, chosen in groups.items():
+                x, y = points[chosen].T
+                colour = COLOUR_OF.get(label, LINE)
+                axes.scatter(x, y, s=16, color=colour, alpha=0.75, label=label, rasterized=many)
+            axes.legend()
+        elif values is not None:
+            known = np.isfinite(values)
+            x, y = points[~known].T
+            axes.scatter(x, y, s=16, color=LINE, rasterized=many)
+            x, y = points[known].T
+            drawn = axes.scatter(x, y, s=16, c=values[known], cmap=LOW_TO_HIGH, rasterized=many)
+            bar = axes.figure.colorbar(drawn, ax=axes, label=values_label)
+            bar.outline.set_visible(False)
+        else:
+            x, y = points.T
+            axes.scatter(x, y, s=16, color=BLUE, alpha=0.75, rasterized=many)
+        axes.set(
+            xlabel=f"first direction ({shares[0]:.0%} of the variance)",
+            ylabel=f"second ({shares[1]:.0%})",
+        )
+
+    return _drawn(draw, name)
+
+
+def score_distribution(
+    groups: Mapping[str, Values], threshold: float | None, name: str
+) -> Html:
+    """Draw the anomaly score of every clip, a row for each group, with the threshold."""
+
+    def draw(axes: Axes) -> None:
+        generator = np.random.default_rng(0)  # only spreads the points
+        for row, (label, scores) in enumerate(groups.items()):
+            heights = row + generator.uniform(-0.28, 0.28, len(scores))
+            colour, many = COLOUR_OF.get(label, GREEN), len(scores) > MOST_POINTS
+            axes.scatter(scores, heights, s=13, color=colour, alpha=0.7, rasterized=many)
+            if len(scores):
+                axes.plot([np.median(scores)] * 2, [row - 0.38, row + 0.38], color=INK)
+            axes.text(0, row + 0.42, label, transform=axes.get_yaxis_transform(), va="bottom")
+        if threshold is not None:
+            axes.axvline(threshold, color=RED, linestyle="--")
+            axes.text(
+                threshold, 1.0, " threshold", color=RED, transform=axes.get_xaxis_transform()
+            )
+        axes.set(xlabel="anomaly score", yticks=[], ylim=(-0.6, len(groups) - 0.2))
+        axes.spines["left"].set_visible(False)
+
+    return _drawn(draw, name)
+
+
+def ef_scatter(measured: Values, predicted: Values, mean: float, name: str) -> Html:
+    """Draw predicted against measured ejection fraction, with the line of agreement.
+
+    Args:
+        measured: In percent.
+        predicted: In percent.
+        mean: What a prediction that knows nothing would say.
+        name: Unique in the page.
+    """
+
+    def draw(axes: Axes) -> None:
+        low = min(measured.min(), predicted.min()) - 3
+        high = max(measured.max(), predicted.max()) + 3
+        ends = np.array([low, high])
+        axes.fill_between(
+            ends, ends - INTER_OBSERVER_POINTS, ends + INTER_OBSERVER_POINTS,
+            color=LINE, alpha=0.45, linewidth=0, label="two readers differ by 7 or more",
+        )  # fmt: skip
+        axes.plot(ends, ends, color=INK, linewidth=1)
+        axes.axhline(mean, color=ORANGE, linestyle="--", label="predicting the mean")
+        many = len(measured) > MOST_POINTS
+        axes.scatter(measured, predicted, s=18, color=BLUE, alpha=0.75, rasterized=many)
+        axes.set(xlim=ends, ylim=ends, xlabel="measured EF (%)", ylabel="predicted EF (%)")
+        axes.legend(loc="upper left", fontsize=8.5)
+
+    return _drawn(draw, name)
+
+
+def bland_altman(
+    measured: Values, predicted: Values, bias: float, limits: tuple[float, float], name: str
+) -> Html:
+    """Draw the difference of two measurements against their mean, with limits of agreement."""
+
+    def draw(axes: Axes) -> None:
+        mean, difference = (measured + predicted) / 2, predicted - measured
+        many = len(measured) > MOST_POINTS
+        axes.scatter(mean, difference, s=18, color=BLUE, alpha=0.75, rasterized=many)
+        for value, label, line in (
+            (bias, f"bias {bias:+.1f}", "-"),
+            (limits[0], f"{limits[0]:+.1f}", "--"),
+            (limits[1], f"{limits[1]:+.1f}", "--"),
+        ):
+            axes.axhline(value, color=ORANGE, linestyle=line, linewidth=1.2)
+            axes.text(1.01, value, label, transform=axes.get_yaxis_transform(), va="center")
+        axes.set(
+            xlabel="mean of measured and predicted EF (%)",
+            ylabel="predicted - measured (points)",
+        )
+
+    return _drawn(draw, name)
+
+
+def area_curve(
+    times: Values, areas: Mapping[str, Values], xlabel: str, ylabel: str, name: str
+) -> Html:
+    """Draw how large each structure is over time."""
+
+    def draw(axes: Axes) -> None:
+        colours = (ORANGE, BLUE, RED)
+        for colour, (label, values) in zip(colours, areas.items(), strict=False):
+            axes.plot(times, values, color=colour, label=label)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_ylim(bottom=0)
+        axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+
+    return _drawn(draw, name)
+
+
+def thinned(x: Values, y: Values) -> tuple[Values, Values]:
+    """Return a long curve as the means of equal stretches."""
+    if len(x) <= CURVE_POINTS:
+        return x, y
+    parts = np.array_split(np.arange(len(x)), CURVE_POINTS)
+    return (
+        np.array([x[part].mean() for part in parts]),
+        np.array([y[part].mean() for part in parts]),
+    )
+
+
+def running_mean(values: Values) -> Values:
+    """Return the mean over a twentieth of the curve around each point."""
+    half = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    low = np.maximum(np.arange(len(values)) - half, 0)
+    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return np.asarray((sums[high] - sums[low]) / (high - low), dtype=np.float64)
+
+
+def _figure(height: float = HEIGHT) -> Figure:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=144)
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def _drawn(draw: Any, name: str) -> Html:  # noqa: ANN401
+    with rc_context(SETTINGS):
+        figure = _figure()
+        draw(figure.subplots())
+        return _svg(figure, name)
+
+
+def _svg(figure: Figure, name: str) -> Html:
+    """Return SVG for the inside of a page: its own ids, no date, the page's colours."""
+    buffer = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Its style sheet would hold for the whole page, which has its own.
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
+    # Several drawings share the page, and matplotlib calls the parts of all of them alike.
+    svg = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
+    for colour, style in STYLE_OF.items():
+        svg = svg.replace(colour, style)
+    label = name.replace("-", " ")
+    return Html(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip())

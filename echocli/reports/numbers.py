@@ -1,0 +1,80 @@
+"""Figures with their intervals, as a reader wants to see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R2",
+    "pearson": "Pearson's r",
+    "bias": "bias (predicted - measured)",
+    "limit_low": "lower limit of agreement",
+    "limit_high": "upper limit of agreement",
+    "auroc": "AUROC",
+    "auprc": "average precision",
+    "average_precision": "average precision",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "false_positive_rate": "false-positive rate",
+    "lv_cavity": "left-ventricular cavity",
+    "lv_myocardium": "left-ventricular myocardium",
+    "left_atrium": "left atrium",
+}
+
+
+def plain(name: str) -> str:
+    """Return a name in words."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def number(value: Any, decimals: int | None = None) -> str:  # noqa: ANN401
+    """Return a number in few digits; a dash if it is none.
+
+    Args:
+        value: The number.
+        decimals: Digits after the point; chosen by the size of the number if left out.
+    """
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return "-"
+    if decimals is None:
+        whole = float(value).is_integer()
+        decimals = 0 if whole else _decimals(abs(value))
+    return f"{value:.{decimals}f}"
+
+
+def _decimals(size: float) -> int:
+    return next((n for limit, n in ((1, 3), (10, 2), (100, 1)) if size <= limit), 0)
+
+
+def is_interval(content: object) -> bool:
+    """Return whether this is a figure with its interval."""
+    return isinstance(content, Mapping) and {"value", "low", "high"} <= set(content)
+
+
+def interval(content: Mapping[str, Any] | None) -> str:
+    """Return a figure with its interval in brackets, all to the same decimals."""
+    if not content or content.get("value") is None:
+        return "-"
+    ends = [content.get("low"), content.get("high")]
+    largest = max(abs(n) for n in (content["value"], *ends) if n is not None)
+    decimals = _decimals(largest)
+    value = number(content["value"], decimals)
+    if None in ends:
+        return f"{value} (no interval)"
+    low, high = (number(end, decimals) for end in ends)
+    return f"{value} ({low} to {high})"
+
+
+def interval_rows(content: object, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Return every figure with an interval anywhere inside, with the way to it as its name."""
+    if not isinstance(content, Mapping):
+        return []
+    if is_interval(content):
+        return [(", ".join(plain(step) for step in path), interval(content))]
+    return [row for key, inner in content.items() for row in interval_rows(inner, (*path, key))]

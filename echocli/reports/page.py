@@ -1,0 +1,195 @@
+"""The building blocks of a page: each takes plain text, escapes it and returns HTML."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import NewType
+
+from echocli.reports.style import CSS
+
+Html = NewType("Html", str)
+"""Text that is HTML already. Everything else is escaped before it reaches the page."""
+
+EMPTY = Html("")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page, with an anchor for the list of contents."""
+
+    anchor: str
+    title: str
+    body: Html
+
+
+def text(content: object) -> Html:
+    """Return text as HTML, with nothing in it that a browser would obey."""
+    return Html(escape(str(content), quote=True))
+
+
+def join(parts: Iterable[Html]) -> Html:
+    """Return parts one after another."""
+    return Html("\n".join(parts))
+
+
+def paragraph(content: str, kind: str = "") -> Html:
+    """Return a paragraph.
+
+    Args:
+        content: Its text.
+        kind: ``note`` for what a reader should not miss, ``muted`` for the small print.
+    """
+    chosen = f' class="{escape(kind)}"' if kind else ""
+    return Html(f"<p{chosen}>{text(content)}</p>")
+
+
+def subtitle(content: str) -> Html:
+    """Return a heading inside a section."""
+    return Html(f"<h3>{text(content)}</h3>")
+
+
+def missing(what: str, command: str) -> Html:
+    """Say that a part is not there, and which command makes it."""
+    return Html(
+        f'<p class="missing">{text(what)} <span>Make it with <code>{text(command)}</code>.'
+        "</span></p>"
+    )
+
+
+def code(lines: Iterable[str]) -> Html:
+    """Return lines to be copied."""
+    return Html(f"<pre><code>{text(chr(10).join(lines))}</code></pre>")
+
+
+def details(summary: str, body: Html) -> Html:
+    """Return something to unfold."""
+    return Html(f"<details><summary>{text(summary)}</summary>{body}</details>")
+
+
+def items(lines: Iterable[str]) -> Html:
+    """Return a list."""
+    return Html(f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Html:
+    """Return a table; cells that look like numbers stand on the right.
+
+    Args:
+        columns: Headings.
+        rows: Cells; ``None`` stays empty.
+        caption: What the table says.
+    """
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
+    title = f"<caption>{text(caption)}</caption>" if caption else ""
+    return Html(
+        f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def facts(rows: Sequence[tuple[str, object]]) -> Html:
+    """Return names with their values, side by side."""
+    pairs = (f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in rows)
+    return Html(f'<dl class="facts">{"".join(pairs)}</dl>')
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "<td></td>"
+    content = str(value)
+    number = content[:1].isdigit() or (content[:1] in "-+." and content[1:2].isdigit())
+    return f'<td class="number">{text(content)}</td>' if number else f"<td>{text(content)}</td>"
+
+
+def cards(figures: Sequence[tuple[str, str, str]]) -> Html:
+    """Return the key figures: number, what it is, and what to compare it with."""
+    boxes = (
+        f'<div class="card"><b>{text(number)}</b><span>{text(what)}</span>'
+        f"<small>{text(beside)}</small></div>"
+        for number, what, beside in figures
+    )
+    return Html(f'<div class="cards">{"".join(boxes)}</div>')
+
+
+def bars(rows: Sequence[tuple[str, int, str]], total: int) -> Html:
+    """Return counts as bars with their names.
+
+    Args:
+        rows: Name, count and remark.
+        total: Count of a full bar.
+    """
+    lines = (
+        f'<div class="bar"><span>{text(name)}</span>'
+        f'<i style="--share:{100 * count / max(total, 1):.2f}%"></i><b>{count}</b>'
+        f"<small>{text(remark)}</small></div>"
+        for name, count, remark in rows
+    )
+    return Html(f'<div class="bars">{"".join(lines)}</div>')
+
+
+def figure(picture: Html, caption: str) -> Html:
+    """Return a picture with what it shows."""
+    return Html(f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>")
+
+
+def gallery(figures: Iterable[Html], kind: str = "figures") -> Html:
+    """Return figures side by side, below each other on a narrow screen.
+
+    Args:
+        figures: Results of ``figure``.
+        kind: ``figures``, ``loops`` (small) or ``overlays``.
+    """
+    return Html(f'<div class="{escape(kind)}">{join(figures)}</div>')
+
+
+def image(content: bytes, media_type: str, alternative: str, still: bytes = b"") -> Html:
+    """Return a picture that is part of the page.
+
+    Args:
+        content: The bytes of the file.
+        media_type: Such as ``image/webp``.
+        alternative: What it shows, for who cannot see it.
+        still: The same without motion, for who asked the browser for less of it.
+    """
+    shown = f'<img src="{_data(content, media_type)}" alt="{text(alternative)}" loading="lazy">'
+    if not still:
+        return Html(shown)
+    return Html(
+        '<picture><source media="(prefers-reduced-motion: reduce)" '
+        f'srcset="{_data(still, media_type)}">{shown}</picture>'
+    )
+
+
+def _data(content: bytes, media_type: str) -> str:
+    return f"data:{escape(media_type)};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def page(title: str, subtitle_text: str, lead: Html, sections: Sequence[Section]) -> str:
+    """Return the whole page, which needs no other file and no network.
+
+    Args:
+        title: Heading and name of the window.
+        subtitle_text: Line below the heading.
+        lead: What comes before the list of contents.
+        sections: The rest.
+    """
+    contents = "".join(f'<a href="#{escape(s.anchor)}">{text(s.title)}</a>' for s in sections)
+    body = "".join(
+        f'<section id="{escape(s.anchor)}"><h2>{text(s.title)}</h2>{s.body}</section>'
+        for s in sections
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        # Even a page whose text was tampered with may load nothing and run nothing.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "img-src data:; style-src 'unsafe-inline'\">"
+        f"<title>{text(title)}</title><style>{CSS}</style></head><body>"
+        f'<header><h1>{text(title)}</h1><p class="muted">{text(subtitle_text)}</p></header>'
+        f'<main>{lead}<nav aria-label="Contents">{contents}</nav>{body}</main></body></html>\n'
+    )

@@ -1,0 +1,152 @@
+"""The key figures at the top, and at the end how to repeat it all and what not to believe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from echocli.reports.numbers import number
+from echocli.reports.page import (
+    Html,
+    Section,
+    cards,
+    code,
+    details,
+    items,
+    join,
+    paragraph,
+    subtitle,
+)
+from echocli.reports.study_reader import Results, RunRecord
+
+LIMITS = (
+    "This is research software, not a medical device. No figure here is a diagnosis.",
+    "Figures hold for patients like those of the test split: the same scanners, views, frame "
+    "rates and illnesses. Elsewhere they may be far off.",
+    "Splits keep the patients apart, not the sites or scanners. A model can learn the machine "
+    "instead of the heart.",
+    "Intervals say how much the figures would vary with other patients of the same kind. They "
+    "know nothing of wrong labels, of a changed population, or of how often settings were "
+    "changed after looking at the test split.",
+    "An anomaly score says that a clip differs from the normal clips given, not that the heart "
+    "is ill: a rare view, a new scanner or a bad picture differs too.",
+    "Volumes and ejection fractions from one view assume a shape that ill hearts do not have.",
+)
+PHANTOM = (
+    "The clips are phantoms: invented hearts, drawn by a program. Nothing in this report says "
+    "anything about real patients."
+)
+
+
+def lead(results: Results) -> Html:
+    """Return the key figures."""
+    figures: list[tuple[str, str, str]] = []
+    if results.clips is not None:
+        refused = results.refusals.count if results.refusals else 0
+        patients = results.clips.manifest["patient_id"].nunique()
+        figures.append((str(len(results.clips)), "clips", f"{refused} sources left out"))
+        figures.append((str(patients), "patients", "splits keep them apart"))
+    if results.runs:
+        methods = sorted({str(settings_of(run).get("method")) for run in results.runs})
+        figures.append((str(len(results.runs)), "pretraining runs", ", ".join(methods)))
+    if results.scores is not None:
+        auroc = ("patient_metrics", "auroc")
+        figures += _figure(results.scores.summary, auroc, "AUROC, anomaly", "0.5 is chance")
+    if results.lvef is not None:
+        mean = _find(results.lvef.summary, ("predict_the_mean", "mae"))
+        beside = f"predicting the mean: {number(mean['value'])}" if mean else ""
+        figures += _figure(results.lvef.summary, ("metrics", "mae"), "EF error, points", beside)
+    if results.volumes is not None:
+        path = ("metrics", "dice", "lv_cavity")
+        mean = _find(results.volumes.summary, ("mean_map", "dice", "lv_cavity"))
+        beside = f"mean map: {number(mean['value'])}" if mean else ""
+        figures += _figure(results.volumes.summary, path, "Dice, LV cavity", beside)
+    parts = [cards(figures)]
+    if is_phantom(results):
+        parts.append(paragraph(PHANTOM, "note"))
+    if results.unreadable:
+        told = f"These parts are there but cannot be read: {', '.join(results.unreadable)}."
+        parts.append(paragraph(told, "note"))
+    return join(parts)
+
+
+def is_phantom(results: Results) -> bool:
+    """Return whether any clip comes from the phantom."""
+    if results.clips is None or "dataset" not in results.clips.manifest:
+        return False
+    return bool((results.clips.manifest["dataset"] == "phantom").any())
+
+
+def _find(summary: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
+    found: Any = summary
+    for step in path:
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and found.get("value") is not None else None
+
+
+def _figure(
+    summary: dict[str, Any], path: tuple[str, ...], what: str, beside: str
+) -> list[tuple[str, str, str]]:
+    found = _find(summary, path)
+    if found is None:
+        return []
+    range_told = ""
+    if found.get("low") is not None and found.get("high") is not None:
+        range_told = f"{number(found['low'])} to {number(found['high'])}; "
+    return [(number(found["value"]), what, f"{range_told}{beside}".rstrip("; "))]
+
+
+def repeat_section(results: Results) -> Section:
+    """Return the commands and settings that lead here again."""
+    body = [
+        paragraph("In the study folder, with the same sources and the same key file:"),
+        code(commands(results)),
+        subtitle("Settings"),
+    ]
+    if results.audit:
+        version, settings = results.audit.get("echocli"), results.audit.get("settings", {})
+        shown = {"echocli": version, **settings}
+        body.append(details("preprocess", code([json.dumps(shown, indent=2)])))
+    for run in results.runs:
+        body.append(details(f"run {run.name}", code([json.dumps(run.config, indent=2)])))
+    for name, head in results.heads.items():
+        shown = {key: value for key, value in head.items() if key != "patients"}
+        body.append(details(f"head {name}", code([json.dumps(shown, indent=2)])))
+    return Section("repeat", "How to repeat this", join(body))
+
+
+def settings_of(run: RunRecord) -> dict[str, Any]:
+    """Return the settings of a run, empty if it has none."""
+    settings = run.config.get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
+def commands(results: Results) -> list[str]:
+    """Return the command lines that made what is there, in their order."""
+    lines = []
+    if results.clips is not None:
+        lines.append("echocli preprocess")
+    for run in results.runs:
+        settings = settings_of(run)
+        method, preset = settings.get("method"), settings.get("preset")
+        steps = settings.get("optim", {}).get("steps")
+        line = f"echocli pretrain --method {method} --preset {preset}"
+        line += f" --steps {steps}" if steps else ""
+        lines.append(f"{line} --seed {settings.get('seed', 0)} -o runs/{run.name}")
+    if results.embeddings is not None:
+        lines.append("echocli embed")
+    if results.scores is not None:
+        summary = results.scores.summary
+        rate, k = summary.get("false_positive_rate"), summary.get("k")
+        lines.append(f"echocli score --anomaly --k {k} --false-positive-rate {rate}")
+    for task, found in (("lvef", results.lvef), ("segment", results.volumes)):
+        if task in results.heads:
+            lines.append(f"echocli {task} fit")
+        if found is not None:
+            lines.append(f"echocli {task} predict")
+    return [*lines, "echocli report"]
+
+
+def limits_section() -> Section:
+    """Say what not to believe."""
+    return Section("limits", "What this does not tell", items(LIMITS))

@@ -1,0 +1,163 @@
+"""Reads what the commands have left in a study folder; whatever is absent stays ``None``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from echocli.clips.store import ClipSet
+from echocli.errors import EchoError
+from echocli.files import read_json
+from echocli.intake.reasons import MEANINGS, Reason
+from echocli.run import read_metrics
+from echocli.study import Study
+from echocli.tables import Embeddings, read_embeddings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A pretraining run."""
+
+    name: str
+    config: dict[str, Any]
+    metrics: pd.DataFrame
+    """One row a step."""
+    has_model: bool
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """Why sources became no clips."""
+
+    count: int
+    reasons: list[tuple[str, int, str]]
+    """Reason, how many, and what can be done, most frequent first."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a CSV file and the figures of the JSON file beside it."""
+
+    rows: pd.DataFrame
+    summary: dict[str, Any]
+
+
+@dataclass
+class Results:
+    """Everything found in a study folder."""
+
+    clips: ClipSet | None = None
+    audit: dict[str, Any] | None = None
+    refusals: Refusals | None = None
+    runs: list[RunRecord] = field(default_factory=list)
+    embeddings: Embeddings | None = None
+    scores: Table | None = None
+    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lvef: Table | None = None
+    volumes: Table | None = None
+    masks: ClipSet | None = None
+    areas: pd.DataFrame | None = None
+    overlays: list[Path] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    """Which parts are there but cannot be read."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the folder holds nothing to report."""
+        return self.clips is None and not self.runs and self.embeddings is None
+
+
+def read_study(root: Path) -> Results:
+    """Read a study folder.
+
+    Raises:
+        EchoError: If it holds nothing that a command of ours has written.
+    """
+    study = Study(root)
+    results = Results()
+
+    def maybe(path: Path, what: str, read: Callable[[Path], T]) -> T | None:
+        if not path.exists():
+            return None
+        try:
+            return read(path)
+        except (EchoError, OSError, ValueError, KeyError, TypeError):
+            results.unreadable.append(what)
+            return None
+
+    if ClipSet.is_one(study.clips):
+        results.clips = maybe(study.clips, "clips", ClipSet.open)
+    results.audit = maybe(study.clips / "audit.json", "clips/audit.json", _object)
+    results.refusals = maybe(
+        study.clips / "quarantine.csv", "clips/quarantine.csv", _read_refusals
+    )
+    for folder in sorted(study.runs.glob("*/config.json")):
+        run = maybe(folder.parent, f"runs/{folder.parent.name}", _read_run)
+        results.runs += [run] if run else []
+    results.embeddings = maybe(study.embeddings, "embeddings.parquet", read_embeddings)
+    results.scores = maybe(study.scores, "scores.csv", _read_table)
+    for folder in sorted(study.heads.glob("*/config.json")):
+        head = maybe(folder, f"heads/{folder.parent.name}", _object)
+        results.heads |= {folder.parent.name: head} if head else {}
+    results.lvef = maybe(study.predictions / "lvef.csv", "predictions/lvef.csv", _read_table)
+    segment = study.predictions / "segment"
+    results.volumes = maybe(segment / "volumes.csv", "predictions/segment", _read_volumes)
+    results.areas = maybe(segment / "areas.csv", "predictions/segment/areas.csv", pd.read_csv)
+    if ClipSet.is_one(segment):
+        results.masks = maybe(segment, "predictions/segment", ClipSet.open)
+    results.overlays = sorted((segment / "overlays").glob("*.png"))
+    if results.is_empty:
+        raise EchoError(
+            f"{root} holds no results of echocli: no clips, no runs, no embeddings.",
+            "Run `echocli preprocess` there first, or `echocli demo` to see a whole study.",
+        )
+    return results
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError("not an object")
+    return content
+
+
+def _read_refusals(path: Path) -> Refusals:
+    reasons = pd.read_csv(path, dtype=str, keep_default_na=False)["reason"].tolist()
+    counted = [
+        (word.replace("_", " "), count, _meaning(word))
+        for word, count in Counter(reasons).most_common()
+    ]
+    return Refusals(len(reasons), counted)
+
+
+def _meaning(word: str) -> str:
+    return MEANINGS.get(Reason(word), "") if word in set(Reason) else ""
+
+
+def _read_run(folder: Path) -> RunRecord:
+    records = pd.DataFrame(read_metrics(folder))
+    has_model = (folder / "model" / "model.safetensors").is_file()
+    return RunRecord(folder.name, _object(folder / "config.json"), records, has_model)
+
+
+def _read_table(path: Path) -> Table:
+    beside = path.with_suffix(".json")
+    return Table(pd.read_csv(path), _object(beside) if beside.is_file() else {})
+
+
+def _read_volumes(path: Path) -> Table:
+    summary = path.with_name("segment.json")
+    return Table(pd.read_csv(path), _object(summary) if summary.is_file() else {})
+
+
+def settings_text(config: dict[str, Any]) -> str:
+    """Return settings as they would be written into a file."""
+    return json.dumps(config, indent=2, sort_keys=False)
