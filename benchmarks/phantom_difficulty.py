@@ -51,14 +51,16 @@ def windows(clip: Clip) -> NDArray[np.uint8]:
 
 
 @torch.inference_mode()
-def random_features(clips: list[Clip], kind: str) -> Tensor:
+def random_features(clips: list[Clip]) -> dict[str, Tensor]:
+    """Features of an untrained encoder by each pooling, averaged over the windows."""
     encoder = VisionTransformer(ENCODER, torch.Generator().manual_seed(SEED)).eval()
-    rows = []
+    rows: dict[str, list[Tensor]] = {kind: [] for kind in ("mean", "mean_std")}
     for clip in clips:
         video = to_video(torch.from_numpy(windows(clip)), DATA)
         tokens = encoder(video)
-        rows.append(pool(tokens, encoder.grid(video.shape), kind).mean(0))
-    return torch.stack(rows)
+        for kind, pooled in rows.items():
+            pooled.append(pool(tokens, encoder.grid(video.shape), kind).mean(0))
+    return {kind: torch.stack(pooled) for kind, pooled in rows.items()}
 
 
 def pixel_features(clips: list[Clip]) -> Tensor:
@@ -117,16 +119,10 @@ def main() -> None:
     print("| features | EF error | AUROC abnormal | AUROC EF < 50 |\n|---|---|---|---|")
     mean = np.full(len(test), float(ef.mean()))
     row("predict the mean", str(ef_error(test, mean)), "", "")
-    kinds = {
-        "pixels, mean and temporal std": (pixel_features(train), pixel_features(test)),
-        **{
-            f"random weights, {kind}": (
-                random_features(train, kind),
-                random_features(test, kind),
-            )
-            for kind in ("mean", "mean_std")
-        },
-    }
+    kinds = {"pixels, mean and temporal std": (pixel_features(train), pixel_features(test))}
+    untrained = random_features(train), random_features(test)
+    for kind in untrained[0]:
+        kinds[f"random weights, {kind}"] = untrained[0][kind], untrained[1][kind]
     for name, (fit, held) in kinds.items():
         probe = RidgeProbe().fit(
             fit, ef, torch.arange(len(train)), torch.Generator().manual_seed(SEED)
