@@ -36,7 +36,14 @@ STYLE_OF = {
     GREEN: "var(--green)",
     RED: "var(--red)",
 }
-COLOUR_OF = {"normal": BLUE, "abnormal": ORANGE}
+COLOUR_OF = {
+    "normal": BLUE,
+    "abnormal": ORANGE,
+    "left-ventricular cavity": ORANGE,
+    "left-ventricular myocardium": BLUE,
+    "left atrium": RED,
+}
+"""The structures have about the colours of their outlines in the pictures."""
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("ef", ["#d1495b", "#e0a458", "#3d8fb3"])
 """Readable on a light and on a dark page."""
 WIDTH, HEIGHT = 4.7, 3.1  # inches; narrow, so that letters stay readable on a phone
@@ -87,7 +94,7 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
         axes.set(xlabel=xlabel, ylabel="clips")
         axes.grid(axis="x", visible=False)
         if len(filled) > 1:
-            axes.legend()
+            axes.legend(ncols=len(filled), loc="lower left", bbox_to_anchor=(0, 1))
 
     return _drawn(draw, name)
 
@@ -146,7 +153,7 @@ def embedding_map(
                 x, y = points[chosen].T
                 colour = COLOUR_OF.get(label, LINE)
                 axes.scatter(x, y, s=16, color=colour, alpha=0.75, label=label, rasterized=many)
-            axes.legend()
+            axes.legend(ncols=len(groups), loc="lower left", bbox_to_anchor=(0, 1))
         elif values is not None:
             known = np.isfinite(values)
             x, y = points[~known].T
@@ -249,12 +256,11 @@ def area_curve(
     """Draw how large each structure is over time."""
 
     def draw(axes: Axes) -> None:
-        colours = (ORANGE, BLUE, RED)
-        for colour, (label, values) in zip(colours, areas.items(), strict=False):
-            axes.plot(times, values, color=colour, label=label)
+        for label, values in areas.items():
+            axes.plot(times, values, color=COLOUR_OF.get(label, GREEN), label=label)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.set_ylim(bottom=0)
-        axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 
     return _drawn(draw, name)
 

@@ -131,6 +131,11 @@ def bars(rows: Sequence[tuple[str, int, str]], total: int) -> Html:
     return Html(f'<div class="bars">{"".join(lines)}</div>')
 
 
+def together(parts: Iterable[Html]) -> Html:
+    """Return parts that a gallery keeps below each other."""
+    return Html(f"<div>{join(parts)}</div>")
+
+
 def figure(picture: Html, caption: str) -> Html:
     """Return a picture with what it shows."""
     return Html(f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>")

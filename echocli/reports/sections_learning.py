@@ -33,6 +33,7 @@ HEALTH_CAPTION = (
     "What to watch instead: if the features of different clips grow alike (rank near 1, cosine "
     "near 1, spread near 0), the encoder has collapsed and says nothing."
 )
+HASH_DIGITS = 16
 SHORT_RUN_STEPS = 5_000
 SHORT_RUN = (
     "Minutes of training from scratch do not make a good encoder: features usually get worse "
@@ -104,7 +105,7 @@ def embedding_section(results: Results) -> Section:
         ("clips", str(clips)),
         ("numbers a clip", str(dim)),
         ("pooling", str(metadata.get("pool", "-"))),
-        ("SHA-256 of the model", str(metadata.get("model_sha256", "-"))),
+        ("SHA-256 of the model", str(metadata.get("model_sha256", "-"))[:HASH_DIGITS]),
     ]
     drawn: list[Html] = []
     if clips >= 3:

@@ -21,6 +21,7 @@ from echocli.reports.page import (
     paragraph,
     subtitle,
     table,
+    together,
 )
 from echocli.reports.pictures import loop, outlined, overlay
 from echocli.reports.sections_data import spread
@@ -102,7 +103,7 @@ def _score_table(summary: dict[str, Any]) -> Html:
         f"Test split: {test.get('clips')} clips of {test.get('patients')} patients, "
         f"{test.get('abnormal_clips')} clips abnormal."
     )
-    return join(
+    return together(
         [
             table(["figure", "by patient", "by clip"], rows, caption),
             paragraph(_interval_note(summary), "muted"),

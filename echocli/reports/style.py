@@ -34,7 +34,7 @@ a { color: var(--blue); text-decoration: none; }
 a:hover, a:focus { text-decoration: underline; }
 a:focus-visible, summary:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
-  gap: 0.75rem; margin: 1.5rem 0 0.5rem; }
+  gap: 0.75rem; margin: 1.5rem 0 1rem; }
 .card { background: var(--panel); border-radius: 8px; padding: 0.8rem 0.95rem; display: flex;
   flex-direction: column; }
 .card b { font-size: 1.5rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
