@@ -77,7 +77,7 @@ def find_leaks(outputs: Iterable[Path | str | bytes], identifiers: Iterable[str]
         for text, shapes in needles.items():
             if pixels and len(text) < SHORTEST_IN_PIXELS:
                 continue
-            if any(shape in low for shape in shapes):
+            if any(shape in low for shape in ([text.lower().encode()] if pixels else shapes)):
                 leaks.append(f"{text!r} in {place}")
     return leaks
 

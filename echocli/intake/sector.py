@@ -28,6 +28,9 @@ from echocli.intake.reasons import Reason, Refused
 
 CHANGE = 2
 """Grey levels that a pixel must move by to count as changed: above JPEG's flicker on black."""
+DARK, BRIGHT, RINGING = 12, 70, 16
+"""Grey levels that JPEG's ringing stays below, and that an edge that rings exceeds; pixels that
+it spreads at most: the largest block."""
 CHANGED_PAIRS = 0.1
 """Share of frame pairs in which a pixel of the scan changes, at least."""
 SMOOTHING, SOLID, GAP, RIM = 0.015, 0.02, 0.012, 0.03
@@ -96,7 +99,7 @@ def _largest_solid_part(
     statistics: _Statistics, chroma: NDArray[np.uint8], diagonal: float
 ) -> NDArray[np.bool_]:
     """Return the largest connected piece that changes all the time, without holes."""
-    active = statistics.changes >= CHANGED_PAIRS
+    active = _without_ringing(statistics.changes >= CHANGED_PAIRS, statistics.brightest)
     active &= ~coloured_pixels(chroma, statistics.brightest, active)
     window = round(SMOOTHING * diagonal) | 1
     dense = ndimage.uniform_filter(active.astype(np.float32), window) > 0.5
@@ -106,6 +109,19 @@ def _largest_solid_part(
         raise Refused(Reason.NO_SECTOR, "nothing in the picture keeps moving")
     largest = np.bincount(pieces.ravel())[1:].argmax() + 1
     return np.asarray(ndimage.binary_fill_holes(pieces == largest), dtype=bool)
+
+
+def _without_ringing(
+    active: NDArray[np.bool_], brightest: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Remove what flickers darkly beside bright pixels: compression, not scan.
+
+    Dark cavities go too and are filled in later; dark depths of the scan stay, for nothing
+    bright is near them.
+    """
+    bright = active & (brightest >= BRIGHT)
+    near = ndimage.distance_transform_edt(~bright) <= RINGING if bright.any() else bright
+    return np.asarray(active & ~(near & (brightest < DARK)), dtype=bool)
 
 
 def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:

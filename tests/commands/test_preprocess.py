@@ -1,0 +1,131 @@
+"""``echocli preprocess`` at the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from echocli.clips.store import ClipSet
+from echocli.datasets.phantom import PhantomConfig, draw_patient, write_dicom_study
+from echocli.errors import ExitCode
+from echocli.main import run
+
+Ran = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    patients = [draw_patient(6, index, PhantomConfig()) for index in range(2)]
+    write_dicom_study(folder, patients, height=160, width=214)
+    return folder
+
+
+@pytest.fixture
+def study(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study folder with DICOM files and labels, as a user would lay it out."""
+    folder = tmp_path / "study"
+    shutil.copytree(phantoms / "dicom", folder / "dicom")
+    shutil.copy(phantoms / "labels.csv", folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ECHOCLI_KEY_FILE", str(tmp_path / "key"))
+    return folder
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> Ran:
+    with pytest.raises(SystemExit) as ended:
+        run(["preprocess", *words])
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
+
+
+def test_without_arguments_it_reads_the_study_and_its_labels(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys)
+    assert (code, out) == (ExitCode.DONE, "clips\n")
+    assert "labels.csv" in err
+    assert "2 source(s): 2 clip(s) of 2 patient(s), 0 refused" in err
+    assert ClipSet.open(study / "clips").manifest["ef_percent"].notna().all()
+    code, out, err = call(capsys)
+    assert (code, out) == (ExitCode.DONE, "clips\n")
+    assert "nothing to do" in err
+
+
+def test_a_data_set_in_place_is_recognised(
+    phantoms: Path, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(phantoms / "phantom.json", study)
+    shutil.copytree(phantoms / "truth", study / "truth")
+    code, _, err = call(capsys, "-o", "elsewhere")
+    assert code == ExitCode.DONE
+    assert "data set phantom" in err
+    assert ClipSet.open(study / "elsewhere").masks(0) is not None
+
+
+def test_refusals_are_counted_and_told_by_the_exit_code(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "dicom" / "Doe_Jane.dcm").write_text("not an image at all, " * 30)
+    code, out, err = call(capsys, "--json", "--size", "64")
+    assert code == ExitCode.PARTIAL
+    document = json.loads(out)
+    assert document["schema"] == "echocli.preprocess/1"
+    assert (document["n_clips"], document["n_sources"]) == (2, 3)
+    assert [entry["reason"] for entry in document["quarantined"]] == ["not_an_image"]
+    assert "Doe" not in out + err
+    code, out, err = call(capsys, "--size", "64", "dicom")
+    assert code == ExitCode.USAGE  # the labels are gone: another setting
+    code, out, err = call(capsys, "--size", "64", "dicom", "--overwrite", "--fail-fast")
+    assert code == ExitCode.INPUT
+    assert len(ClipSet.open(study / "clips")) == 2
+
+
+def test_nothing_usable_and_nothing_there(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "Doe_Jane.txt").write_text("a letter")
+    for words in (["Doe_Jane.txt"], ["Roe_Richard.dcm"]):
+        code, out, err = call(capsys, *words)
+        assert (code, out) == (ExitCode.INPUT, "")
+        assert "fix:" in err
+        assert "oe_" not in err
+    assert not (study / "clips").exists()
+
+
+def test_a_folder_without_sources_says_what_it_looks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys)
+    assert code == ExitCode.INPUT
+    assert "dicom/" in err
+
+
+def test_a_list_on_standard_input(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+    from types import SimpleNamespace
+
+    names = "\0".join(str(path) for path in sorted((study / "dicom").iterdir()))
+    stdin = SimpleNamespace(buffer=io.BytesIO(names.encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    code, out, err = call(capsys, "-", "-0", "-q")
+    assert (code, out, err) == (ExitCode.DONE, "clips\n", "")
+
+
+def test_the_guard_refuses_with_its_own_code(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--linkage", "clips/who.csv"], ["--key-file", "clips/key"]):
+        code, _, err = call(capsys, *words)
+        assert code == ExitCode.PRIVACY
+        assert "fix:" in err
+    assert not (study / "clips").exists()
+    code, _, err = call(capsys, "--linkage", "../who.csv")
+    assert code == ExitCode.DONE
+    assert "who is who" in err
