@@ -23,9 +23,7 @@ def sincos_1d(
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def sincos_3d(
-    grid: Grid, dim: int, device: torch.device | None = None
-) -> Float[Tensor, "tokens dim"]:
+def sincos_3d(grid: Grid, dim: int) -> Float[Tensor, "tokens dim"]:
     """Encode the place of every tubelet of a grid.
 
     Time, height and width get the same number of channels, in this order; the last channels
@@ -35,14 +33,13 @@ def sincos_3d(
     Args:
         grid: Tubelets along time, height and width.
         dim: Width of a token.
-        device: Where to build the table; the CPU if left out.
 
     Source:
         V-JEPA (Bardes et al. 2024, arXiv 2404.08471), its published ``uniform_power`` setting.
         Differs: the paper interpolates its table for other sizes, this one is computed anew.
     """
     channels = 2 * math.ceil(dim / 6)
-    axes = [torch.arange(n, dtype=torch.float64, device=device) for n in grid]
+    axes = [torch.arange(n, dtype=torch.float64) for n in grid]
     places = torch.meshgrid(*axes, indexing="ij")
     table = torch.cat([sincos_1d(place.flatten(), channels) for place in places], dim=1)
     return table[:, :dim].float()
@@ -68,6 +65,8 @@ class Positions(nn.Module):
     def forward(self, grid: Grid) -> Float[Tensor, "1 tokens dim"]:
         """Return the positions of a grid, for every clip of a batch."""
         table = (
-            self.table if grid == self.grid else sincos_3d(grid, self.dim, self.table.device)
+            self.table
+            if grid == self.grid
+            else sincos_3d(grid, self.dim).to(self.table.device, non_blocking=True)
         )
         return table[None]

@@ -7,7 +7,7 @@ loss (arXiv 2507.18424).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ class VJEPA(Method):
     """Context encoder, target encoder, predictor and locator.
 
     Args:
-        encoder_config: Shape of the encoder; a class token, if asked for, is not trained.
+        encoder_config: Shape of the encoder; a class token is left out.
         config: The settings.
         generator: Source of the weights.
     """
@@ -72,7 +72,8 @@ class VJEPA(Method):
         super().__init__()
         self.config = config
         self.kinds = (config.short_range, config.long_range)
-        self.context_encoder = VisionTransformer(encoder_config, generator)
+        shape = replace(encoder_config, cls_token=False)
+        self.context_encoder = VisionTransformer(shape, generator)
         self.target_encoder = make_teacher(self.context_encoder)
         self.predictor = build_predictor(encoder_config, config, len(self.kinds), generator)
         self.locator = PairLocator(encoder_config.dim, config.locator_hidden, generator)
@@ -145,11 +146,17 @@ class VJEPA(Method):
 def build_predictor(
     encoder: ViTConfig, config: Config, mask_kinds: int, generator: torch.Generator
 ) -> Predictor:
-    """Make a predictor in proportion to the encoder."""
+    """Make a predictor in proportion to the encoder.
+
+    Raises:
+        ValueError: If the predictor's heads do not divide its width.
+    """
     head = encoder.dim // encoder.heads
     heads = config.predictor_heads or max(1, (config.predictor_dim or encoder.dim // 2) // head)
     width = config.predictor_dim or heads * head
     depth = config.predictor_depth or max(1, encoder.depth // 2)
+    if width % heads:
+        raise ValueError(f"predictor_dim is {width}; {heads} heads do not divide it.")
     return Predictor(encoder.grid, encoder.dim, width, depth, heads, mask_kinds, generator)
 
 

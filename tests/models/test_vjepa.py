@@ -143,6 +143,12 @@ def test_the_predictor_grows_with_the_encoder(
     assert predictor.blocks[0].attn.heads == heads
 
 
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    config = Config(predictor_dim=100, predictor_heads=3)
+    with pytest.raises(ValueError, match="predictor_dim"):
+        build_predictor(ViTConfig(), config, 2, torch.Generator())
+
+
 def test_a_share_outside_zero_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match="jepa_weight"):
         Config(jepa_weight=1.5)
