@@ -26,6 +26,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: list[Path] = []
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
 
@@ -55,6 +56,7 @@ class Run:
         return self.config.is_file()
 
     def __enter__(self) -> Self:
+        self._made = [p for p in (self.folder, self.folder.parent) if not p.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder / ".lock")
         return self
@@ -69,6 +71,15 @@ class Run:
             if file is not None:
                 file.close()
         self._metrics = self._lock = None
+        if not self.exists:
+            self._vanish()
+
+    def _vanish(self) -> None:
+        """Leave nothing of a run that could not begin."""
+        (self.folder / ".lock").unlink(missing_ok=True)
+        for folder in self._made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def begin(self, settings: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Write the settings of a new run and make it the latest."""

@@ -59,6 +59,12 @@ def test_a_folder_of_something_else_is_never_emptied(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    with overwritten(tmp_path / "runs" / "r", overwrite=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_overwriting_begins_anew(tmp_path: Path) -> None:
     with overwritten(tmp_path / "r", overwrite=False) as run:
         run.begin({}, {})

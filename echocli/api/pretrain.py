@@ -218,22 +218,20 @@ def pretrain(
     folder = out or default_run(settings)
     place = choose_device(device, precision)
     limit_threads()
-    with (
-        overwritten(folder, overwrite=overwrite) as run,
-        _training_clips(clips, settings, reporter) as (_, batches),
-    ):
+    with _training_clips(clips, settings, reporter) as (_, batches):
         reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
         job = Job(settings, batches, place)
         details = details_of(job)
-        if run.exists:
-            check_same(run, settings, details, place, reporter)
-            run.mark_latest()
-        else:
-            check_space(run, job)
-            run.begin(to_table(settings), details)
-        done, loss = run_steps(job, run, stop, reporter)
-        if loss is not None or not run.model.exists():
-            export_model(job, run, done, loss)
+        with overwritten(folder, overwrite=overwrite) as run:
+            if run.exists:
+                check_same(run, settings, details, place, reporter)
+                run.mark_latest()
+            else:
+                check_space(run, job)
+                run.begin(to_table(settings), details)
+            done, loss = run_steps(job, run, stop, reporter)
+            if loss is not None or not run.model.exists():
+                export_model(job, run, done, loss)
         patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
     return PretrainResult(
         run=folder,

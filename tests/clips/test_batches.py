@@ -58,7 +58,7 @@ def test_an_error_of_the_reader_reaches_the_trainer(tmp_path: Path, micro_clips:
 
 
 def test_clips_that_cannot_fill_a_window_are_counted(tmp_path: Path) -> None:
-    from conftest import micro_clip
+    from micro import micro_clip
 
     clips = [
         micro_clip(0),
