@@ -152,7 +152,9 @@ def _take(
 ) -> Clip | None:
     """Note an outcome and return its clip, labelled, if it is one."""
     task, clip, refused = outcome.task, outcome.clip, outcome.refused
-    batch.identifiers |= {*outcome.patient_key.split("\n"), outcome.study_key, task.path.stem}
+    batch.identifiers |= {*outcome.patient_key.split("\n"), outcome.study_key}
+    if not task.path.stem.isalpha():  # PLAX.avi names nobody, and labels may say PLAX
+        batch.identifiers.add(task.path.stem)
     batch.hashes.append(outcome.sha256)
     source_id = pseudonyms.source(outcome.sha256)
     if clip is not None and clip.source_sha256 in batch.used:

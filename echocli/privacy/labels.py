@@ -14,6 +14,9 @@ MOST_VALUES = 64
 """Distinct texts in a column of classes, at most: more are no classes but free text."""
 LONGEST_TEXT = 40
 """Characters of a class name, at most."""
+TELLING_LENGTH = 6
+"""Shorter identifiers (patient 2010) stand in texts and numbers by chance; only a text that is
+nothing else counts."""
 
 _TRUE = {"1", "1.0", "true", "yes", "y", "normal"}
 _FALSE = {"0", "0.0", "false", "no", "n", "abnormal"}
@@ -95,7 +98,7 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
     Args:
         column: Its name.
         values: All its values.
-        identifiers: Raw identifiers of the sources; no text may hold one.
+        identifiers: Raw identifiers of the sources; no text may hold one, no number be one.
 
     Raises:
         PrivacyError: If a text equals or holds an identifier, is longer than a class name, or
@@ -107,8 +110,10 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
     remedy = f"Remove the column `{column}` from the labels, or replace its texts by classes."
     if len(texts) > MOST_VALUES or any(len(text) > LONGEST_TEXT for text in texts):
         raise PrivacyError(f"The label column `{column}` holds free text, not classes.", remedy)
-    raw = [identifier.casefold() for identifier in identifiers]
-    if numbers & set(raw) or any(name in text for text in texts for name in raw):
+    raw = {identifier.casefold() for identifier in identifiers}
+    telling = {name for name in raw if len(name) >= TELLING_LENGTH}
+    held = any(name in text for text in texts for name in telling)
+    if held or texts & raw or numbers & telling:
         raise PrivacyError(f"The label column `{column}` holds an identifier.", remedy)
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,6 +121,30 @@ def test_a_list_on_standard_input(
     monkeypatch.setattr("sys.stdin", stdin)
     code, out, err = call(capsys, "-", "-0", "-q")
     assert (code, out, err) == (ExitCode.DONE, "clips\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_leaves_nothing(study: Path, workers: str) -> None:
+    one = next((study / "dicom").iterdir())
+    for copy in range(40):
+        (study / "dicom" / f"copy{copy}").write_bytes(one.read_bytes())
+    words = ["preprocess", "dicom", "--workers", workers]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "echocli", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(study.glob(".clips.*.tmp/.shard*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert "Ctrl-C" in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in study.iterdir()) == ["dicom", "labels.csv"]
 
 
 def test_the_guard_refuses_with_its_own_code(

@@ -36,10 +36,12 @@ def test_texts_that_may_name_a_person_are_refused() -> None:
     check_values("view", ["A4C", "PLAX", None, 3.0], {"MRN-0042"})
     for values in (
         ["x mrn-0042 y"],
-        [4242],
-        [4242.0],
+        [424242],
+        [424242.0],
+        ["2010"],
         ["a" * (LONGEST_TEXT + 1)],
         [f"class {n}" for n in range(MOST_VALUES + 1)],
     ):
         with pytest.raises(PrivacyError):
-            check_values("view", values, {"MRN-0042", "4242"})
+            check_values("view", values, {"MRN-0042", "424242", "2010"})
+    check_values("weight", [2010, 424242.5, "iE33 of 2010"], {"424242", "2010"})
