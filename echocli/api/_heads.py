@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,17 @@ from torch import Tensor
 
 from echocli.api._encode import LeftOut
 from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._preprocess_quarantine import read_quarantine
 from echocli.checkpoint import LoadedModel, load_head, load_model, save_head
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
+from echocli.console import Reporter
 from echocli.errors import EchoError
+from echocli.privacy.audit import QUARANTINE_FILE
 from echocli.study import Study
 
+TOLD = 20
+"""Clips and files left out that are named one by one."""
 SHOWN = 12
 """Digits of a hash that messages show."""
 
@@ -93,7 +98,30 @@ def roles_by_head(patients: Iterable[str], known: Mapping[str, list[str]]) -> ND
     return np.array([role.get(str(patient), "test") for patient in patients], dtype=np.str_)
 
 
-def left_out_of(clips: ClipSet, left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
-    """Return the pseudonyms of clips that were left out, each with the reason."""
+def left_out_of(
+    clips: ClipSet,
+    left_out: Iterable[LeftOut],
+    source: Path | Sequence[Path],
+    reporter: Reporter,
+) -> list[dict[str, str]]:
+    """Return and tell what got no result: clips without a window, and refused files.
+
+    Args:
+        clips: The clips that were read.
+        left_out: Those of them that cannot fill a window.
+        source: What the user named; a clip set's own quarantine is no news.
+        reporter: Is told each of them, up to a number.
+    """
     names = clips.manifest["clip_id"]
-    return [{"clip_id": str(names.iloc[c.row]), "reason": c.reason} for c in left_out]
+    found = [{"clip_id": str(names.iloc[c.row]), "reason": c.reason} for c in left_out]
+    if clips.folder not in ([source] if isinstance(source, Path) else source):
+        found += [
+            {"source_id": q.source_id, "reason": f"file {q.position}: {q.reason}; {q.remedy}"}
+            for q in read_quarantine(clips.folder / QUARANTINE_FILE)
+        ]
+    for entry in found[:TOLD]:
+        name = f"clip {entry['clip_id']}: " if "clip_id" in entry else ""
+        reporter.warn(f"left out, {name}{entry['reason']}")
+    if len(found) > TOLD:
+        reporter.warn(f"and {len(found) - TOLD} more left out")
+    return found

@@ -16,6 +16,7 @@ from echocli.statistics.volumes import (
     cavity_volume_mm3,
     ejection_fraction_percent,
     end_frames,
+    smooth_curve,
 )
 
 AREA_COLUMNS = ["clip_id", "frame", "time_s", "structure", "pixels", "mm2"]
@@ -64,9 +65,14 @@ def area_rows(
 
 
 def volume_row(
-    labels: Labels, sector: NDArray[np.bool_], spacing_mm: Spacing
+    labels: Labels,
+    sector: NDArray[np.bool_],
+    times_s: NDArray[np.float64] | None,
+    spacing_mm: Spacing,
 ) -> dict[str, Any]:
     """Return ejection fraction, volumes, their frames and what to be wary of.
+
+    Volumes are those of the smoothed curve, see ``smooth_curve``.
 
     Flags: ``single_plane`` always, for one view cannot see an oval cavity;
     ``uncalibrated`` (no millilitres), ``no_cavity``, ``cavity_missing_in_frames``,
@@ -76,6 +82,7 @@ def volume_row(
     Args:
         labels: ``(frames, height, width)``.
         sector: Where the scan is.
+        times_s: Time of each frame, if known.
         spacing_mm: Height and width of a pixel; square pixels are assumed if it is unknown.
     """
     flags = ["single_plane"] + (["uncalibrated"] if spacing_mm is None else [])
@@ -84,8 +91,9 @@ def volume_row(
     row: dict[str, Any] = dict.fromkeys(VOLUME_COLUMNS[2:7])
     if not np.isfinite(volumes).any():
         return {**row, "flags": ";".join([*flags, "no_cavity"])}
-    end_diastole, end_systole = end_frames(volumes)
-    edv, esv = float(volumes[end_diastole]), float(volumes[end_systole])
+    smooth = smooth_curve(volumes, times_s)
+    end_diastole, end_systole = end_frames(smooth)
+    edv, esv = float(smooth[end_diastole]), float(smooth[end_systole])
     row |= {
         "ef_percent": ejection_fraction_percent(edv, esv),
         "ed_frame": end_diastole,

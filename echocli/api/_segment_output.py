@@ -66,7 +66,7 @@ class SegmentOutput:
         )
         for area in area_rows(clip_id, labels, clips.times_s(row), spacing):
             self.areas.writerow([area[name] for name in AREA_COLUMNS])
-        volume = volume_row(labels, sector, spacing)
+        volume = volume_row(labels, sector, clips.times_s(row), spacing)
         measured = manifest.get("ef_percent")
         self.volumes.append(
             {

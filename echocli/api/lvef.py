@@ -67,7 +67,7 @@ class LvefFit:
     config: dict[str, Any]
     """What its ``config.json`` holds."""
     left_out: list[dict[str, str]]
-    """Clips that cannot fill a window: clip_id and reason."""
+    """What got no result: clip_id (or source_id) and reason."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class LvefPredictions:
     """What ``lvef.json`` holds."""
     out: Path | None
     left_out: list[dict[str, str]]
-    """Clips that cannot fill a window: clip_id and reason."""
+    """What got no result: clip_id (or source_id) and reason."""
 
 
 def fit(
@@ -159,7 +159,7 @@ def fit(
         table, measured, predicted, splits == "test", head_config, config.draws
     )
     write_head(out, probe.state(), head_config, overwrite=overwrite)
-    return LvefFit(out, head_config, left_out_of(labelled, encoded.left_out))
+    return LvefFit(out, head_config, left_out_of(labelled, encoded.left_out, clips, reporter))
 
 
 def predict(
@@ -207,7 +207,7 @@ def predict(
             reporter=reporter,
         )
         manifest = clips.manifest.iloc[encoded.rows].reset_index(drop=True)
-        left_out = left_out_of(clips, encoded.left_out)
+        left_out = left_out_of(clips, encoded.left_out, source, reporter)
     table = prediction_table(manifest, _predict(probe, encoded.features), head_config)
     roles = table["split"].to_numpy(dtype=np.str_)
     seen = int((roles == "train").sum())

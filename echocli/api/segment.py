@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from echocli.api._encode import clip_size, open_clips, readable
 from echocli.api._heads import left_out_of, load_pair, origin, roles_by_head, write_head
+from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._segment_labeller import CLASSES, Labeller, Tested, figures_of, mean_map
 from echocli.api._segment_output import open_output
@@ -25,7 +27,6 @@ from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError
 from echocli.files import write_json
 from echocli.models.tasks.segmentation import LinearSegmenter, SegmentationConfig
-from echocli.statistics.agreement import agreement
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
 
@@ -56,7 +57,7 @@ class SegmentFit:
     config: dict[str, Any]
     """What its ``config.json`` holds."""
     left_out: list[dict[str, str]]
-    """Clips that cannot fill a window: clip_id and reason."""
+    """What got no result: clip_id (or source_id) and reason."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class SegmentPredictions:
     """What ``segment.json`` holds."""
     out: Path | None
     left_out: list[dict[str, str]]
-    """Clips that cannot fill a window: clip_id and reason."""
+    """What got no result: clip_id (or source_id) and reason."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SegmentEvaluation:
 
     summary: dict[str, Any]
     left_out: list[dict[str, str]]
-    """Clips that cannot fill a window: clip_id and reason."""
+    """What got no result: clip_id (or source_id) and reason."""
 
 
 def fit(
@@ -135,6 +136,7 @@ def fit(
         "windows": config.windows,
         "head": asdict(config.head),
         "seed": config.seed,
+        "mean_ef_percent": _mean_ef(opened, train),
         "n": {
             name: _counts(opened, [row for row in rows if splits[row] == name])
             for name in ("train", "val", "test")
@@ -145,7 +147,7 @@ def fit(
     labeller = Labeller(loaded, head, average, place)
     head_config |= labeller.evaluation(opened, test, config.seed, config.draws)
     write_head(out, {**head.state(), "mean_map": average}, head_config, overwrite=overwrite)
-    return SegmentFit(out, head_config, left_out_of(opened, left_out))
+    return SegmentFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
 
 
 def predict(
@@ -185,7 +187,7 @@ def predict(
         open_clips(source, size=size, reporter=reporter) as clips,
         whole_folder(out, overwrite=overwrite) as folder,
     ):
-        rows, left_out = _readable(clips, labeller.model)
+        rows, left_out = _readable(clips, labeller.model, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         seen = sum(roles[row] == "train" for row in rows)
         if seen:
@@ -212,7 +214,7 @@ def predict(
             "n_patients": int(volumes["patient_id"].nunique()),
             "left_out": left_out,
             **figures_of(tested, head_config["seed"], draws),
-            "ef_from_masks": _ef_figures(volumes, head_config["seed"], draws),
+            "ef_from_masks": _ef_figures(volumes, head_config, draws),
         }
         write_json(folder / "segment.json", {"schema": SCHEMA, **summary})
     return SegmentPredictions(volumes, summary, out, left_out)
@@ -244,7 +246,7 @@ def evaluate(
     """
     labeller, head_config = _load(head, model, device, precision, reporter)
     with open_clips(source, size=clip_size(labeller.model), reporter=reporter) as clips:
-        rows, left_out = _readable(clips, labeller.model)
+        rows, left_out = _readable(clips, labeller.model, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]
         if not chosen:
@@ -258,22 +260,35 @@ def evaluate(
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
 
 
-def _ef_figures(volumes: pd.DataFrame, seed: int, draws: int) -> dict[str, Any] | None:
+def _ef_figures(
+    volumes: pd.DataFrame, head_config: dict[str, Any], draws: int
+) -> dict[str, Any] | None:
     """Return how well the ejection fraction from masks agrees with the measured one."""
-    if "measured_ef_percent" not in volumes:
+    mean = head_config["mean_ef_percent"]
+    if mean is None or "measured_ef_percent" not in volumes:
         return None
     columns = ["ef_percent", "measured_ef_percent"]
-    known = volumes[(volumes["split"] == "test")].dropna(subset=columns)
+    known = volumes[volumes["split"] == "test"].dropna(subset=columns)
     if known.empty:
         return None
     predicted, measured = (known[name].to_numpy(np.float64) for name in columns)
-    patients = known["patient_id"].to_numpy(dtype=np.str_)
-    found = agreement(measured, predicted, patients, seed=seed, draws=draws)
-    return {
-        "clips": len(known),
-        "patients": len(set(patients)),
-        "metrics": {name: interval.as_json() for name, interval in found.items()},
-    }
+    return ef_figures(
+        measured,
+        predicted,
+        known["patient_id"].to_numpy(dtype=np.str_),
+        mean_ef_percent=mean,
+        half_width=math.inf,
+        seed=head_config["seed"],
+        draws=draws,
+    )
+
+
+def _mean_ef(clips: ClipSet, rows: Sequence[int]) -> float | None:
+    """Return the mean ejection fraction of some clips: the baseline of the one from masks."""
+    if "ef_percent" not in clips.manifest:
+        return None
+    known = clips.manifest["ef_percent"].iloc[list(rows)].dropna()
+    return float(known.mean()) if len(known) else None
 
 
 def _load(
@@ -292,9 +307,11 @@ def _device(device: str, precision: str, reporter: Reporter) -> Device:
     return place
 
 
-def _readable(clips: ClipSet, model: LoadedModel) -> tuple[list[int], list[dict[str, str]]]:
+def _readable(
+    clips: ClipSet, model: LoadedModel, source: Path | Sequence[Path], reporter: Reporter
+) -> tuple[list[int], list[dict[str, str]]]:
     rows, left_out = readable(clips, model.data)
-    named = left_out_of(clips, left_out)
+    named = left_out_of(clips, left_out, source, reporter)
     if not rows:
         raise EchoError(
             f"None of the {len(clips)} clip(s) can be segmented; the first because "

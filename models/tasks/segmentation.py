@@ -155,7 +155,7 @@ class LinearSegmenter:
         return self
 
     def _never_call(self, classes: set[int]) -> None:
-        """Make classes impossible that no mask held: a data set may label one structure only."""
+        """Make classes impossible that no mask held: some data sets label only the cavity."""
         pixels = self.tubelet[1] * self.tubelet[2]
         for number in classes:
             own = slice(number * pixels, (number + 1) * pixels)

@@ -13,6 +13,7 @@ from echocli.statistics.volumes import (
     long_axis,
     main_cavity,
     simpson_mm3,
+    smooth_curve,
 )
 
 PIXELS_MM = (0.15, 0.3, 0.5, 0.8, 1.0, 1.25)
@@ -140,12 +141,52 @@ def test_no_cavity_has_no_volume_and_one_pixel_does_not_fail() -> None:
     assert cavity_volume_mm3(one) is not None
 
 
-def test_end_frames_are_the_extremes_but_not_one_bad_mask() -> None:
+def heart_curve(times_s: np.ndarray, ef_percent: float, rate_hz: float = 1.25) -> np.ndarray:
+    """A volume curve with a long filling and a short emptying, 75 beats a minute."""
+    phase = times_s * rate_hz % 1
+    emptying = (1 - np.cos(np.pi * np.minimum(phase / 0.4, 1))) / 2
+    filling = (1 - np.cos(np.pi * np.clip((phase - 0.4) / 0.5, 0, 1))) / 2
+    return 120 * (1 - ef_percent / 100 * (emptying - filling))
+
+
+@pytest.mark.parametrize("frame_rate_hz", [25, 50, 80])
+def test_smoothing_costs_a_clean_curve_less_than_a_point(frame_rate_hz: float) -> None:
+    times_s = np.arange(0, 2, 1 / frame_rate_hz)
+    smooth = smooth_curve(heart_curve(times_s, 60), times_s)
+    ed, es = end_frames(smooth)
+    assert ejection_fraction_percent(smooth[ed], smooth[es]) == pytest.approx(60, abs=0.6)
+    assert times_s[es] % 0.8 == pytest.approx(0.32, abs=0.045)
+
+
+def test_smoothing_takes_out_most_of_what_flicker_adds() -> None:
+    generator = np.random.default_rng(0)
+    times_s = np.arange(0, 2, 0.02)
+    raw, smoothed = [], []
+    for _ in range(100):
+        noisy = heart_curve(times_s, 50) * (1 + generator.normal(0, 0.08, len(times_s)))
+        raw.append(100 * (1 - noisy.min() / noisy.max()))
+        smooth = smooth_curve(noisy, times_s)
+        smoothed.append(100 * (1 - smooth.min() / smooth.max()))
+    assert np.mean(raw) - 50 > 10
+    assert abs(np.mean(smoothed) - 50) < 5
+
+
+def test_smoothing_knows_gaps_uneven_times_and_single_bad_masks() -> None:
+    times_s = np.sort(np.random.default_rng(1).uniform(0, 2, 120))
+    curve = heart_curve(times_s, 60)
+    bad = curve.copy()
+    bad[30], bad[70], bad[50] = 500.0, 1.0, np.nan
+    smooth = smooth_curve(bad, times_s)
+    assert np.isnan(smooth[50])
+    assert np.isfinite(np.delete(smooth, 50)).all()
+    np.testing.assert_allclose(np.delete(smooth, 50), np.delete(curve, 50), atol=12)
+    np.testing.assert_allclose(smooth_curve(np.full(9, 7.0), None), 7)
+    assert np.isnan(smooth_curve(np.full(4, np.nan), None)).all()
+
+
+def test_end_frames_are_the_extremes_of_what_is_known() -> None:
     curve = 100 + 30 * np.cos(np.linspace(0, 2 * np.pi, 25))
-    curve[18] = 300.0
-    curve[7] = 1.0
-    curve[3] = np.nan
-    assert end_frames(curve)[0] in (0, 24, 1)
-    assert end_frames(curve)[1] in (11, 12, 13)
+    curve[0] = np.nan
+    assert end_frames(curve) == (24, 12)
     with pytest.raises(ValueError, match="volume"):
         end_frames(np.full(5, np.nan))
