@@ -31,8 +31,8 @@ BATCH = 16
 """Windows that cross the network together."""
 
 REASONS = {
-    "no_time": "its frame times are unknown; preprocess it with --assume-fps",
-    "too_short": "it is shorter than one window",
+    "no_time": "without frame times (preprocess with --assume-fps)",
+    "too_short": "shorter than one window",
 }
 
 
@@ -89,7 +89,7 @@ def encode_clips(
             "Bring longer loops, or ones whose frame rate is known.",
         )
     if left_out:
-        reporter.warn(f"{len(left_out)} clip(s) are left out: {_count(left_out)}")
+        reporter.say(f"left out: {_count(left_out)}")
     encoder = model.encoder.to(place.torch)
     together = max(1, batch // windows)
     features = []
@@ -172,7 +172,7 @@ def _check_wishes(model: LoadedModel, kind: str, windows: int) -> None:
 
 def _count(left_out: Sequence[LeftOut]) -> str:
     reasons = [clip.reason for clip in left_out]
-    return ", ".join(f"{reasons.count(reason)}: {reason}" for reason in dict.fromkeys(reasons))
+    return ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
 
 
 def _groups(clips: ClipSet, rows: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ import hashlib
 import tokenize
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,19 @@ from echocli.clips.manifest import read_parts
 from echocli.clips.writer import ClipSetWriter as ClipSetWriter
 from echocli.errors import EchoError, UsageError
 from echocli.files import read_json, sha256_of
+
+LOOKED_UP = (
+    "frames",
+    "height",
+    "width",
+    "times_s",
+    "mask_frames",
+    "shard",
+    "offset",
+    "mask_shard",
+    "mask_offset",
+)
+"""Columns that are needed again and again, cell by cell."""
 
 
 class ClipSet:
@@ -77,12 +91,12 @@ class ClipSet:
 
     def mask_frames(self, row: int) -> tuple[int, ...]:
         """Return the frames of a clip that have a mask."""
-        frames = self.manifest["mask_frames"].iloc[row]
+        frames = self._columns["mask_frames"][row]
         return () if frames is None else tuple(int(frame) for frame in frames)
 
     def times_s(self, row: int) -> NDArray[np.float64] | None:
         """Return the time of each frame in seconds, or ``None`` if it is unknown."""
-        times = self.manifest["times_s"].iloc[row]
+        times = self._columns["times_s"][row]
         return None if times is None else np.asarray(times, dtype=np.float64)
 
     def sector(self, row: int) -> NDArray[np.bool_]:
@@ -138,14 +152,21 @@ class ClipSet:
             if digest != self.manifest["pixels_sha256"].iloc[row]:
                 yield f"clip {clip_id}: its frames have changed"
 
+    @cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        # Looking one cell up in a table takes longer than reading a window.
+        return {name: self.manifest[name].tolist() for name in LOOKED_UP}
+
     def _shape(self, row: int) -> tuple[int, int, int]:
-        frames, height, width = self.manifest[["frames", "height", "width"]].iloc[row]
-        return int(frames), int(height), int(width)
+        frames, height, width = (
+            self._columns[name][row] for name in ("frames", "height", "width")
+        )
+        return frames, height, width
 
     def _read(
         self, shard_column: str, offset_column: str, row: int, shape: tuple[int, int, int]
     ) -> NDArray[np.uint8]:
-        name = str(self.manifest[shard_column].iloc[row])
+        name = self._columns[shard_column][row]
         if name not in self._maps:
             path = self.folder / name
             if not path.is_file():
@@ -154,7 +175,7 @@ class ClipSet:
                     "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
                 )
             self._maps[name] = np.memmap(path, dtype=np.uint8, mode="r")
-        start = int(self.manifest[offset_column].iloc[row])
+        start = int(self._columns[offset_column][row])
         size = int(np.prod(shape))
         return self._maps[name][start : start + size].reshape(shape)
 
