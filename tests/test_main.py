@@ -61,8 +61,9 @@ def test_help_takes_less_than_three_tenths_of_a_second_of_processor_time() -> No
 def test_help_of_every_command_leads_with_examples() -> None:
     for name in command_names():
         page = echocli(name, "--help", NO_COLOR="1", COLUMNS="200").stdout
-        assert "Examples" in page, name
-        assert page.index("Examples") < page.index("Options"), name
+        rest = page.partition("Usage:")[2].partition("\n")[2]
+        assert f"echocli {name}" in rest, name
+        assert rest.index(f"echocli {name}") < rest.index("Options"), name
 
 
 def test_no_arguments_show_help_and_a_wrong_command_is_refused() -> None:

@@ -25,6 +25,7 @@ LIGHT = {
     "enum",
     "contextlib",
     "signal",
+    "types",
 }
 
 
