@@ -100,14 +100,21 @@ def _source(named: Path | None, study: Study, *, to_stdout: bool) -> Path:
     """Return where the embeddings come from: as named, from a pipe, or the study's own."""
     if named is not None:
         return named
-    import stat
 
-    # Only a pipe or a file counts: a terminal or /dev/null has nothing to give.
-    mode = os.fstat(sys.stdin.fileno()).st_mode
-    piped = stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-    if piped and (to_stdout or not study.embeddings.exists()):
+    if (to_stdout or not study.embeddings.exists()) and _is_fed():
         return STANDARD
     return study.embeddings
+
+
+def _is_fed() -> bool:
+    """Return whether standard input is a pipe or a file; a terminal has nothing to give."""
+    import stat
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by a notebook
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
 def _document(result: "ScoreResult") -> dict[str, Any]:

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from echocli.checkpoint import save_model
+from echocli.clips.contract import DataConfig
+from echocli.clips.writer import ClipSetWriter
+from echocli.datasets.phantom import PhantomConfig, phantom_clips
+from echocli.main import run
+from echocli.models.vit import VisionTransformer, ViTConfig
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with a few phantoms and a random encoder as its newest run."""
+    study = tmp_path_factory.mktemp("study")
+    config = PhantomConfig(size=32, difficulty="easy")
+    with ClipSetWriter(study / "clips") as writer:
+        for clip in phantom_clips(config, 14, seed=1):
+            writer.add(clip)
+    shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
+    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
+    data = DataConfig(frames=4, size=32, seconds=0.5)
+    save_model(study / "runs/first/model", encoder, data, "vjepa", {"clip_size": 32})
+    (study / "runs/latest").write_text("first\n")
+    return study
+
+
+def code_of(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        run(words)
+    code = caught.value.code
+    assert code is None or isinstance(code, int)
+    return code or 0
+
+
+def test_fit_predict_and_evaluate_in_a_study_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert code_of(["lvef", "predict"]) == 3
+    assert "echocli lvef fit" in capsys.readouterr().err
+
+    assert code_of(["lvef", "fit"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "heads/lvef\n"
+    assert "predicting the mean" in output.err
+    assert code_of(["lvef", "fit"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+    assert code_of(["lvef"]) == 0
+    assert capsys.readouterr().out == "predictions/lvef.csv\n"
+    table = pd.read_csv("predictions/lvef.csv")
+    assert len(table) == 14
+    assert {"ef_percent", "lower", "upper", "measured_ef_percent", "split"} <= set(table)
+
+    assert code_of(["lvef", "evaluate", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "echocli.lvef/1"
+    assert {"mae", "rmse", "r2", "bias", "limit_low"} <= set(document["metrics"])
+    assert document["predict_the_mean"]["mae"]["value"] > 0
+
+
+def test_rows_stream_to_standard_output(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    head = str(tmp_path / "head")
+    assert code_of(["lvef", "fit", "-q", "-o", head]) == 0
+    assert capsys.readouterr().out == f"{head}\n"
+    assert code_of(["lvef", "clips", "--head", head, "-o", "-"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith("clip_id,patient_id,ef_percent,lower,upper")
+    assert len(rows) == 15
+
+
+def test_another_model_is_refused_with_both_hashes(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    head = str(tmp_path / "head")
+    assert code_of(["lvef", "fit", "-q", "-o", head]) == 0
+    shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
+    other = VisionTransformer(shape, torch.Generator().manual_seed(9))
+    save_model(tmp_path / "o", other, DataConfig(frames=4, size=32, seconds=0.5), "vjepa", {})
+    capsys.readouterr()
+    assert code_of(["lvef", "--head", head, "--model", str(tmp_path / "o"), "-o", "-"]) == 3
+    told = capsys.readouterr().err
+    assert "was fitted on the encoder" in told
+    assert "echocli lvef fit" in told

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echocli.main import run
+from echocli.tables import Embeddings, stream_embeddings, write_embeddings
+
+TENTH = ["--false-positive-rate", "0.1"]
+
+
+def embeddings() -> Embeddings:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"c{i:02d}" for i in range(90)],
+            "patient_id": [f"p{i:02d}" for i in range(90)],
+            "study_id": "s",
+            "source_sha256": "h",
+            "normal": [i % 3 > 0 for i in range(90)],
+            "split": ["train", "val", "test"] * 10 + ["train"] * 30 + ["test"] * 30,
+        }
+    )
+    vectors = generator.normal(0, 0.5, (90, 6)) + np.eye(6)[0] * 5
+    vectors[~table["normal"].to_numpy()] += np.eye(6)[1] * 3
+    meta = {"schema": "echocli.embeddings/1", "model_sha256": "a", "pool": "mean", "data": {}}
+    return Embeddings(table, vectors.astype(np.float32), meta)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_embeddings(tmp_path / "embeddings.parquet", embeddings())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def code_of(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        run(words)
+    code = caught.value.code
+    assert code is None or isinstance(code, int)
+    return code or 0
+
+
+def test_in_a_study_folder_no_arguments_are_needed(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(["score", "--anomaly"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "scores.csv\n"
+    assert "AUROC" in output.err
+    assert len(pd.read_csv(study / "scores.csv")) == 90
+    assert json.loads((study / "scores.json").read_text())["schema"] == "echocli.score/1"
+
+
+def test_without_anomaly_it_explains_and_writes_nothing(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(["score"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "--anomaly" in output.err
+    assert not (study / "scores.csv").exists()
+
+
+def test_three_ways_are_told_where_nothing_says_what_is_normal(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = embeddings()
+    del bare.table["normal"]
+    write_embeddings(study / "bare.parquet", bare)
+    assert code_of(["score", "--anomaly", "bare.parquet"]) == 2
+    told = capsys.readouterr().err
+    for way in ("`normal`", "--normals", "--normal-rule"):
+        assert way in told
+    assert not (study / "scores.csv").exists()
+
+
+def test_json_is_one_document_and_quiet_is_one_path(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(["score", "--anomaly", "--json"]) == 0
+    output = capsys.readouterr()
+    document = json.loads(output.out)
+    assert document["schema"] == "echocli.score/1"
+    assert len(document["rows"]) == 90
+    assert document["metrics"]["auroc"]["value"] > 0.8
+    assert not (study / "scores.csv").exists()
+    assert code_of(["score", "--anomaly", "-q", "-o", "s.csv", *TENTH]) == 0
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("s.csv\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--k", "0"], 2),
+        (["--false-positive-rate", "5"], 2),
+        (["--normal-rule", "nonsense"], 2),
+        (["none.parquet"], 3),
+    ],
+)
+def test_wrong_usage_and_missing_files_have_their_codes(
+    study: Path, words: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(["score", "--anomaly", *words]) == code
+    error = capsys.readouterr().err.splitlines()
+    assert [line[:6] for line in error] == ["error:", "  fix:"]
+    assert sorted(p.name for p in study.iterdir()) == ["embeddings.parquet"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
+def test_in_a_pipeline_rows_go_from_left_to_right(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    stream_embeddings(stream, embeddings())
+    (tmp_path / "e.csv").write_text(stream.getvalue())
+    shell = f'cat e.csv | "{sys.executable}" -m echocli score --anomaly -o - | sort'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shell],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 91
+    assert lines[0].startswith("c00,p00,")
+    assert sum(line.startswith("clip_id,") for line in lines) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["e.csv"]

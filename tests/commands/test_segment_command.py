@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from echocli.checkpoint import save_model
+from echocli.clips.contract import DataConfig
+from echocli.clips.store import ClipSet
+from echocli.clips.writer import ClipSetWriter
+from echocli.datasets.phantom import PhantomConfig, phantom_clips
+from echocli.main import run
+from echocli.models.vit import VisionTransformer, ViTConfig
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with a few phantoms and a random encoder as its newest run."""
+    study = tmp_path_factory.mktemp("study")
+    config = PhantomConfig(size=32, difficulty="easy")
+    with ClipSetWriter(study / "clips") as writer:
+        for clip in phantom_clips(config, 8, seed=1):
+            writer.add(clip)
+    shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
+    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
+    data = DataConfig(frames=4, size=32, seconds=0.5)
+    save_model(study / "runs/first/model", encoder, data, "vjepa", {"clip_size": 32})
+    (study / "runs/latest").write_text("first\n")
+    return study
+
+
+def code_of(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        run(words)
+    code = caught.value.code
+    assert code is None or isinstance(code, int)
+    return code or 0
+
+
+def test_fit_predict_and_evaluate_in_a_study_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert code_of(["segment"]) == 3
+    assert "echocli segment fit" in capsys.readouterr().err
+    assert code_of(["segment", "-o", "-"]) == 2
+    assert "writes a folder" in capsys.readouterr().err
+
+    assert code_of(["segment", "fit", "--steps", "20"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "heads/segment\n"
+    assert "mean map" in output.err
+
+    assert code_of(["segment", "--overlays", "2"]) == 0
+    assert capsys.readouterr().out == "predictions/segment\n"
+    out = Path("predictions/segment")
+    assert not ClipSet.open(out).verify()
+    assert len(pd.read_csv(out / "volumes.csv")) == 8
+    assert len(list((out / "overlays").glob("*.png"))) <= 2
+    document = json.loads((out / "segment.json").read_text())
+    assert set(document["metrics"]["dice"]) == set(document["mean_map"]["dice"])
+    assert code_of(["segment"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+    assert code_of(["segment", "evaluate", "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["schema"] == "echocli.segment/1"
+    assert evaluated["metrics"] == document["metrics"]
