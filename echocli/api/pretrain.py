@@ -26,7 +26,7 @@ from echocli.config import Resolved, read_settings, to_table
 from echocli.console import SILENT, Reporter
 from echocli.device import choose_device, limit_threads
 from echocli.errors import EchoError
-from echocli.run import overwritten
+from echocli.run import Run, overwritten
 from echocli.study import Study
 
 PLAN_STEPS = 2
@@ -209,26 +209,18 @@ def pretrain(
         EchoError: If the clips cannot be used, or the loss stops being a number.
         SpaceError: If the states would not fit on the disk.
     """
-    choice = choice or Choice()
-    base = None
     if resume:
         out = out or Study().latest_run()
-        base = _settings_of(out)
-    settings = choice.resolve(base).value
+    base = _settings_of(out) if resume and out else None
+    settings = (choice or Choice()).resolve(base).value
     folder = out or default_run(settings)
     place = choose_device(device, precision)
     limit_threads()
     with _training_clips(clips, settings, reporter) as (_, batches):
         reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
         job = Job(settings, batches, place)
-        details = details_of(job)
         with overwritten(folder, overwrite=overwrite) as run:
-            if run.exists:
-                check_same(run, settings, details, place, reporter)
-                run.mark_latest()
-            else:
-                check_space(run, job)
-                run.begin(to_table(settings), details)
+            _begin_or_go_on(run, job, reporter)
             done, loss = run_steps(job, run, stop, reporter)
             if loss is not None or not run.model.exists():
                 export_model(job, run, done, loss)
@@ -271,6 +263,16 @@ def _training_clips(
         if batches.left_out:
             reporter.warn(f"left out: {describe_left_out(batches.left_out)}")
         yield opened, batches
+
+
+def _begin_or_go_on(run: Run, job: Job, reporter: Reporter) -> None:
+    details = details_of(job)
+    if run.exists:
+        check_same(run, job.settings, details, job.device, reporter)
+        run.mark_latest()
+    else:
+        check_space(run, job)
+        run.begin(to_table(job.settings), details)
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:
