@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from echocli.api._encode import clip_size, encode_clips, open_clips
+from echocli.api._encode import POOL, WINDOWS, clip_size, encode_clips, open_clips
 from echocli.api._heads import left_out_of, load_pair, origin, write_head
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
 from echocli.api._lvef_rows import (
@@ -41,9 +41,9 @@ TASK = "lvef"
 class LvefConfig:
     """How the probe is fitted."""
 
-    pool: str = "mean_std"
+    pool: str = POOL
     """Mean over tokens, and how much each place changes over time: motion is what EF is."""
-    windows: int = 3
+    windows: int = WINDOWS
     """Windows a clip whose features are averaged."""
     folds: int = 5
     """Parts of the training patients, to choose the penalty."""

@@ -98,6 +98,7 @@ def score(
     reference = queries if normals is None else read_embeddings(normals)
     if normals is not None:
         _check_same_origin(queries, reference)
+        _check_all_normal(reference)
     known, normal, source = _normality(queries, normal_rule, given=normals is not None)
     is_normal = np.ones(len(reference.table), np.bool_) if normals is not None else normal
     roles = choose_roles(
@@ -164,6 +165,22 @@ def _check_same_origin(queries: Embeddings, reference: Embeddings) -> None:
                 f"The two tables of embeddings differ in {key}: {ours} and {theirs}.",
                 "Embed both with one model: `echocli embed CLIPS --model MODEL -o FILE`.",
             )
+
+
+def _check_all_normal(reference: Embeddings) -> None:
+    """Refuse a table given as normal whose own labels say otherwise."""
+    if "normal" not in reference.table:
+        return
+    said = reference.table["normal"].map(str).str.lower()
+    abnormal = said.isin(["false", "0", "0.0"]).to_numpy()
+    if abnormal.any():
+        first = reference.table["clip_id"].iloc[int(np.argmax(abnormal))]
+        raise EchoError(
+            f"{abnormal.sum()} of the {len(abnormal)} clips given by --normals are labelled "
+            f"abnormal, first clip {first}.",
+            "Give embeddings of normal clips only, or leave --normals out where the table to "
+            "score has the labels.",
+        )
 
 
 def _normality(

@@ -150,6 +150,12 @@ def test_embeddings_of_another_model_are_refused(tmp_path: Path) -> None:
         )
 
 
+def test_abnormal_rows_among_the_normals_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, embeddings(30))
+    with pytest.raises(EchoError, match="20 of the 60 clips given by --normals"):
+        score(path, normals=written(tmp_path, embeddings(30, seed=1), "n.parquet"))
+
+
 @pytest.mark.parametrize("missing", ["absent", "empty"])
 def test_nothing_says_what_is_normal(tmp_path: Path, missing: str) -> None:
     data = embeddings(30)
