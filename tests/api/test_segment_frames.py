@@ -79,7 +79,9 @@ def test_positions_meet_every_slot_and_lie_apart(positions: list[int]) -> None:
     assert spread_positions([], 2, tubelet=2) == []
 
 
-@pytest.mark.parametrize(("height", "width", "size"), [(64, 64, 32), (24, 40, 64), (33, 20, 33)])
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(64, 64, 32), (24, 40, 64), (33, 20, 33)]
+)
 def test_masks_go_to_the_models_size_and_back(height: int, width: int, size: int) -> None:
     rows, columns = np.mgrid[:height, :width]
     mask = ((rows - height / 2) ** 2 + (columns - width / 2) ** 2 < 60).astype(np.uint8)
