@@ -35,7 +35,7 @@ from echocli.clips.windows import (
     window_start,
 )
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
-from echocli.device import choose_device
+from echocli.device import Device, choose_device
 from echocli.models.augment import AugmentConfig, augment
 from echocli.models.health import health
 from echocli.models.layers import cut_patches
@@ -52,6 +52,7 @@ from echocli.statistics.classification import classification
 from echocli.statistics.overlap import overlaps
 
 SEED = 11
+POOLS = ("mean", "mean_std")
 STRUCTURES = ("lv_cavity", "lv_myocardium", "left_atrium")
 DATA = DataConfig(frames=16, size=64, seconds=1.0)
 ENCODER = ViTConfig(frames=16, size=64, tubelet=(2, 8, 8), dim=192, depth=6, heads=3)
@@ -123,17 +124,15 @@ def batches(
         epoch += 1
 
 
-def pretrain(
-    name: str, clips: ClipSet, sizes: Sizes, device: torch.device, precision: str
-) -> Embed:
+def pretrain(name: str, clips: ClipSet, sizes: Sizes, place: Device) -> Embed:
     """Train a method without labels and return its exported encoder."""
     module = load(name)
     generator = torch.Generator().manual_seed(SEED)
-    method = module.build(ENCODER, module.Config(), generator).to(device)
+    method = module.build(ENCODER, module.Config(), generator).to(place.torch)
     optim = OptimConfig(steps=sizes.steps, batch=sizes.batch)
-    videos = (video for video, _ in batches(clips, sizes.batch, device))
+    videos = (video for video, _ in batches(clips, sizes.batch, place.torch))
     for record in train(
-        method, videos, optim, generator, augmentation=AUGMENTATION, precision=precision
+        method, videos, optim, generator, augmentation=AUGMENTATION, precision=place.precision
     ):
         if record.step % 100 == 0 or record.step == sizes.steps - 1:
             numbers = ", ".join(f"{k} {v:.3f}" for k, v in record.numbers.items())
@@ -141,8 +140,9 @@ def pretrain(
     return method.export_encoder().eval()
 
 
-def supervise(clips: ClipSet, sizes: Sizes, device: torch.device, precision: str) -> Embed:
+def supervise(clips: ClipSet, sizes: Sizes, place: Device) -> Embed:
     """Train the same encoder end to end on the ejection fraction."""
+    device = place.torch
     generator = torch.Generator().manual_seed(SEED)
     encoder = VisionTransformer(ENCODER, generator).to(device)
     head = nn.Linear(pooled_dim(ENCODER.dim, "mean_std"), 1).to(device)
@@ -153,12 +153,12 @@ def supervise(clips: ClipSet, sizes: Sizes, device: torch.device, precision: str
     weights = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=5e-4, weight_decay=0.05, fused=True)
     for step, (video, rows) in zip(
-        range(sizes.steps), batches(clips, sizes.batch, device), strict=False
+        range(sizes.steps), batches(clips, sizes.batch, place.torch), strict=False
     ):
         video = augment(video, AUGMENTATION, step_generator(SEED, step))
         rate = 5e-4 * min(1.0, (step + 1) / 100)
         optimizer.param_groups[0]["lr"] = rate * cosine(step / sizes.steps, 1.0, 0.01)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=place.precision == "bf16"):
             tokens = encoder(video)
         features = pool(tokens.float(), encoder.grid(video.shape), "mean_std")
         wanted = (target[rows] - centre) / spread
@@ -186,49 +186,56 @@ def pixel_features(tokens: Tensor, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def features(embed: Embed, clips: ClipSet, kind: str, device: torch.device) -> Tensor:
-    """Return one vector a clip, averaged over three windows."""
-    grid = ENCODER.grid
-    rows = []
+def encode(embed: Embed, windows: list[NDArray[np.uint8]], place: Device) -> Tensor:
+    """Return the tokens of some windows, in the precision that the commands would choose."""
+    video = to_video(torch.from_numpy(np.stack(windows)).to(place.torch), DATA)
+    if embed is pixel_tokens:
+        return embed(video)
+    with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
+        return embed(video).float()
+
+
+def features(embed: Embed, clips: ClipSet, place: Device) -> dict[str, Tensor]:
+    """Return one vector a clip for each pooling, averaged over three windows."""
+    rows: dict[str, list[Tensor]] = {kind: [] for kind in POOLS}
     for first in range(0, len(clips), 16):
         chosen = range(first, min(first + 16, len(clips)))
-        pooled = []
+        pooled: dict[str, list[Tensor]] = {kind: [] for kind in POOLS}
         for start in spread_starts(3):
-            pixels = np.stack([window(clips, row, start) for row in chosen])
-            video = to_video(torch.from_numpy(pixels).to(device), DATA)
-            tokens = embed(video).float()
-            if embed is pixel_tokens:
-                pooled.append(pixel_features(tokens, kind))
-            else:
-                pooled.append(pool(tokens, grid, kind))
-        rows.append(torch.stack(pooled).mean(dim=0))
-    return torch.cat(rows).cpu()
+            tokens = encode(embed, [window(clips, row, start) for row in chosen], place)
+            for kind in POOLS:
+                if embed is pixel_tokens:
+                    pooled[kind].append(pixel_features(tokens, kind))
+                else:
+                    pooled[kind].append(pool(tokens, ENCODER.grid, kind))
+        for kind in POOLS:
+            rows[kind].append(torch.stack(pooled[kind]).mean(dim=0))
+    return {kind: torch.cat(parts).cpu() for kind, parts in rows.items()}
 
 
-@torch.no_grad()
 def labelled_tokens(
-    embed: Embed, clips: ClipSet, device: torch.device
+    embed: Embed, clips: ClipSet, place: Device
 ) -> tuple[Tensor, Tensor, Tensor, list[str]]:
     """Return tokens of the tubelets that hold labelled frames, slots, masks and patients."""
-    tokens, slots, masks, patients = [], [], [], []
-    step = ENCODER.tubelet[0]
+    windows, positions, masks, patients = [], [], [], []
     for row in range(len(clips)):
         frames, times, found = clips.frames(row), clips.times_s(row), clips.masks(row)
         assert found is not None
         for frame, mask in zip(clips.mask_frames(row), found, strict=True):
-            windows = windows_with(frame, times, len(frames), DATA)
-            if not windows:
-                continue
-            position = sorted(windows)[len(windows) // 2]
-            video = to_video(
-                torch.from_numpy(np.asarray(frames[windows[position]]))[None].to(device), DATA
-            )
-            cells = embed(video).float().unflatten(1, ENCODER.grid)
-            tokens.append(cells[0, position // step].cpu())
-            slots.append(position % step)
-            masks.append(masks_to_model(mask[None], DATA.size)[0])
-            patients.append(str(clips.manifest["patient_id"].iloc[row]))
-    return torch.stack(tokens), torch.tensor(slots), torch.stack(masks).long(), patients
+            choices = windows_with(frame, times, len(frames), DATA)
+            if choices:
+                positions.append(sorted(choices)[len(choices) // 2])
+                windows.append(np.asarray(frames[choices[positions[-1]]]))
+                masks.append(masks_to_model(mask[None], DATA.size)[0])
+                patients.append(str(clips.manifest["patient_id"].iloc[row]))
+    step = ENCODER.tubelet[0]
+    tokens = []
+    for first in range(0, len(windows), 16):
+        batch = encode(embed, windows[first : first + 16], place).unflatten(1, ENCODER.grid)
+        slots = [position // step for position in positions[first : first + 16]]
+        tokens.append(batch[torch.arange(len(batch)), slots].cpu())
+    slots = torch.tensor([position % step for position in positions])
+    return torch.cat(tokens), slots, torch.stack(masks).long(), patients
 
 
 def numbered(patients: list[str]) -> Tensor:
@@ -236,15 +243,14 @@ def numbered(patients: list[str]) -> Tensor:
     return torch.from_numpy(np.unique(np.asarray(patients), return_inverse=True)[1])
 
 
-def measure(
-    embed: Embed, sets: dict[str, ClipSet], device: torch.device
-) -> dict[str, Interval]:
+def measure(embed: Embed, sets: dict[str, ClipSet], place: Device) -> dict[str, Interval]:
     """Return every figure of one encoder on the test patients."""
     known, unseen = sets["train"].manifest, sets["test"].manifest
     patients = unseen["patient_id"].tolist()
+    vectors = {name: features(embed, clips, place) for name, clips in sets.items()}
     figures: dict[str, Interval] = {}
-    for kind in ("mean", "mean_std"):
-        x = {name: features(embed, clips, kind, device) for name, clips in sets.items()}
+    for kind in POOLS:
+        x = {name: one[kind] for name, one in vectors.items()}
         probe = RidgeProbe().fit(
             x["train"],
             torch.tensor(known["ef_percent"].to_numpy(np.float32)),
@@ -255,27 +261,21 @@ def measure(
         measured = unseen["ef_percent"].to_numpy(np.float64)
         figures[f"ef_{kind}"] = agreement(measured, predicted, patients, seed=SEED)["mae"]
         normal = torch.tensor(known["normal"].to_numpy(bool))
-        centre = x["train"][normal].mean(dim=0)
-        bank = NearestNormals().fit(x["train"][normal] - centre)
-        scores = bank.score(x["test"] - centre).numpy()
+        scores = NearestNormals().fit(x["train"][normal]).score(x["test"]).numpy()
         abnormal = ~unseen["normal"].to_numpy(bool)
-        figures[f"auroc_{kind}"] = classification(abnormal, scores, None, patients, seed=SEED)[
-            "auroc"
-        ]
-        if embed is not pixel_tokens and kind == "mean":
-            figures["rank"] = Interval(health(x["test"]).effective_rank, np.nan, np.nan)
-    figures |= dice_figures(embed, sets, device)
-    return figures
+        test = classification(abnormal, scores, None, patients, seed=SEED)
+        figures[f"auroc_{kind}"] = test["auroc"]
+    rank = health(vectors["test"]["mean"]).effective_rank
+    figures["rank"] = Interval(rank, np.nan, np.nan)
+    return figures | dice_figures(embed, sets, place)
 
 
-def dice_figures(
-    embed: Embed, sets: dict[str, ClipSet], device: torch.device
-) -> dict[str, Interval]:
+def dice_figures(embed: Embed, sets: dict[str, ClipSet], place: Device) -> dict[str, Interval]:
     """Fit the linear head on the training patients and return Dice on the test patients."""
-    tokens, slots, masks, _ = labelled_tokens(embed, sets["train"], device)
+    tokens, slots, masks, _ = labelled_tokens(embed, sets["train"], place)
     generator = torch.Generator().manual_seed(SEED)
     head = LinearSegmenter(ENCODER.tubelet).fit(tokens, slots, masks, generator)
-    tokens, slots, masks, patients = labelled_tokens(embed, sets["test"], device)
+    tokens, slots, masks, patients = labelled_tokens(embed, sets["test"], place)
     maps = head.predict(tokens[:, None])[torch.arange(len(slots)), slots]
     found = [overlaps(a.numpy(), b.numpy()) for a, b in zip(maps, masks, strict=True)]
     values = {n: np.array([one[n][0] for one in found]) for n in STRUCTURES}
@@ -345,21 +345,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="rows of the table; all if left out")
     options = parser.parse_args()
     sizes = Sizes(60, 40, 20, 8) if options.small else Sizes(steps=options.steps)
-    device = choose_device()
-    name, precision = device.torch, device.precision
+    place = choose_device()
     clips = make_clips(
         options.folder / ("small" if options.small else "clips"), sizes, options.workers
     )
     sets = {split: clips.where(f"split == '{split}'") for split in ("train", "test")}
-    print({split: len(one) for split, one in sets.items()}, name, precision, flush=True)
+    print({split: len(one) for split, one in sets.items()}, place, flush=True)
     rows: dict[str, Callable[[], Embed]] = {
         "pixels": lambda: pixel_tokens,
         "random weights": lambda: VisionTransformer(
             ENCODER, torch.Generator().manual_seed(SEED)
-        ).to(name),
-        "DISCOVR": lambda: pretrain("discovr", sets["train"], sizes, name, precision),
-        "V-JEPA": lambda: pretrain("vjepa", sets["train"], sizes, name, precision),
-        "supervised": lambda: supervise(sets["train"], sizes, name, precision),
+        ).to(place.torch),
+        "DISCOVR": lambda: pretrain("discovr", sets["train"], sizes, place),
+        "V-JEPA": lambda: pretrain("vjepa", sets["train"], sizes, place),
+        "supervised": lambda: supervise(sets["train"], sizes, place),
     }
     table = {"predict the mean": mean_figures(sets)}
     for row, make in rows.items():
@@ -368,7 +367,7 @@ def main() -> None:
         started = time.monotonic()
         embed = make()
         trained = time.monotonic()
-        table[row] = measure(embed, sets, name)
+        table[row] = measure(embed, sets, place)
         print(f"  {row}: {trained - started:.0f} s to train", flush=True)
         print(markdown({row: table[row]}), flush=True)
         keep(options.folder / f"table-{clips.folder.name}-{sizes.steps}.json", table)

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 SCHEMA = "echocli.lvef/1"
 
 app = typer.Typer(
-    help="Ejection fraction: fit a linear probe on frozen features, predict, evaluate.",
+    help="""Ejection fraction by a linear probe on frozen features.
+
+    * `echocli lvef fit`: fit a head on the labelled clips of this study
+
+    * `echocli lvef videos/`: predict, which is what happens when no subcommand is typed
+
+    * `echocli lvef evaluate`: error and agreement on labelled patients
+    """,
     no_args_is_help=False,
 )
 

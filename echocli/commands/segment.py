@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 SCHEMA = "echocli.segment/1"
 
 app = typer.Typer(
-    help="Segmentation: fit a linear head on frozen tokens, label every frame, evaluate.",
+    help="""Segmentation by a linear head on frozen tokens.
+
+    * `echocli segment fit`: fit a head on the clips of this study that have masks
+
+    * `echocli segment videos/`: label every frame, which is what happens without a subcommand
+
+    * `echocli segment evaluate`: Dice and Jaccard on labelled patients
+    """,
     no_args_is_help=False,
 )
 
