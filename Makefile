@@ -19,7 +19,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev  ## Prints tables; see docs/ for figures and the machine.
-	$(BIN)/python benchmarks/learning.py --small
+	$(BIN)/python benchmarks/learning.py --small --folder $(VENV)/bench
 	$(BIN)/python benchmarks/phantom_difficulty.py
 
 clean:
