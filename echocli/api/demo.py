@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from echocli.datasets.phantom import (
     write_dicom_study,
 )
 from echocli.errors import UsageError
-from echocli.files import new_folder, read_json
+from echocli.files import new_folder, read_json, write_json
 from echocli.models.methods.base import available
 from echocli.phantoms.refusals import write_refusals
 from echocli.study import Study
@@ -119,10 +119,11 @@ def demo(
             "Choose another place with -o.",
         )
     new_folder(out, overwrite=overwrite)
+    # Written first, so that a demonstration that was interrupted may be replaced.
+    write_json(out / MARK, {"schema": SCHEMA, **asdict(config)})
+    place = {"device": device, "precision": precision}
     steps = []
-    for task in _tasks(
-        Study(out), config, {"device": device, "precision": precision}, reporter
-    ):
+    for task in _tasks(Study(out), config, place, reporter):
         reporter.say(f"$ {task.command}")
         started = time.monotonic()
         outcome = task.run()

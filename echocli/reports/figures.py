@@ -39,9 +39,9 @@ STYLE_OF = {
 COLOUR_OF = {
     "normal": BLUE,
     "abnormal": ORANGE,
-    "left-ventricular cavity": ORANGE,
-    "left-ventricular myocardium": BLUE,
-    "left atrium": RED,
+    "cavity": ORANGE,
+    "muscle": BLUE,
+    "atrium": RED,
 }
 """The structures have about the colours of their outlines in the pictures."""
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("ef", ["#d1495b", "#e0a458", "#3d8fb3"])

@@ -24,7 +24,12 @@ NAMES = {
     "false_positive_rate": "false-positive rate",
     "lv_cavity": "left-ventricular cavity",
     "lv_myocardium": "left-ventricular myocardium",
+    "lv_epicardium": "left ventricle with its wall",
     "left_atrium": "left atrium",
+    "m_mode": "M-mode",
+    "colour_doppler": "colour Doppler",
+    "spectral_doppler": "spectral Doppler",
+    "tissue_doppler": "tissue Doppler",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from echocli.reports.numbers import interval, number
+from echocli.reports.numbers import interval
 from echocli.reports.page import (
     Html,
     Section,
@@ -54,12 +54,12 @@ def lead(results: Results) -> Html:
         figures += _figure(results.scores.summary, auroc, "AUROC, anomaly", "0.5 is chance")
     if results.lvef is not None:
         mean = _find(results.lvef.summary, ("predict_the_mean", "mae"))
-        beside = f"predicting the mean: {number(mean['value'])}" if mean else ""
+        beside = f"predicting the mean: {interval(mean).split()[0]}" if mean else ""
         figures += _figure(results.lvef.summary, ("metrics", "mae"), "EF error, points", beside)
     if results.volumes is not None:
         path = ("metrics", "dice", "lv_cavity")
         mean = _find(results.volumes.summary, ("mean_map", "dice", "lv_cavity"))
-        beside = f"mean map: {number(mean['value'])}" if mean else ""
+        beside = f"mean map: {interval(mean).split()[0]}" if mean else ""
         figures += _figure(results.volumes.summary, path, "Dice, LV cavity", beside)
     parts = [cards(figures)]
     if is_phantom(results):
@@ -100,8 +100,10 @@ def _figure(
     found = _find(summary, path)
     if found is None:
         return []
-    value, _, range_told = interval(found).partition(" ")
-    return [(value, what, "; ".join(part for part in (range_told.strip("()"), beside) if part))]
+    value, _, told = interval(found).partition(" ")
+    patients = summary.get("test", {}).get("patients")
+    parts = (told.strip("()"), beside, f"{patients} test patients" if patients else "")
+    return [(value, what, "; ".join(part for part in parts if part))]
 
 
 def repeat_section(results: Results) -> Section:

@@ -28,9 +28,15 @@ from echocli.reports.sections_data import spread
 from echocli.reports.study_reader import Results, Table
 
 OVERLAYS = 6
+SHORT_NAMES = {"lv_cavity": "cavity", "lv_myocardium": "muscle", "left_atrium": "atrium"}
 INTERVALS = (
     "In brackets: 95 % intervals from a bootstrap that draws patients ({draws} draws, seed "
     "{seed})."
+)
+FEW_PATIENTS = 30
+FEW = (
+    "So few test patients make an exercise: one patient more or less changes every figure, and "
+    "intervals from a bootstrap are then too narrow."
 )
 READERS = (
     "For scale: two experienced readers of the same loop differ by 7 to 14 points of ejection "
@@ -112,8 +118,9 @@ def _score_table(summary: dict[str, Any]) -> Html:
 
 
 def _interval_note(summary: dict[str, Any]) -> str:
-    made = _part(summary, "intervals")
-    return INTERVALS.format(draws=made.get("draws", "?"), seed=made.get("seed", "?"))
+    made, patients = _part(summary, "intervals"), _part(summary, "test").get("patients") or 0
+    note = INTERVALS.format(draws=made.get("draws", "?"), seed=made.get("seed", "?"))
+    return f"{note} {FEW}" if patients < FEW_PATIENTS else note
 
 
 def lvef_section(results: Results) -> Section:
@@ -245,9 +252,11 @@ def _overlays(results: Results) -> Html:
     drawn = []
     if clips is not None and masks is not None and len(masks):
         rows = {name: row for row, name in enumerate(clips.manifest["clip_id"])}
-        for number_of in spread(len(masks), OVERLAYS):
-            row = rows.get(masks.manifest["clip_id"].iloc[number_of])
-            labels = masks.frames(number_of)
+        unseen = np.flatnonzero(masks.manifest["clip_id"].isin(unseen_clips(results)))
+        candidates = unseen if len(unseen) else np.arange(len(masks))
+        for place in spread(len(candidates), OVERLAYS):
+            row = rows.get(masks.manifest["clip_id"].iloc[candidates[place]])
+            labels = masks.frames(int(candidates[place]))
             if row is None or clips.frames(row).shape != labels.shape:
                 continue
             picture = outlined(clips.frames(row), labels)
@@ -257,20 +266,35 @@ def _overlays(results: Results) -> Html:
     if not drawn:
         return EMPTY
     note = "Predicted outlines: amber cavity, blue muscle, pink atrium."
+    if unseen_clips(results):
+        note += " These patients took no part in fitting."
     return join([gallery(drawn, "overlays"), paragraph(note, "muted")])
+
+
+def unseen_clips(results: Results) -> set[str]:
+    """Return the clips of patients that the head for masks was not fitted on."""
+    if results.volumes is None or "split" not in results.volumes.rows:
+        return set()
+    rows = results.volumes.rows
+    return set(rows.loc[rows["split"] == "test", "clip_id"].astype(str))
 
 
 def _area_figure(results: Results) -> Html:
     areas = results.areas
     if areas is None or not len(areas):
         return EMPTY
-    first = areas[areas["clip_id"] == areas["clip_id"].iloc[0]]
+    unseen = [name for name in areas["clip_id"].unique() if name in unseen_clips(results)]
+    first = areas[areas["clip_id"] == (unseen or areas["clip_id"].tolist())[0]]
     timed, sized = first["time_s"].notna().all(), first["mm2"].notna().all()
     x, y = ("time_s" if timed else "frame"), ("mm2" if sized else "pixels")
     table_of = first.pivot(index=x, columns="structure", values=y)
     if sized:
         table_of = table_of / 100
-    curves = {plain(str(name)): table_of[name].to_numpy(np.float64) for name in table_of}
+    curves = {
+        short: table_of[name].to_numpy(np.float64)
+        for name, short in SHORT_NAMES.items()
+        if name in table_of
+    }
     picture = figures.area_curve(
         table_of.index.to_numpy(np.float64),
         curves,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from echocli.clips.store import ClipSet
 from echocli.errors import EchoError
 from echocli.files import read_json
 from echocli.intake.reasons import MEANINGS, Reason
+from echocli.reports.numbers import plain
 from echocli.run import read_metrics
 from echocli.study import Study
 from echocli.tables import Embeddings, read_embeddings
@@ -132,8 +132,7 @@ def _object(path: Path) -> dict[str, Any]:
 def _read_refusals(path: Path) -> Refusals:
     reasons = pd.read_csv(path, dtype=str, keep_default_na=False)["reason"].tolist()
     counted = [
-        (word.replace("_", " "), count, _meaning(word))
-        for word, count in Counter(reasons).most_common()
+        (plain(word), count, _meaning(word)) for word, count in Counter(reasons).most_common()
     ]
     return Refusals(len(reasons), counted)
 
@@ -156,8 +155,3 @@ def _read_table(path: Path) -> Table:
 def _read_volumes(path: Path) -> Table:
     summary = path.with_name("segment.json")
     return Table(pd.read_csv(path), _object(summary) if summary.is_file() else {})
-
-
-def settings_text(config: dict[str, Any]) -> str:
-    """Return settings as they would be written into a file."""
-    return json.dumps(config, indent=2, sort_keys=False)

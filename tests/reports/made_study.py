@@ -140,7 +140,7 @@ def write_segment(root: Path, drawn: list[Clip]) -> None:
     write_json(folder / "segment.json", {"schema": "echocli.segment/1", "dice": dice})
 
 
-def write_study(root: Path, n: int = 12, size: int = 48) -> Path:
+def write_study(root: Path, n: int = 12, size: int = 32) -> Path:
     """Write every part and return the folder."""
     config = PhantomConfig(size=size, seconds=(1.0, 1.2), frame_rates_hz=(20.0, 30.0))
     drawn = list(phantom_clips(config, n, seed=3))

@@ -1,0 +1,200 @@
+"""The report of a whole study, of a study with holes, and of a hostile one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echocli.api.report import report, study_of
+from echocli.errors import EchoError, UsageError
+from echocli.reports.numbers import interval
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
+
+from made_study import write_study
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture
+def study(whole: Path, tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(whole, tmp_path / "study"))
+
+
+class Checker(HTMLParser):
+    """Notes what the page would load, and whether its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = ("src", "href", "srcset", "xlink:href", "action", "data", "poster")
+        self.links += [value or "" for name, value in attrs if name in names]
+        if tag not in ("meta", "img", "source", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def check(html: str) -> Checker:
+    checker = Checker()
+    checker.feed(html)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def test_the_page_is_whole_and_needs_nothing_else(whole: Path, tmp_path: Path) -> None:
+    result = report(whole, tmp_path / "page.html")
+    html = result.out.read_text()
+    checked = check(html)
+    assert all(link.startswith(("data:", "#")) for link in checked.links)
+    assert {"script", "link", "iframe", "object", "form"}.isdisjoint(checked.tags)
+    assert "@import" not in html
+    assert result.unreadable == ()
+    assert not re.search(r'class="missing"', html)
+    for anchor in re.findall(r'<a href="#([^"]+)"', html):
+        assert f'<section id="{anchor}"' in html
+    assert result.megabytes < 5
+
+
+def test_the_page_tells_the_figures_that_the_files_hold(whole: Path, tmp_path: Path) -> None:
+    html = report(whole, tmp_path / "page.html").out.read_text()
+    words = " ".join(check(html).words)
+    assert "16 sources were read; 12 became clips of 12 patients, 4 were left out" in words
+    summary = json.loads((whole / "predictions" / "lvef.json").read_text())
+    for figures in (summary["metrics"], summary["predict_the_mean"]):
+        assert interval(figures["mae"]) in words
+    assert "discovr-tiny" in words
+    assert "vjepa-tiny" in words
+    assert "not a medical device" in words
+    assert "Nothing in this report says anything about real patients" in words
+    assert "moving target" in words
+    assert "echocli pretrain --method vjepa --preset tiny --steps 120 --seed 0" in words
+
+
+def test_the_same_study_gives_the_same_page(whole: Path, tmp_path: Path) -> None:
+    first = report(whole, tmp_path / "1.html").out.read_bytes()
+    assert first == report(whole, tmp_path / "2.html").out.read_bytes()
+
+
+def test_a_study_of_clips_alone_names_the_commands_that_come_next(study: Path) -> None:
+    for part in ("runs", "heads", "predictions"):
+        shutil.rmtree(study / part)
+    for part in ("embeddings.parquet", "scores.csv", "scores.json"):
+        (study / part).unlink()
+    html = report(study).out.read_text()
+    check(html)
+    for command in ("pretrain", "embed", "score --anomaly", "lvef fit", "segment fit"):
+        assert f"<code>echocli {command}</code>" in html
+
+
+def test_a_study_without_clips_and_with_a_broken_part_is_still_reported(study: Path) -> None:
+    shutil.rmtree(study / "clips")
+    (study / "scores.csv").write_text("")
+    result = report(study)
+    assert result.unreadable == ("scores.csv",)
+    html = result.out.read_text()
+    check(html)
+    assert "These parts are there but cannot be read: scores.csv." in html
+    assert "<code>echocli preprocess</code>" in html
+
+
+def test_a_run_that_was_cut_off_is_told(study: Path) -> None:
+    metrics = study / "runs" / "vjepa-tiny" / "metrics.jsonl"
+    metrics.write_text("")
+    shutil.rmtree(study / "runs" / "vjepa-tiny" / "model")
+    html = report(study).out.read_text()
+    assert "echocli pretrain --resume -o runs/vjepa-tiny" in html
+    assert "0 of 120" in html
+
+
+def test_scores_without_a_threshold_or_figures_are_shown(study: Path) -> None:
+    summary = json.loads((study / "scores.json").read_text())
+    summary |= {"threshold": None, "metrics": None, "patient_metrics": None}
+    (study / "scores.json").write_text(json.dumps(summary))
+    html = report(study).out.read_text()
+    assert "too few normal patients" in html
+    assert "they need labelled normal and abnormal test patients" in html
+
+
+def test_predictions_without_measurements_are_shown(study: Path) -> None:
+    table = pd.read_csv(study / "predictions" / "lvef.csv")
+    table.drop(columns="measured_ef_percent").to_csv(
+        study / "predictions" / "lvef.csv", index=False
+    )
+    assert "Nothing was measured" in report(study).out.read_text()
+
+
+def test_a_patient_in_two_splits_is_shouted_about(study: Path) -> None:
+    path = study / "clips" / "manifest" / "part-00000.parquet"
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    frame = table.to_pandas()
+    first = frame["patient_id"].iloc[0]
+    other = next(i for i in range(12) if frame["split"].iloc[i] != frame["split"].iloc[0])
+    column = ["x" if i == other else name for i, name in enumerate(frame["patient_id"])]
+    column[other] = first
+    place = table.column_names.index("patient_id")
+    pq.write_table(table.set_column(place, "patient_id", [column]), path)
+    assert "1 IN TWO SPLITS" in report(study).out.read_text()
+
+
+def test_no_text_of_a_study_is_obeyed_by_the_browser(study: Path) -> None:
+    evil = "</code><script>alert(1)</script>"
+    config = study / "runs" / "vjepa-tiny" / "config.json"
+    content = json.loads(config.read_text())
+    content |= {"device": evil, "settings": {**content["settings"], "method": evil}}
+    config.write_text(json.dumps(content))
+    lines = (study / "clips" / "quarantine.csv").read_text().replace("no_sector", evil)
+    (study / "clips" / "quarantine.csv").write_text(lines)
+    html = report(study).out.read_text()
+    assert "script" not in check(html).tags
+    assert "&lt;script&gt;" in html
+
+
+def test_nothing_is_replaced_unasked(study: Path) -> None:
+    report(study)
+    with pytest.raises(UsageError):
+        report(study)
+    report(study, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "inside", ["runs/vjepa-tiny", "heads/lvef", "clips", "predictions", "."]
+)
+def test_the_study_is_found_from_inside(study: Path, inside: str) -> None:
+    assert study_of(study / inside).resolve() == study.resolve()
+
+
+def test_an_empty_folder_and_none_at_all_are_told(tmp_path: Path) -> None:
+    with pytest.raises(EchoError, match="echocli preprocess"):
+        report(tmp_path)
+    with pytest.raises(EchoError):
+        report(tmp_path / "nothing")
+    assert list(tmp_path.iterdir()) == []

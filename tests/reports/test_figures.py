@@ -1,0 +1,91 @@
+"""Figures are part of the page: its colours, its own ids, nothing from outside."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from echocli.reports import figures
+from echocli.reports.page import Html
+
+GENERATOR = np.random.default_rng(0)
+X, Y = GENERATOR.normal(55, 10, 40), GENERATOR.normal(55, 10, 40)
+POINTS = GENERATOR.normal(0, 1, (40, 2))
+GROUPS = {"normal": X > 55, "abnormal": X <= 55}
+DRAWN = {
+    "histogram": figures.histogram({"train": X, "test": Y}, "EF", "histogram"),
+    "one group": figures.histogram({"all": X[:3]}, "EF", "one-group"),
+    "training": figures.training_curve(np.arange(40.0), X, "training"),
+    "health": figures.health_curves(np.arange(5.0), {"rank": X[:5], "cosine": Y[:5]}, "health"),
+    "map of groups": figures.embedding_map(POINTS, [0.5, 0.2], groups=GROUPS, name="groups"),
+    "map of values": figures.embedding_map(
+        POINTS, [0.5, 0.2], values=np.where(X > 60, np.nan, X), values_label="EF", name="values"
+    ),
+    "plain map": figures.embedding_map(POINTS, [0.5, 0.2], name="plain"),
+    "scores": figures.score_distribution({"normal": X, "abnormal": Y}, 60.0, "scores"),
+    "scores without threshold": figures.score_distribution({"all": X}, None, "no-threshold"),
+    "ef": figures.ef_scatter(X, Y, 54.0, "ef"),
+    "bland altman": figures.bland_altman(X, Y, 0.5, (-20.0, 21.0), "bland-altman"),
+    "areas": figures.area_curve(
+        np.arange(40.0), {"cavity": X, "atrium": Y}, "s", "cm2", "areas"
+    ),
+}
+
+
+@pytest.mark.parametrize("svg", DRAWN.values(), ids=DRAWN.keys())
+def test_a_figure_is_well_formed_and_follows_the_page(svg: Html) -> None:
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    assert root.get("aria-label")
+    assert "#0101" not in svg  # every stand-in for a colour was replaced
+    assert "currentColor" in svg
+    assert "<style" not in svg
+    assert "<metadata" not in svg
+    references = re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', svg)
+    assert all(one.startswith(("#", "data:")) for pair in references for one in pair if one)
+
+
+@pytest.mark.parametrize("svg", DRAWN.values(), ids=DRAWN.keys())
+def test_every_reference_of_a_figure_is_defined_in_it(svg: Html) -> None:
+    defined = set(re.findall(r'\bid="([^"]*)"', svg))
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]*)', svg))
+    assert used <= defined
+
+
+def test_no_two_figures_share_an_id() -> None:
+    ids = [set(re.findall(r'\bid="([^"]*)"', svg)) for svg in DRAWN.values()]
+    assert len(set.union(*ids)) == sum(map(len, ids))
+
+
+def test_the_same_data_give_the_same_bytes() -> None:
+    assert figures.ef_scatter(X, Y, 54.0, "ef") == DRAWN["ef"]
+
+
+def test_many_points_become_a_picture_and_not_a_hundred_thousand_marks() -> None:
+    points = GENERATOR.normal(0, 1, (20_000, 2))
+    svg = figures.embedding_map(points, [0.5, 0.2], name="many")
+    assert len(svg) < 300_000
+    assert "data:image/png" in svg
+
+
+@given(arrays(np.float64, st.integers(1, 120), elements=st.floats(-1e3, 1e3)))
+def test_the_running_mean_is_the_mean_of_its_neighbours(values: figures.Values) -> None:
+    half = max(1, len(values) // 40)
+    slow = [values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))]
+    np.testing.assert_allclose(figures.running_mean(values), slow, atol=1e-8)
+
+
+@given(st.integers(1, 3000))
+def test_thinning_keeps_the_mean_of_a_curve_and_bounds_its_length(count: int) -> None:
+    x, y = np.arange(count, dtype=np.float64), np.cos(np.arange(count) / 9)
+    few_x, few_y = figures.thinned(x, y)
+    assert len(few_x) == len(few_y) == min(count, figures.CURVE_POINTS)
+    assert np.all(np.diff(few_x) > 0)
+    weights = [len(part) for part in np.array_split(x, len(few_x))]
+    assert np.average(few_y, weights=weights) == pytest.approx(y.mean())
