@@ -38,6 +38,10 @@ PHANTOM = (
 )
 
 
+FEWEST = 20
+"""Test patients below which no figure stands at the head of the page: it would be quoted."""
+
+
 def lead(results: Results) -> Html:
     """Return the key figures."""
     figures: list[tuple[str, str, str]] = []
@@ -102,6 +106,8 @@ def _figure(
         return []
     value, _, told = interval(found).partition(" ")
     patients = summary.get("test", {}).get("patients")
+    if patients is not None and patients < FEWEST:
+        return [("-", what, f"{patients} test patients are too few to quote; see below")]
     parts = (told.strip("()"), beside, f"{patients} test patients" if patients else "")
     return [(value, what, "; ".join(part for part in parts if part))]
 

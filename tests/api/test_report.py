@@ -97,6 +97,22 @@ def test_the_page_tells_the_figures_that_the_files_hold(whole: Path, tmp_path: P
     assert "echocli pretrain --method vjepa --preset tiny --steps 120 --seed 0" in words
 
 
+def test_figures_of_few_patients_are_not_put_at_the_head(study: Path) -> None:
+    path = study / "scores.json"
+    summary = json.loads(path.read_text())
+
+    def head(patients: int) -> str:
+        summary["test"]["patients"] = patients
+        summary["patient_metrics"] = {"auroc": {"value": 0.987, "low": 0.9, "high": 1.0}}
+        path.write_text(json.dumps(summary))
+        words = " ".join(check(report(study, overwrite=True).out.read_text()).words)
+        return words.partition("From files to clips")[0]
+
+    assert "19 test patients are too few to quote" in head(19)
+    assert "0.987" not in head(19)
+    assert "0.987" in head(20)
+
+
 def test_the_same_study_gives_the_same_page(whole: Path, tmp_path: Path) -> None:
     first = report(whole, tmp_path / "1.html").out.read_bytes()
     assert first == report(whole, tmp_path / "2.html").out.read_bytes()
