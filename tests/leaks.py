@@ -30,7 +30,8 @@ def forms(identifier: str) -> set[bytes]:
             found |= {raw, raw.hex().encode()}
             for shift in range(3):  # base64 of a text that starts anywhere in a group of three
                 packed = base64.b64encode(b"\0" * shift + raw)
-                found.add(packed[(0, 2, 3)[shift] : len(packed) // 4 * 4 - 4])
+                # Only the letters that depend on the text alone, but all of them.
+                found.add(packed[(0, 2, 3)[shift] : (shift + len(raw)) * 8 // 6])
     raw = identifier.encode()
     for name in ("md5", "sha1", "sha256"):
         found.add(hashlib.new(name, raw).hexdigest().encode())
@@ -57,7 +58,8 @@ def _parquet(content: bytes) -> Iterator[bytes]:
     yield repr(table.schema.metadata).encode()
     for name in table.column_names:
         column = table[name]
-        if pa.types.is_list(column.type) or pa.types.is_floating(column.type):
+        numbers = (pa.types.is_list, pa.types.is_fixed_size_list, pa.types.is_floating)
+        if any(is_numbers(column.type) for is_numbers in numbers):
             continue
         for value in column.to_pylist():
             yield value if isinstance(value, bytes) else str(value).encode()

@@ -33,6 +33,8 @@ MARK = "demo.json"
 """File that says what a demonstration was made with."""
 OTHER = "other"
 """Folder of the files that cannot become clips."""
+LEAST_PATIENTS = 15
+"""Fewer leave too few normal ones to compare with."""
 FALSE_POSITIVE_RATE = 0.2
 """A rate of 0.05 would need 19 normal patients to set the threshold; the demo has fewer."""
 
@@ -51,9 +53,9 @@ class DemoConfig:
     """Height of each DICOM file in pixels; a third more is its width."""
 
     def __post_init__(self) -> None:
-        if self.patients < 10 or self.steps < 1:
+        if self.patients < LEAST_PATIENTS or self.steps < 1:
             raise UsageError(
-                "The demonstration needs at least 10 patients and 1 step.",
+                f"The demonstration needs at least {LEAST_PATIENTS} patients and 1 step.",
                 "Leave --patients and --steps out, or give larger numbers.",
             )
 
