@@ -145,24 +145,27 @@ def supervise(clips: ClipSet, sizes: Sizes, place: Device) -> Embed:
     device = place.torch
     generator = torch.Generator().manual_seed(SEED)
     encoder = VisionTransformer(ENCODER, generator).to(device)
-    head = nn.Linear(pooled_dim(ENCODER.dim, "mean_std"), 1).to(device)
+    width = pooled_dim(ENCODER.dim, "mean_std")
+    # Change over time is small beside the mean; without a common scale the head is deaf to it.
+    scale = nn.BatchNorm1d(width, affine=False).to(device)
+    head = nn.Linear(width, 1).to(device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     target = torch.tensor(clips.manifest["ef_percent"].to_numpy(np.float32), device=device)
     centre, spread = target.mean(), target.std()
     weights = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=5e-4, weight_decay=0.05, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.05, fused=True)
     for step, (video, rows) in zip(
         range(sizes.steps), batches(clips, sizes.batch, place.torch), strict=False
     ):
         video = augment(video, AUGMENTATION, step_generator(SEED, step))
-        rate = 5e-4 * min(1.0, (step + 1) / 100)
+        rate = 1e-3 * min(1.0, (step + 1) / 60)
         optimizer.param_groups[0]["lr"] = rate * cosine(step / sizes.steps, 1.0, 0.01)
         with torch.autocast(device.type, torch.bfloat16, enabled=place.precision == "bf16"):
             tokens = encoder(video)
         features = pool(tokens.float(), encoder.grid(video.shape), "mean_std")
         wanted = (target[rows] - centre) / spread
-        loss = nn.functional.smooth_l1_loss(head(features)[:, 0], wanted)
+        loss = nn.functional.smooth_l1_loss(head(scale(features))[:, 0], wanted)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 3.0)
