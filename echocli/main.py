@@ -61,8 +61,8 @@ def run(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Words after the program's name; those typed if left out.
     """
-    # Threads that wait by spinning slow a shared machine down many times. The library that reads
-    # this does so when it is loaded, with torch.
+    # Threads that wait by spinning can slow a shared machine down many times. What reads this
+    # does so once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     build_app()(insert_default_subcommand(words), prog_name="echocli")
