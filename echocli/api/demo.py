@@ -35,6 +35,8 @@ OTHER = "other"
 """Folder of the files that cannot become clips."""
 LEAST_PATIENTS = 15
 """Fewer leave too few normal ones to compare with."""
+LOOK = "watch.health_every=10"
+"""So short a run would otherwise look at its features once."""
 FALSE_POSITIVE_RATE = 0.2
 """A rate of 0.05 would need 19 normal patients to set the threshold; the demo has fewer."""
 
@@ -161,6 +163,7 @@ def _tasks(
     for method in _methods():
         run = study.runs / f"{method}-tiny"
         command = f"echocli pretrain --method {method} --preset tiny --steps {config.steps}"
+        command += f" --set {LOOK}"
         command += f" --seed {config.seed}" if config.seed else ""
         yield _Task(command, _pretraining(study, run, method, config, place, reporter))
     yield _Task("echocli embed", lambda: _embed(study, run, place, reporter))
@@ -252,7 +255,7 @@ def _pretraining(
     reporter: Reporter,
 ) -> Callable[[], str]:
     def train() -> str:
-        choice = Choice(method=method, preset="tiny", steps=config.steps, seed=config.seed)
+        choice = Choice(method, "tiny", config.steps, seed=config.seed, changes=(LOOK,))
         done = pretrain(study.clips, choice, out=run, reporter=reporter, **place)
         return f"{done.steps_done} steps on {done.clips} clips"
 

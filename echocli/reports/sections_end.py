@@ -141,14 +141,14 @@ def commands(results: Results) -> list[str]:
     """Return the command lines that made what is there, in their order."""
     lines = []
     if results.clips is not None:
-        lines.append("echocli preprocess")
+        lines.append("echocli preprocess SOURCES")
     for run in results.runs:
         settings = settings_of(run)
         method, preset = settings.get("method"), settings.get("preset")
         steps = settings.get("optim", {}).get("steps")
-        line = f"echocli pretrain --method {method} --preset {preset}"
-        line += f" --steps {steps}" if steps else ""
-        lines.append(f"{line} --seed {settings.get('seed', 0)} -o runs/{run.name}")
+        folder = f"runs/{run.name}"
+        line = f"echocli pretrain --config {folder}/config.json -o {folder}-again"
+        lines.append(f"{line}  # {method}, {preset}, {steps} steps")
     if results.embeddings is not None:
         lines.append("echocli embed")
     if results.scores is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from echocli.reports import figures
+from echocli.reports.numbers import number
 from echocli.reports.page import (
     Html,
     Section,
@@ -75,7 +76,9 @@ def _run(run: RunRecord) -> Html:
         drawn.append(figure(picture, LOSS_CAPTION))
     curves = {label: column for column, label in HEALTH.items() if column in metrics}
     seen = metrics.dropna(subset=list(curves.values())) if curves else metrics[:0]
-    if len(seen):
+    if len(seen) == 1:  # a curve of one point says less than its numbers
+        rows += [(label, number(seen[name].iloc[0])) for label, name in curves.items()]
+    elif len(seen):
         values = {label: seen[name].to_numpy(np.float64) for label, name in curves.items()}
         x = seen["step"].to_numpy(np.float64)
         picture = figures.health_curves(x, values, f"health-{run.name}")

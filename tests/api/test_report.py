@@ -94,7 +94,8 @@ def test_the_page_tells_the_figures_that_the_files_hold(whole: Path, tmp_path: P
     assert "not a medical device" in words
     assert "Nothing in this report says anything about real patients" in words
     assert "moving target" in words
-    assert "echocli pretrain --method vjepa --preset tiny --steps 120 --seed 0" in words
+    again = "--config runs/vjepa-tiny/config.json -o runs/vjepa-tiny-again"
+    assert f"echocli pretrain {again}  # vjepa, tiny, 120 steps" in words
 
 
 def test_figures_of_few_patients_are_not_put_at_the_head(study: Path) -> None:
