@@ -135,6 +135,10 @@ class Roles:
     calibration: Flags
 
 
+LEAST_BANK = 2
+"""Patients in the bank: one of the bank is compared with the others, never with itself."""
+
+
 def choose_roles(
     normal: Flags, splits: NDArray[np.str_], patients: NDArray[np.str_], rate: float
 ) -> Roles:
@@ -152,21 +156,23 @@ def choose_roles(
         rate: The false-positive rate to be held.
 
     Raises:
-        EchoError: If fewer than two patients are left.
+        EchoError: If fewer than three patients are left.
     """
     train = _in_hash_order(patients[normal & (splits == "train")])
     held_out = _in_hash_order(patients[normal & (splits == "val")])
     count = len(train) + len(held_out)
-    if count < 2:
+    if count < LEAST_BANK + 1:
         raise EchoError(
-            f"{count} patient(s) outside the test split are normal; at least two are needed, "
-            "one to compare with and one to calibrate on.",
+            f"{count} patient(s) outside the test split are normal; at least three are needed, "
+            "two to compare with and one to calibrate on.",
             "Bring more normal patients, or give their embeddings with --normals.",
         )
     if not train:
         train, held_out = held_out[count // 2 :], held_out[: count // 2]
     more = max(0, min(patients_needed(rate), count // 2) - len(held_out))
     bank, calibration = train[more:], [*held_out, *train[:more]]
+    lacking = max(0, LEAST_BANK - len(bank))
+    bank, calibration = [*bank, *calibration[:lacking]], calibration[lacking:]
     return Roles(normal & np.isin(patients, bank), normal & np.isin(patients, calibration))
 
 

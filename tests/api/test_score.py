@@ -201,7 +201,7 @@ def test_nothing_is_clobbered(tmp_path: Path) -> None:
 def test_too_few_normal_patients_are_refused(tmp_path: Path) -> None:
     data = embeddings(30)
     data.table["normal"] = data.table["patient_id"] == "p0_1"
-    with pytest.raises(EchoError, match="at least two"):
+    with pytest.raises(EchoError, match="at least three"):
         score(written(tmp_path, data))
 
 
@@ -237,3 +237,6 @@ def test_roles_depend_on_pseudonyms_alone_and_leave_a_bank() -> None:
     assert few.bank.sum() == few.calibration.sum() == 3
     only_val = choose_roles(normal[:6], np.full(6, "val"), patients[:6], 0.5)
     assert only_val.bank.sum() == 3
+    # One in the bank could not be compared with another.
+    lopsided = choose_roles(normal[:4], np.array(["train", *["val"] * 3]), patients[:4], 0.5)
+    assert (lopsided.bank.sum(), lopsided.calibration.sum()) == (2, 2)
