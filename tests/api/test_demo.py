@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from leaks import find_leaks
 
 from echocli.api.demo import MARK, OTHER, DemoConfig, DemoResult, demo, patients_of

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_study import write_study
 
 from echocli.api.report import report, study_of
 from echocli.errors import EchoError, UsageError
 from echocli.reports.numbers import interval
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
-
-from made_study import write_study
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import simplejpeg
-from conftest import (
+from made_dicom import (
     MakeDicom,
     jpeg_frames,
     jpeg_ultrasound,

@@ -3,7 +3,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from conftest import moving_scan
+from made_dicom import moving_scan
 
 from echocli.intake.read import describe, read_loop
 from echocli.intake.reasons import Reason, Refused

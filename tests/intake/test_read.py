@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakeDicom, jpeg_ultrasound, moving_scan, ultrasound
+from made_dicom import MakeDicom, jpeg_ultrasound, moving_scan, ultrasound
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from echocli.intake import guard

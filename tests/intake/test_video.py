@@ -6,7 +6,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import moving_scan
+from made_dicom import moving_scan
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import blob_batches, micro_method
+from made_models import blob_batches, micro_method
 
 from echocli.models.methods import base
 from echocli.models.training import OptimConfig, train
