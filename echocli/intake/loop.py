@@ -13,6 +13,18 @@ MIN_FRAMES = 8
 """Fewer frames are no loop: at 30-60 Hz less than a quarter of a heartbeat. The shortest real
 test cines (dcm4che, dicomParser) have 8."""
 
+NOTES: dict[str, str] = {
+    "region_rescaled": "the picture was shrunk after its scale was written; both were mended",
+    "region_ignored": "the header's scan region does not fit the picture and was not believed",
+    "scale_implausible": "the header's scale would make the scan too shallow or too deep",
+    "rate_is_a_hint": "only a playback hint tells the frame rate",
+    "rates_disagree": "frame time and playback rate differ by more than a fifth",
+    "vector_ignored": "the list of frame times does not fit the frames and was not believed",
+    "low_rate": "fewer than 15 frames a second",
+    "trimmed": "the header asks players to skip frames at an end; all are kept",
+}
+"""Words for what is doubtful about the scale or the times of a loop, and their meanings."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -66,6 +78,14 @@ class CineLoop:
     """Raw identifier of the examination, only to be hashed."""
     sha256: str = field(repr=False)
     """SHA-256 of the file's bytes."""
+    study_date: str = field(default="", repr=False)
+    """Raw date of the examination, ``YYYYMMDD`` or empty, only to be shifted."""
+    r_waves_s: tuple[float, ...] = ()
+    """Times of the R waves in seconds from the first frame, rising, only within the loop."""
+    r_wave_source: str = "unknown"
+    """``header``, ``trace`` (read from the ECG in the picture) or ``unknown``."""
+    notes: tuple[str, ...] = ()
+    """Doubts about scale and time, words of ``NOTES``; they go into the manifest."""
     labels: dict[str, Label] = field(default_factory=dict)
     """Columns known about this loop, such as ``ef_percent`` or ``split``."""
     masks: NDArray[np.uint8] | None = None
