@@ -29,6 +29,8 @@ class Task:
     path: Path = field(repr=False)
     item: DatasetItem | None = field(default=None, repr=False)
     """How to read it, if it belongs to a known data set."""
+    place: str = field(default="", repr=False)
+    """Path below its root: the same on every machine, whatever else is added."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Settings:
     size: int
     assume_rate_hz: float | None
     pseudonyms: Pseudonyms
+    dates: str = "drop"
+    """``drop``, or ``shift`` to keep the days between a patient's examinations."""
+    dicom_folder: Path | None = None
+    """Where de-identified DICOM copies of DICOM sources go, if they are wanted."""
+    done: frozenset[str] = frozenset()
+    """Keyed source ids (``Pseudonyms.source``) of what need not be read again."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Outcome:
     sha256: str = field(repr=False)
     clip: Clip | None = None
     refused: Refused | None = None
+    known: bool = False
+    """Whether its content is among ``Settings.done``: it was hashed and not read."""
     patient_key: str = field(default="", repr=False)
     study_key: str = field(default="", repr=False)
 

@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 
 from echocli.api._preprocess_clip import Outcome, Settings, Task, process, refuse
 from echocli.intake.reasons import Reason, Refused
@@ -30,7 +31,19 @@ def choose_workers(asked: int | None, tasks: int) -> int:
     return max(1, min(most, tasks // FILES_WORTH_A_WORKER))
 
 
-def outcomes(tasks: Sequence[Task], settings: Settings, workers: int) -> Iterator[Outcome]:
+@dataclass(frozen=True)
+class Limits:
+    """What one file may cost."""
+
+    seconds: float = 30.0
+    """Wall-clock time."""
+    memory_bytes: int = 2 << 30
+    """Memory of a worker process, its libraries (some 130 MB) included."""
+
+
+def outcomes(
+    tasks: Iterable[Task], settings: Settings, workers: int, limits: Limits = Limits()
+) -> Iterator[Outcome]:
     """Yield what became of each task, in their order.
 
     A file that kills its worker (a decoder written in C can) is refused; the files that were
