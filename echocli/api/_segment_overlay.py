@@ -18,8 +18,14 @@ LEAST_SIDE = 336
 
 
 def overlay(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a colour picture of a frame with the outlines of its structures."""
-    zoom = max(1, -(-LEAST_SIDE // max(frame.shape)))
+    """Return an enlarged colour picture of a frame with the outlines of its structures."""
+    return outlined(frame, labels, max(1, -(-LEAST_SIDE // max(frame.shape))))
+
+
+def outlined(
+    frame: NDArray[np.uint8], labels: NDArray[np.uint8], zoom: int
+) -> NDArray[np.uint8]:
+    """Return a colour picture, ``zoom`` times as large, with the outlines of structures."""
     picture = np.repeat(frame.repeat(zoom, 0).repeat(zoom, 1)[..., None], 3, axis=2)
     large = labels.repeat(zoom, 0).repeat(zoom, 1)
     for value, colour in COLOURS.items():
