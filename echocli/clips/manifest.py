@@ -40,9 +40,14 @@ COLUMNS = pa.schema(
         ("mask_frames", pa.list_(pa.int32())),
         ("sector", pa.binary()),
         ("pixels_sha256", pa.string()),
+        ("r_waves_s", pa.list_(pa.float64())),
+        ("r_wave_source", pa.string()),
+        ("study_date", pa.string()),
+        ("notes", pa.list_(pa.string())),
     ]
 )
-"""What every clip has; label columns follow."""
+"""What every clip has; label columns follow. Sets made before a column was thought of read as
+if it were empty."""
 
 LABELS = {
     "ef_percent": pa.float64(),
@@ -89,6 +94,10 @@ def row_of(clip: Clip) -> dict[str, Any]:
         "spacing_source": clip.spacing_source,
         "mask_frames": list(clip.mask_frames) or None,
         "sector": np.packbits(clip.sector).tobytes(),
+        "r_waves_s": list(clip.r_waves_s) or None,
+        "r_wave_source": clip.r_wave_source,
+        "study_date": clip.study_date,
+        "notes": list(clip.notes) or None,
         **clip.labels,
     }
 
@@ -142,6 +151,7 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
             )
         kind = details["kind"]
         tables.append(table)
+    tables.append(COLUMNS.empty_table())
     union = pa.concat_tables(tables, promote_options="permissive")
     return union.to_pandas(), kind
 

@@ -44,3 +44,11 @@ class Clip:
     """Structures (see ``STRUCTURES``), ``(labelled frames, height, width)``."""
     mask_frames: tuple[int, ...] = ()
     """Which frame each mask belongs to."""
+    r_waves_s: tuple[float, ...] = ()
+    """Times of the ECG's R waves, in seconds from the first frame."""
+    r_wave_source: str = "unknown"
+    """What told them: ``header``, ``trace`` or ``unknown``."""
+    study_date: str | None = None
+    """Shifted day of the examination, ``YYYY-MM-DD``; ``None`` if dates are dropped."""
+    notes: tuple[str, ...] = ()
+    """Doubts and repairs, in the program's own words, such as ``region_rescaled``."""

@@ -23,7 +23,7 @@ QUARANTINE_FILE = "quarantine.csv"
 
 NUMBER_COLUMNS = {
     "frames", "height", "width", "frame_rate_hz", "times_s", "row_mm", "column_mm",
-    "offset", "mask_offset", "mask_frames",
+    "offset", "mask_offset", "mask_frames", "r_waves_s",
 }  # fmt: skip
 """Columns of the store that hold numbers or lists of numbers."""
 WORD_COLUMNS = {
@@ -32,6 +32,9 @@ WORD_COLUMNS = {
     "shard": re.compile(r"shard-[0-9a-z-]+\.u8"),
     "mask_shard": re.compile(r"masks-[0-9a-z-]+\.u8"),
     "pixels_sha256": re.compile(r"[0-9a-f]{64}"),
+    "r_wave_source": re.compile(r"[a-z_]+"),
+    "study_date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "notes": re.compile(r"[a-z_]+"),
 }
 """Columns of the store that hold text, and what it looks like."""
 FILES = re.compile(
