@@ -10,6 +10,7 @@ import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from echocli.errors import EchoError, PrivacyError
 
@@ -98,6 +99,17 @@ class Pseudonyms:
     def source(self, sha256: str) -> str:
         """Return a keyed hash of a source's hash; without the key nobody can test a guess."""
         return self._digest("source", sha256)
+
+    def uid(self, raw: str) -> str:
+        """Return the DICOM UID that takes the place of another, the same in every file.
+
+        It is derived from a random-looking UUID (PS3.5 B.2), so it collides with nobody's.
+        """
+        return f"2.25.{UUID(hex=self._digest('uid', raw)[:32], version=4).int}"
+
+    def number(self, kind: str, text: str) -> int:
+        """Return a number below 2**64 that only the holder of the key can derive."""
+        return int(self._digest(kind, text)[:16], 16)
 
     def fingerprint(self) -> str:
         """Return eight digits that tell whether two runs used the same key."""

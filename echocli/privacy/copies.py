@@ -1,0 +1,28 @@
+"""Opens the de-identified DICOM files that this program wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jpeg_ls
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
+
+
+def open_copy(path: Path) -> Any:  # noqa: ANN401
+    """Return the whole data set of a file.
+
+    Raises:
+        InvalidDicomError: If the file is none.
+    """
+    return pydicom.dcmread(path)
+
+
+def stored_frames(copy: Any) -> Iterator[NDArray[np.uint8]]:  # noqa: ANN401
+    """Yield the frames of a data set as they are stored, ``(height, width)`` each."""
+    for stream in generate_frames(copy.PixelData, number_of_frames=int(copy.NumberOfFrames)):
+        yield jpeg_ls.decode(np.frombuffer(stream, np.uint8))
