@@ -64,3 +64,22 @@ class PrivacyError(EchoError):
     """The privacy guard refused."""
 
     code = ExitCode.PRIVACY
+
+
+class WorkerError(RuntimeError):
+    """A mistake of ours, met in a worker process. It quotes no value: a value may be a name.
+
+    Args:
+        kind: Name of the exception's type.
+        line: Where it was raised, such as ``kind.py:17``.
+        position: Which of the inputs was being worked on, from 1.
+    """
+
+    def __init__(self, kind: str, line: str, position: int) -> None:
+        super().__init__(kind, line, position)
+        self.kind = kind
+        self.line = line
+        self.position = position
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.line}, working on file {self.position}"

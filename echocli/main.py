@@ -18,7 +18,7 @@ import typer
 import echocli
 import echocli.commands
 from echocli.console import Console
-from echocli.errors import EchoError, ExitCode
+from echocli.errors import EchoError, ExitCode, WorkerError
 
 DEFAULT_SUBCOMMAND = "predict"
 """What a task group does when no subcommand is typed."""
@@ -129,8 +129,9 @@ def _explain(error: BaseException) -> ExitCode:
         return ExitCode.SPACE
     # The message of a foreign exception may hold a patient's name, so only its kind and our
     # own line are told.
+    told = f"{type(error).__name__} at {_our_last_line(error)}"
     console.error(
-        f"A bug in echocli: {type(error).__name__} at {_our_last_line(error)}.",
+        f"A bug in echocli: {error if isinstance(error, WorkerError) else told}.",
         "Please report this line. `echocli --debug ...` shows the whole traceback: read it "
         "before you send it, it may hold names of files.",
     )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echocli.clips.record import Clip
 from echocli.datasets.base import DatasetItem
-from echocli.files import sha256_of
+from echocli.intake.fingerprint import fingerprint
 from echocli.intake.loop import CineLoop
 from echocli.intake.read import read_loop
-from echocli.intake.reasons import Reason, Refused
+from echocli.intake.reasons import Refused
 from echocli.intake.reshape import Frame
 from echocli.intake.sector import find_sector
 from echocli.privacy.pseudonyms import Pseudonyms
@@ -62,46 +64,62 @@ class Outcome:
     study_key: str = field(default="", repr=False)
 
 
-def process(task: Task, settings: Settings) -> Outcome:
+def process(
+    task: Task, settings: Settings, note: Callable[[str], None] | None = None
+) -> Outcome:
     """Turn one source into a clip.
+
+    Args:
+        task: The source.
+        settings: How to do it.
+        note: Is told the source's hash before anything is decoded.
 
     Returns:
         The outcome; a file that cannot be used is an outcome, too.
+
+    Raises:
+        MemoryError: If the memory does not suffice.
     """
+    sha256 = source_hash(task.path)
+    if note:
+        note(sha256)
+    if settings.done and settings.pseudonyms.source(sha256) in settings.done:
+        return Outcome(task, sha256, known=True)
     try:
         loop = task.item.read() if task.item else read_loop(task.path)
-        clip = make_clip(loop, settings)
+        clip = make_clip(loop, find_sector(loop), settings)
     except Refused as refused:
-        return refuse(task, refused)
-    except MemoryError:
-        return refuse(task, Refused(Reason.OUT_OF_MEMORY))
-    return Outcome(
-        task, loop.sha256, clip, patient_key=loop.patient_key, study_key=loop.study_key
-    )
+        return Outcome(task, sha256, refused=refused)
+    return Outcome(task, sha256, clip, patient_key=loop.patient_key, study_key=loop.study_key)
 
 
-def refuse(task: Task, refused: Refused) -> Outcome:
-    """Return the outcome of a source that cannot be used."""
-    return Outcome(task, source_hash(task.path), refused=refused)
+def lost(task: Task, sha256: str, refused: Refused) -> Outcome:
+    """Return the outcome of a source that cost its worker.
+
+    Args:
+        task: The source.
+        sha256: Its hash, empty if the worker did not get so far.
+        refused: What happened.
+    """
+    return Outcome(task, sha256 or _hash_of_name(task.path), refused=refused)
 
 
 def source_hash(path: Path) -> str:
     """Return the hash of a source's bytes, or of its path if it cannot be read."""
     try:
         if path.is_file():
-            return sha256_of(path)
+            return fingerprint(path)
     except OSError:
         pass  # an unreadable file still needs an id of its own in the quarantine list
+    return _hash_of_name(path)
+
+
+def _hash_of_name(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
-def make_clip(loop: CineLoop, settings: Settings) -> Clip:
-    """Mask, reshape and pseudonymise a decoded loop.
-
-    Raises:
-        Refused: If no sector is found.
-    """
-    sector = find_sector(loop)
+def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> Clip:
+    """Mask, reshape and pseudonymise a decoded loop."""
     around = np.ones_like(sector) if loop.sector_known is not None else sector
     frame = Frame.around(around, settings.size, loop.spacing_mm)
     frames, stored_sector = frame.frames(loop.frames, sector)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echocli.files import sha256_of
 from echocli.intake.decode import can_decode, decode
 from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
+from echocli.intake.fingerprint import fingerprint
 from echocli.intake.guard import check_size, foreign, quiet
 from echocli.intake.kind import Kind, classify, few, is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
@@ -204,7 +204,7 @@ def _read_volume(
 
 def _hash(path: Path) -> str:
     with foreign(Reason.UNREADABLE):
-        return sha256_of(path)
+        return fingerprint(path)
 
 
 def _check_count(frames: int) -> None:
