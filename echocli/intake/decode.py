@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from echocli.intake.dicom import Header
 from echocli.intake.guard import MAX_LOOP_BYTES, foreign
-from echocli.intake.kind import sample_frames
+from echocli.intake.looks import sample_frames
 from echocli.intake.loop import Region
 from echocli.intake.pixels import (
     Gatherer,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -18,6 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from echocli.intake.elements import Elements
 from echocli.intake.guard import foreign, quiet
 from echocli.intake.reasons import Reason, Refused
 
@@ -31,7 +32,9 @@ NATIVE = frozenset(
 )
 """Transfer syntaxes whose pixels are not compressed."""
 
-PIXEL_DATA = (0x7FE0, 0x0010)
+PIXEL_DATA = 0x7FE00010
+FIRST_OF_PIXELS = 0x7FE00008
+"""Pixels of any kind (floats, doubles, integers), or whatever stands in their place."""
 
 IMAGE_KEYWORDS = (
     "SamplesPerPixel",
@@ -64,15 +67,31 @@ OTHER_KEYWORDS = (
     "PatientID",
     "IssuerOfPatientID",
     "StudyInstanceUID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "ContentDate",
     "FrameIncrementPointer",
     "FrameTime",
     "FrameTimeVector",
+    "ActualFrameDuration",
     "CineRate",
     "RecommendedDisplayFrameRate",
+    "StartTrim",
+    "StopTrim",
+    "HeartRate",
+    "RWaveTimeVector",
+    "ContrastBolusAgent",
+    "InConcatenationTotalNumber",
     "SequenceOfUltrasoundRegions",
     "PixelSpacing",
 )
-TAGS = [tag_for_keyword(keyword) for keyword in (*IMAGE_KEYWORDS, *OTHER_KEYWORDS)]
+PRIVATE_CREATORS = [group << 16 | 0x10 for group in (0x200D, 0x3001)]
+"""First creator of the groups in which Philips keeps raw data and volumes."""
+TAGS = [
+    *(Tag(keyword) for keyword in (*IMAGE_KEYWORDS, *OTHER_KEYWORDS)),
+    *(Tag(creator) for creator in PRIVATE_CREATORS),
+]
 """Only these elements are parsed; the rest of the header, names included, is skipped over."""
 
 
@@ -118,8 +137,20 @@ class Header:
     frame_time_vector_ms: tuple[float, ...]
     vector_is_named: bool
     """Whether the Frame Increment Pointer names the Frame Time Vector."""
+    frame_duration_ms: float | None
+    """How long one frame took to acquire."""
     cine_rate_hz: float | None
     recommended_rate_hz: float | None
+    trim: tuple[int, int] | None
+    """First and last frame to be played, from 1."""
+    heart_rate_bpm: float | None
+    r_wave_times_ms: tuple[float, ...]
+    contrast: bool
+    """Whether a contrast agent is named."""
+    parts: int
+    """Into how many instances the loop was split (a concatenation); 1 if it was not."""
+    private_groups: frozenset[int]
+    """Groups in which the maker keeps data of his own, of those that matter."""
     pixel_spacing_mm: tuple[float, float] | None
     pixel_offset: int | None
     """Where the pixel data element starts in the file; ``None`` if there is none."""
@@ -127,6 +158,8 @@ class Header:
     """Raw identifier of the patient, empty if the header has none."""
     study_key: str = field(repr=False)
     """Raw identifier of the examination, empty if the header has none."""
+    study_date: str = field(repr=False)
+    """Raw date ``YYYYMMDD``, empty if the header has no true one."""
     dataset: Any = field(repr=False, compare=False)
     """The parsed elements, for the decoders."""
 
@@ -146,21 +179,29 @@ def read_header(path: Path) -> Header:
     with quiet(), foreign(Reason.UNREADABLE, broken), path.open("rb") as file:
         try:
             # force: some files lack the preamble; the caller has looked at the first bytes.
-            dataset = pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=TAGS
-            )
+            dataset = read_partial(file, _after_header, force=True, specific_tags=TAGS)
         except EOFError:
             raise Refused(Reason.TRUNCATED) from None
+        except RecursionError:
+            raise Refused(Reason.UNREADABLE, "sequences are nested too deep") from None
         position = file.tell()
         syntax = _transfer_syntax(dataset)
         if position > path.stat().st_size:  # an element was skipped that is not all there
             raise Refused(Reason.TRUNCATED)
-        found = file.read(4)
-        return _typed(dataset, syntax, _pixel_offset(found, position, syntax))
+        next_tag = _tag(file.read(4), syntax)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        # Inside the compressed stream, of which the reader has gone through all there is.
+        return _typed(dataset, syntax, -1, None)
+    return _typed(dataset, syntax, position if next_tag == PIXEL_DATA else None, next_tag)
+
+
+def _after_header(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    """Stop at the pixels, or at what makers put where they belong (GE: group 7FE1)."""
+    return int(tag) >= FIRST_OF_PIXELS
 
 
 def _transfer_syntax(dataset: Any) -> str:  # noqa: ANN401
-    declared = _meta(dataset, "TransferSyntaxUID")
+    declared = Elements(dataset.file_meta).text("TransferSyntaxUID")
     if declared:
         return declared
     implicit, little = dataset.original_encoding
@@ -169,106 +210,85 @@ def _transfer_syntax(dataset: Any) -> str:  # noqa: ANN401
     return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
 
 
-def _meta(dataset: Any, keyword: str) -> str:  # noqa: ANN401
-    meta = getattr(dataset, "file_meta", None)
-    return "" if meta is None else str(meta.get(keyword) or "")
-
-
-def _pixel_offset(found: bytes, position: int, syntax: str) -> int | None:
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return -1  # inside the compressed stream: the decoder inflates it
+def _tag(found: bytes, syntax: str) -> int | None:
     if len(found) < 4:
         return None
     order = ">" if syntax == ExplicitVRBigEndian else "<"
-    return position if struct.unpack(f"{order}HH", found) == PIXEL_DATA else None
+    group, element = struct.unpack(f"{order}HH", found)
+    return int(group << 16 | element)
 
 
-def _typed(dataset: Any, syntax: str, pixel_offset: int | None) -> Header:  # noqa: ANN401
-    spacing = [_number(value) for value in _values(dataset.get("PixelSpacing"))]
-    patient = str(dataset.get("PatientID") or "").strip()
-    issuer = str(dataset.get("IssuerOfPatientID") or "").strip()
-    study = str(dataset.get("StudyInstanceUID") or "").strip()
-    vector = [_number(value) for value in _values(dataset.get("FrameTimeVector"))]
-    bits = _integer(dataset.get("BitsAllocated")) or 8
-    pointer = [int(tag) for tag in _values(dataset.get("FrameIncrementPointer"))]
-    row_mm, column_mm = spacing if len(spacing) == 2 else (None, None)
+def _typed(
+    dataset: Any,  # noqa: ANN401
+    syntax: str,
+    pixel_offset: int | None,
+    next_tag: int | None,
+) -> Header:
+    told = Elements(dataset)
+    told.drop_broken()
+    patient, study = told.text("PatientID"), told.text("StudyInstanceUID")
+    issuer = told.text("IssuerOfPatientID")
+    sop_class = told.text("SOPClassUID")
+    bits = told.integer("BitsAllocated") or 8
+    spacing = told.numbers("PixelSpacing")
+    groups = {creator >> 16 for creator in PRIVATE_CREATORS if creator in dataset}
     return Header(
-        sop_class=str(dataset.get("SOPClassUID") or _meta(dataset, "MediaStorageSOPClassUID")),
-        modality=str(dataset.get("Modality") or "").strip().upper(),
-        image_type=tuple(str(value) for value in _values(dataset.get("ImageType"))),
-        manufacturer=str(dataset.get("Manufacturer") or "").strip(),
+        sop_class=sop_class or Elements(dataset.file_meta).text("MediaStorageSOPClassUID"),
+        modality=told.text("Modality").upper(),
+        image_type=told.texts("ImageType"),
+        manufacturer=told.text("Manufacturer"),
         transfer_syntax=syntax,
-        frames=_integer(dataset.get("NumberOfFrames", 1) or 1),
-        rows=_integer(dataset.get("Rows")),
-        columns=_integer(dataset.get("Columns")),
-        samples=_integer(dataset.get("SamplesPerPixel")) or 1,
-        photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
-        planar_configuration=_integer(dataset.get("PlanarConfiguration")),
+        frames=told.integer("NumberOfFrames", absent=1),
+        rows=told.integer("Rows"),
+        columns=told.integer("Columns"),
+        samples=told.integer("SamplesPerPixel") or 1,
+        photometric=told.text("PhotometricInterpretation").upper(),
+        planar_configuration=told.integer("PlanarConfiguration"),
         bits_allocated=bits,
-        bits_stored=_integer(dataset.get("BitsStored")) or bits,
-        signed=_integer(dataset.get("PixelRepresentation")) == 1,
-        regions=tuple(
-            _region(item) for item in dataset.get("SequenceOfUltrasoundRegions") or ()
-        ),
-        frame_time_ms=_number(dataset.get("FrameTime")),
-        frame_time_vector_ms=()
-        if None in vector
-        else tuple(v for v in vector if v is not None),
-        vector_is_named=tag_for_keyword("FrameTimeVector") in pointer,
-        cine_rate_hz=_number(dataset.get("CineRate")),
-        recommended_rate_hz=_number(dataset.get("RecommendedDisplayFrameRate")),
-        pixel_spacing_mm=(row_mm, column_mm) if row_mm and column_mm else None,
+        bits_stored=told.integer("BitsStored") or bits,
+        signed=told.integer("PixelRepresentation") == 1,
+        regions=tuple(_region(item) for item in told.items("SequenceOfUltrasoundRegions")),
+        frame_time_ms=told.number("FrameTime"),
+        frame_time_vector_ms=told.numbers("FrameTimeVector"),
+        vector_is_named=tag_for_keyword("FrameTimeVector")
+        in told.numbers("FrameIncrementPointer"),
+        frame_duration_ms=told.number("ActualFrameDuration"),
+        cine_rate_hz=told.number("CineRate"),
+        recommended_rate_hz=told.number("RecommendedDisplayFrameRate"),
+        trim=_trim(told),
+        heart_rate_bpm=told.number("HeartRate"),
+        r_wave_times_ms=told.numbers("RWaveTimeVector"),
+        contrast=bool(told.text("ContrastBolusAgent")),
+        parts=max(told.integer("InConcatenationTotalNumber"), 1),
+        private_groups=frozenset(groups | ({next_tag >> 16} if next_tag else set())),
+        pixel_spacing_mm=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
         pixel_offset=pixel_offset,
         # The same number given by two hospitals is two patients.
         patient_key=(f"{patient}\n{issuer}" if issuer else patient) if patient else study,
         study_key=study,
+        study_date=told.date("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"),
         dataset=dataset,
     )
 
 
-def _region(item: Any) -> UltrasoundRegion:  # noqa: ANN401
-    def integer(keyword: str) -> int:
-        return _integer(item.get(keyword))
+def _trim(told: Elements) -> tuple[int, int] | None:
+    first, last = told.integer("StartTrim"), told.integer("StopTrim")
+    return (first, last) if first > 0 and last > 0 else None
 
+
+def _region(item: Elements) -> UltrasoundRegion:
     return UltrasoundRegion(
-        spatial_format=integer("RegionSpatialFormat"),
-        data_type=integer("RegionDataType"),
-        x0=integer("RegionLocationMinX0"),
-        y0=integer("RegionLocationMinY0"),
-        x1=integer("RegionLocationMaxX1"),
-        y1=integer("RegionLocationMaxY1"),
-        units_x=integer("PhysicalUnitsXDirection"),
-        units_y=integer("PhysicalUnitsYDirection"),
-        delta_x=_number(item.get("PhysicalDeltaX")) or 0.0,
-        delta_y=_number(item.get("PhysicalDeltaY")) or 0.0,
+        spatial_format=item.integer("RegionSpatialFormat"),
+        data_type=item.integer("RegionDataType"),
+        x0=item.integer("RegionLocationMinX0", absent=-1),
+        y0=item.integer("RegionLocationMinY0", absent=-1),
+        x1=item.integer("RegionLocationMaxX1", absent=-1),
+        y1=item.integer("RegionLocationMaxY1", absent=-1),
+        units_x=item.integer("PhysicalUnitsXDirection"),
+        units_y=item.integer("PhysicalUnitsYDirection"),
+        delta_x=item.number("PhysicalDeltaX") or 0.0,
+        delta_y=item.number("PhysicalDeltaY") or 0.0,
     )
-
-
-def _values(value: Any) -> list[Any]:  # noqa: ANN401
-    """Return the values of an element that may be absent, single or several."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str | bytes | int | float) or not hasattr(value, "__iter__"):
-        return [value]
-    return list(value)
-
-
-def _integer(value: Any) -> int:  # noqa: ANN401
-    """Return the first value as an integer, 0 if there is none."""
-    values = _values(value)
-    return int(values[0]) if values and values[0] is not None else 0
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401
-    """Return the first value as a finite number, or ``None``."""
-    values = _values(value)
-    if not values or values[0] is None:
-        return None
-    try:
-        number = float(values[0])
-    except ValueError:  # dirt such as "--" in one hint must not cost the file
-        return None
-    return number if math.isfinite(number) else None
 
 
 def syntax_name(transfer_syntax: str) -> str:

@@ -17,11 +17,14 @@ NOTES: dict[str, str] = {
     "region_rescaled": "the picture was shrunk after its scale was written; both were mended",
     "region_ignored": "the header's scan region does not fit the picture and was not believed",
     "scale_implausible": "the header's scale would make the scan too shallow or too deep",
+    "scales_disagree": "the header tells two scales for the same scan; neither was believed",
     "rate_is_a_hint": "only a playback hint tells the frame rate",
     "rates_disagree": "frame time and playback rate differ by more than a fifth",
     "vector_ignored": "the list of frame times does not fit the frames and was not believed",
     "low_rate": "fewer than 15 frames a second",
     "trimmed": "the header asks players to skip frames at an end; all are kept",
+    "contrast": "the header names a contrast agent",
+    "concatenated": "one of several files into which a loop was split",
 }
 """Words for what is doubtful about the scale or the times of a loop, and their meanings."""
 

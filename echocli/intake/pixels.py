@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocli.intake.guard import MAX_LOOP_BYTES, check_size
-from echocli.intake.kind import coloured_share, sample_frames
+from echocli.intake.looks import coloured_share, sample_frames
 from echocli.intake.loop import Region
 from echocli.intake.reasons import Reason, Refused
 

@@ -14,7 +14,8 @@ from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
 from echocli.intake.fingerprint import fingerprint
 from echocli.intake.guard import check_size, foreign, quiet
-from echocli.intake.kind import Kind, classify, few, is_colour_doppler, is_static
+from echocli.intake.kind import Kind, classify, few
+from echocli.intake.looks import is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
 from echocli.intake.nifti import (
     VolumeHeader,
@@ -25,37 +26,11 @@ from echocli.intake.nifti import (
 )
 from echocli.intake.pixels import Gatherer
 from echocli.intake.reasons import Reason, Refused
-from echocli.intake.regions import find_scan
+from echocli.intake.regions import Scan, find_scan
 from echocli.intake.sources import Content, content_of
-from echocli.intake.timing import frame_times, rate_hz
+from echocli.intake.timing import frame_times, rate_hz, timing_notes
+from echocli.intake.vendors import vendor_of
 from echocli.intake.video import describe_video, read_video
-
-VENDORS = {
-    "acuson": "Siemens",
-    "siemens": "Siemens",
-    "philips": "Philips",
-    "hewlett": "Philips",
-    "atl": "Philips",
-    "ge ": "GE",
-    "g.e.": "GE",
-    "gems": "GE",
-    "general electric": "GE",
-    "vingmed": "GE",
-    "toshiba": "Canon",
-    "canon": "Canon",
-    "aloka": "Hitachi",
-    "hitachi": "Hitachi",
-    "fujifilm": "Fujifilm",
-    "sonosite": "Fujifilm",
-    "esaote": "Esaote",
-    "samsung": "Samsung",
-    "medison": "Samsung",
-    "mindray": "Mindray",
-    "agilent": "Philips",
-    "butterfly": "Butterfly",
-}
-"""Beginnings of what Manufacturer holds, and whose scanner it is. Only these words are shown:
-free text of a header may hold anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +51,8 @@ class FileDescription:
     """Of DICOM; the codec of a video."""
     decodable: bool | None = None
     """Whether this machine has the decoder; ``None`` if there is nothing to decode."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about scale and time, words of ``loop.NOTES``."""
     reason: Reason | None = None
     """Why it cannot be used; ``None`` if it can, as far as the header tells."""
     detail: str = ""
@@ -155,7 +132,21 @@ def _read_dicom(path: Path) -> CineLoop:
         region=scan.region,
         patient_key=header.patient_key or sha256,
         study_key=header.study_key or sha256,
+        study_date=header.study_date,
         sha256=sha256,
+        notes=_notes(header, scan, times, time_source),
+    )
+
+
+def _notes(
+    header: Header, scan: Scan, times_s: NDArray[np.float64] | None, time_source: str
+) -> tuple[str, ...]:
+    """Return what is doubtful about a DICOM loop, in words of ``loop.NOTES``."""
+    others = {"contrast": header.contrast, "concatenated": header.parts > 1}
+    return (
+        *scan.notes,
+        *timing_notes(header, times_s, time_source),
+        *(word for word, holds in others.items() if holds),
     )
 
 
@@ -239,7 +230,7 @@ def _describe_dicom(path: Path) -> FileDescription:
     times, time_source = frame_times(header, max(header.frames, 1))
     return FileDescription(
         kind=verdict.kind,
-        vendor=_vendor(header),
+        vendor=vendor_of(header.manufacturer),
         frames=header.frames if header.rows else None,
         rows=header.rows or None,
         columns=header.columns or None,
@@ -249,16 +240,10 @@ def _describe_dicom(path: Path) -> FileDescription:
         spacing_source=scan.spacing_source,
         transfer_syntax=syntax_name(header.transfer_syntax),
         decodable=decodable,
+        notes=_notes(header, scan, times, time_source),
         reason=reason,
         detail=detail or ("" if reason is None else Refused(reason).detail),
     )
-
-
-def _vendor(header: Header) -> str | None:
-    maker = f"{header.manufacturer.lower()} "
-    if not maker.strip():
-        return None
-    return next((name for start, name in VENDORS.items() if maker.startswith(start)), "other")
 
 
 def _describe_video(path: Path) -> FileDescription:

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     TISSUE_DOPPLER = "tissue_doppler"
     M_MODE = "m_mode"
     VOLUME = "volume"
+    RAW_DATA = "raw_data"
     DUAL_SCREEN = "dual_screen"
     STRUCTURED_REPORT = "structured_report"
     SECONDARY_CAPTURE = "secondary_capture"
@@ -47,6 +48,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.TISSUE_DOPPLER: "tissue Doppler",
     Reason.M_MODE: "M-mode",
     Reason.VOLUME: "a three-dimensional volume",
+    Reason.RAW_DATA: "only the maker's raw data, without a picture; export it again as images",
     Reason.DUAL_SCREEN: "several scans side by side",
     Reason.STRUCTURED_REPORT: "a structured report or another document without pixels",
     Reason.SECONDARY_CAPTURE: "a screen capture",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echocli.intake.dicom import Header, UltrasoundRegion
 from echocli.intake.loop import Region
@@ -45,7 +45,15 @@ SCREENS = (
 
 ASPECT_TOLERANCE = 0.01
 FILLS = 0.8
-"""A region reaches at least this share of the screen it was drawn on, across or down."""
+"""Regions reach at least this share of the screen they were drawn on, across or down."""
+TOUCHES = 0.99
+"""Regions that reach this share of it end with it."""
+OVERSHOOT = 0.01
+"""A bound beyond the picture by this share of its side is rounding, not another screen."""
+SAME_SCALE = 0.01
+"""Two scales of one region that differ by more contradict each other."""
+MOST_STRETCHED = 3.0
+"""Pixels are at most this much wider than high, or higher than wide."""
 SAME = 0.7
 """Two regions that overlap by more than this (intersection over union) are one."""
 SIDE_BY_SIDE = 0.25
@@ -60,15 +68,26 @@ class Scan:
     spacing_mm: tuple[float, float] | None
     """``(row_mm, column_mm)``."""
     spacing_source: str
+    notes: tuple[str, ...] = ()
+    """What is doubtful, in words of ``loop.NOTES``."""
 
 
 def tissue_regions(header: Header) -> list[UltrasoundRegion]:
     """Return the two-dimensional regions, largest first, each once.
 
     The first item of the sequence is often another one: ACUSON starts with a frame of format 0,
-    HP and Philips add ECG strips, Toshiba lists the scan twice.
+    HP and Philips add ECG strips, Toshiba lists the scan twice. GE types the box that holds
+    B-mode and colour as colour flow.
     """
-    flat = [
+    kept: list[UltrasoundRegion] = []
+    for region in sorted(_flat_regions(header), key=_rank, reverse=True):
+        if all(_overlap(region, other) < SAME for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _flat_regions(header: Header) -> list[UltrasoundRegion]:
+    return [
         region
         for region in header.regions
         if region.spatial_format == TWO_DIMENSIONAL
@@ -76,45 +95,68 @@ def tissue_regions(header: Header) -> list[UltrasoundRegion]:
         and region.x1 > region.x0 >= 0
         and region.y1 > region.y0 >= 0
     ]
-    kept: list[UltrasoundRegion] = []
-    for region in sorted(flat, key=_area, reverse=True):
-        if all(_overlap(region, other) < SAME for other in kept):
-            kept.append(region)
-    return kept
 
 
-def is_side_by_side(header: Header) -> bool:
-    """Return whether the picture shows several scans beside each other."""
+def _rank(region: UltrasoundRegion) -> tuple[int, bool]:
+    """Order regions by size; of two alike, the one with a scale comes first."""
+    return _area(region), _claims_centimetres(region)
+
+
+def scans_side_by_side(header: Header) -> int:
+    """Return how many scans the picture shows beside each other: dual, biplane, quad.
+
+    A box within another, such as that of colour flow, is no scan of its own.
+    """
     regions = tissue_regions(header)
-    return any(
-        _intersection(region, regions[0]) < 0.5 * _area(region)
-        and _area(region) >= SIDE_BY_SIDE * _area(regions[0])
+    apart = [
+        region
         for region in regions[1:]
-    )
+        if _intersection(region, regions[0]) < 0.5 * _area(region)
+        and _area(region) >= SIDE_BY_SIDE * _area(regions[0])
+    ]
+    return len(regions[:1]) + len(apart)
 
 
 def find_scan(header: Header) -> Scan:
     """Return the rectangle of the scan and its scale.
 
     A region that leaves the picture is stale: the picture was shrunk after the header was
-    written. If one screen size explains it, box and scale are mended; otherwise nothing of it
-    is believed, because a wrong scale is worse than none.
+    written. If exactly one screen explains it, box and scale are mended, which is noted;
+    otherwise nothing of it is believed, because a wrong scale is worse than none: the loop
+    stays usable, for the sector is found in its pixels, but nothing in it can be measured in
+    millimetres. The same holds for a scale that makes the heart a mouse's or an elephant's, or
+    that is told twice and differently.
     """
     if header.rows < 1 or header.columns < 1:
         return Scan(None, None, "unknown")
     regions = tissue_regions(header)
-    if regions:
-        chosen = regions[0]
-        if chosen.x1 <= header.columns and chosen.y1 <= header.rows:
-            return _scan(chosen, header, 1.0, "region")
-        factor = _shrinkage(chosen, header)
-        if factor is not None:
-            return _scan(chosen, header, factor, "region_rescaled")
-        return Scan(None, None, "unknown")
-    spacing = header.pixel_spacing_mm
-    if spacing and _is_depth(header.rows * abs(spacing[0]) / 10):
-        return Scan(None, (abs(spacing[0]), abs(spacing[1])), "pixel_spacing")
-    return Scan(None, None, "unknown")
+    if not regions:
+        return _by_pixel_spacing(header, None)
+    chosen = regions[0]
+    if _fits(chosen, header):
+        return _scan(chosen, header, 1.0, "region")
+    factor = _shrinkage(header)
+    if factor is None:
+        return Scan(None, None, "unknown", ("region_ignored",))
+    return _scan(chosen, header, factor, "region_rescaled")
+
+
+def _fits(region: UltrasoundRegion, header: Header) -> bool:
+    """Return whether a region lies in the picture; its last bound may equal the side."""
+    return (
+        region.x1 <= header.columns * (1 + OVERSHOOT)
+        and region.y1 <= header.rows * (1 + OVERSHOOT)
+        and region.x0 < header.columns - 1
+        and region.y0 < header.rows - 1
+    )
+
+
+def _by_pixel_spacing(header: Header, region: Region | None) -> Scan:
+    if header.pixel_spacing_mm is not None:
+        row_mm, column_mm = (abs(side) for side in header.pixel_spacing_mm)
+        if _is_plausible(header.rows * row_mm, header.columns * column_mm, row_mm, column_mm):
+            return Scan(region, (row_mm, column_mm), "pixel_spacing")
+    return Scan(region, None, "unknown")
 
 
 def _scan(chosen: UltrasoundRegion, header: Header, factor: float, source: str) -> Scan:
@@ -127,34 +169,69 @@ def _scan(chosen: UltrasoundRegion, header: Header, factor: float, source: str) 
         column1=min(round((chosen.x1 + 1) * factor), header.columns),
         source=source,
     )
+    notes = () if source == "region" else (source,)
+    if not _claims_centimetres(chosen):
+        return (
+            Scan(region, None, "unknown", notes) if notes else _by_pixel_spacing(header, region)
+        )
     # Deltas are negative where the axis runs towards smaller coordinates (ACUSON).
     row_mm, column_mm = (10 * abs(d) / factor for d in (chosen.delta_y, chosen.delta_x))
-    calibrated = (
-        (chosen.units_x, chosen.units_y) == (CENTIMETRES, CENTIMETRES)
-        and row_mm > 0
-        and column_mm > 0
-        and _is_depth(region.height * row_mm / 10)
-        and region.width * column_mm / 10 <= 2 * MAX_DEPTH_CM
+    if not _is_plausible(region.height * row_mm, region.width * column_mm, row_mm, column_mm):
+        return Scan(region, None, "unknown", (*notes, "scale_implausible"))
+    if _is_contradicted(chosen, header):
+        return Scan(region, None, "unknown", (*notes, "scales_disagree"))
+    return Scan(region, (row_mm, column_mm), source, notes)
+
+
+def _claims_centimetres(region: UltrasoundRegion) -> bool:
+    units = (region.units_x, region.units_y)
+    return units == (CENTIMETRES, CENTIMETRES) and region.delta_x != 0 and region.delta_y != 0
+
+
+def _is_contradicted(chosen: UltrasoundRegion, header: Header) -> bool:
+    """Return whether the same box stands there again with another scale."""
+    return any(
+        abs(abs(ours) / abs(theirs) - 1) > SAME_SCALE
+        for other in _flat_regions(header)
+        if _overlap(chosen, other) >= SAME and _claims_centimetres(other)
+        for ours, theirs in (
+            (chosen.delta_x, other.delta_x),
+            (chosen.delta_y, other.delta_y),
+        )
     )
-    if not calibrated:
-        return Scan(replace(region), None, "unknown")
-    return Scan(region, (row_mm, column_mm), source)
 
 
-def _shrinkage(chosen: UltrasoundRegion, header: Header) -> float | None:
-    """Return picture size over original size, if exactly one kind of screen explains it."""
+def _shrinkage(header: Header) -> float | None:
+    """Return picture size over original size, if exactly one screen explains all regions."""
+    right = max(region.x1 for region in header.regions)
+    bottom = max(region.y1 for region in header.regions)
     aspect = header.columns / header.rows
-    for columns, rows in sorted(SCREENS):
-        if (
-            columns > header.columns
-            and abs(columns / rows / aspect - 1) < ASPECT_TOLERANCE
-            and chosen.x1 <= columns
-            and chosen.y1 <= rows
-        ):
-            # The smallest screen that holds the region; it must also be filled by it.
-            reach = max(chosen.x1 / columns, chosen.y1 / rows)
-            return header.columns / columns if reach >= FILLS else None
-    return None
+    reaches = {
+        columns: max(right / columns, bottom / rows)
+        for columns, rows in SCREENS
+        if columns > header.columns
+        and abs(columns / rows / aspect - 1) < ASPECT_TOLERANCE
+        and right <= columns
+        and bottom <= rows
+        and max(right / columns, bottom / rows) >= FILLS
+    }
+    if not reaches:
+        return None
+    nearest = max(reaches, key=lambda columns: reaches[columns])
+    if len(reaches) > 1 and reaches[nearest] < TOUCHES:
+        return None
+    return header.columns / nearest
+
+
+def _is_plausible(tall_mm: float, wide_mm: float, row_mm: float, column_mm: float) -> bool:
+    """Return whether a scan of this size may be one of a heart."""
+    return (
+        row_mm > 0
+        and column_mm > 0
+        and 1 / MOST_STRETCHED <= row_mm / column_mm <= MOST_STRETCHED
+        and _is_depth(tall_mm / 10)
+        and wide_mm / 10 <= 2 * MAX_DEPTH_CM
+    )
 
 
 def _is_depth(centimetres: float) -> bool:

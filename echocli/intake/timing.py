@@ -16,12 +16,22 @@ MIN_STEP_MS = 1.0
 MAX_STEP_MS = 1000.0
 """One to a thousand frames a second; anything else is dirt."""
 
-HINTS = frozenset({"cine_rate", "recommended_rate"})
-"""Sources that say how fast to play a loop, rounded, not how fast it was taken."""
+HINTS = frozenset({"actual_frame_duration", "cine_rate", "recommended_rate"})
+"""Sources that do not say when frames were taken: how long one took to acquire, and how fast to
+play them, rounded."""
+DISAGREEMENT = 0.2
+"""Frame time and Cine Rate may differ by this share before a note is made of it."""
+LOW_RATE_HZ = 15.0
+"""Fewer frames a second show too little of a heartbeat to find end systole within 30 ms."""
+RISING = 8
+"""A list that rises this often in a row holds times of frames, not steps between them."""
 
 
 def frame_times(header: Header, frames: int) -> Times:
     """Return the time of each frame as the header tells it.
+
+    Start Trim and Stop Trim are no times: they say which frames a player should show, and all
+    are kept.
 
     Source:
         PS3.3 C.7.6.5 Cine Module: the Frame Increment Pointer names the element that holds;
@@ -31,6 +41,7 @@ def frame_times(header: Header, frames: int) -> Times:
     uneven = _uneven(header.frame_time_vector_ms, frames)
     measured = (uneven, steady) if header.vector_is_named else (steady, uneven)
     hints = (
+        _steady(header.frame_duration_ms, frames, "actual_frame_duration"),
         _steady(_period_ms(header.cine_rate_hz), frames, "cine_rate"),
         _steady(_period_ms(header.recommended_rate_hz), frames, "recommended_rate"),
     )
@@ -40,11 +51,44 @@ def frame_times(header: Header, frames: int) -> Times:
     return None, "unknown"
 
 
+def timing_notes(header: Header, times_s: NDArray[np.float64] | None, source: str) -> list[str]:
+    """Return what is doubtful about the times of a loop, in words of ``loop.NOTES``.
+
+    Args:
+        header: What the file says.
+        times_s: The times that were believed.
+        source: What told them.
+    """
+    notes = []
+    if source in HINTS:
+        notes.append("rate_is_a_hint")
+    if header.frame_time_vector_ms and source != "frame_time_vector":
+        frames = header.frames if times_s is None else len(times_s)
+        if _uneven(header.frame_time_vector_ms, frames) is None:
+            notes.append("vector_ignored")
+    rate = rate_hz(times_s)
+    if rate is not None:
+        if source not in HINTS and _disagree(rate, header.cine_rate_hz):
+            notes.append("rates_disagree")
+        if rate < LOW_RATE_HZ:
+            notes.append("low_rate")
+    if header.trim and (header.trim[0] > 1 or header.trim[1] < header.frames):
+        notes.append("trimmed")
+    return notes
+
+
 def rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
     """Return the mean number of frames a second."""
     if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
         return None
     return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+
+
+def _disagree(rate: float, cine_rate: float | None) -> bool:
+    period = _period_ms(cine_rate)
+    if period is None or not _plausible(period):
+        return False
+    return abs(rate * period / 1000 - 1) > DISAGREEMENT
 
 
 def _period_ms(rate: float | None) -> float | None:
@@ -68,7 +112,11 @@ def _uneven(vector_ms: tuple[float, ...], frames: int) -> Times | None:
         steps = vector_ms
     else:
         return None
-    if not steps or not all(_plausible(step) for step in steps):
+    if not steps or not all(_plausible(step) for step in steps) or _only_rises(steps):
         return None
     times = np.concatenate(([0.0], np.cumsum(steps) / 1000))
     return times.astype(np.float64), "frame_time_vector"
+
+
+def _only_rises(steps: tuple[float, ...]) -> bool:
+    return len(steps) >= RISING and bool(np.all(np.diff(steps) > 0))

@@ -2,20 +2,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from echocli.intake.dicom import UltrasoundRegion
-from echocli.intake.kind import (
-    COLOUR_SHARE,
-    Kind,
-    classify,
-    coloured_share,
-    is_static,
-    sample_frames,
-)
-from echocli.intake.loop import MIN_FRAMES, Region
+from echocli.intake.kind import Kind, classify
+from echocli.intake.loop import MIN_FRAMES
 from echocli.intake.reasons import Reason
 
 TISSUE = UltrasoundRegion(
@@ -34,6 +25,14 @@ SPECTRUM = replace(TISSUE, spatial_format=3, data_type=3)
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 
 
+M_MODE = replace(TISSUE, spatial_format=2)
+COLOUR_BOX = replace(TISSUE, data_type=2, x0=30, y0=30, x1=60, y1=60)
+
+
+def without_pixels(group: int) -> dict[str, Any]:
+    return {"pixel_offset": None, "rows": 0, "private_groups": frozenset({group})}
+
+
 def header(**told: Any) -> Any:
     loop = {
         "sop_class": MULTI_FRAME,
@@ -46,6 +45,7 @@ def header(**told: Any) -> Any:
         "photometric": "YBR_FULL_422",
         "regions": (TISSUE,),
         "pixel_offset": 1000,
+        "private_groups": frozenset({0x7FE0}),
     }
     return SimpleNamespace(**{**loop, **told})
 
@@ -73,6 +73,47 @@ def image_type(bits: str) -> tuple[str, ...]:
         ),
         ({"regions": (replace(TISSUE, data_type=2),)}, Kind.COLOUR, Reason.COLOUR_DOPPLER),
         ({"image_type": image_type("0019")}, Kind.TISSUE_DOPPLER, Reason.TISSUE_DOPPLER),
+        ({"image_type": image_type("0003")}, Kind.TISSUE_DOPPLER, Reason.TISSUE_DOPPLER),
+        (
+            {"image_type": image_type("0003"), "samples": 1, "photometric": "MONOCHROME2"},
+            Kind.CINE_2D,
+            None,
+        ),
+        (
+            {"image_type": image_type("0003"), "regions": (TISSUE, M_MODE)},
+            Kind.M_MODE,
+            Reason.M_MODE,
+        ),
+        ({"image_type": image_type("0015")}, Kind.COLOUR, Reason.COLOUR_DOPPLER),
+        ({"image_type": image_type("0111")}, Kind.COLOUR, Reason.COLOUR_DOPPLER),
+        (
+            {"regions": (COLOUR_BOX,), "samples": 1, "photometric": "MONOCHROME2"},
+            Kind.CINE_2D,
+            None,
+        ),
+        (
+            {"regions": (COLOUR_BOX,), "samples": 1, "photometric": "PALETTE COLOR"},
+            Kind.COLOUR,
+            Reason.COLOUR_DOPPLER,
+        ),
+        ({"regions": (TISSUE, COLOUR_BOX)}, Kind.COLOUR, Reason.COLOUR_DOPPLER),
+        ({"frames": 0}, Kind.OTHER_DICOM, Reason.NO_IMAGE),
+        ({"frames": -5}, Kind.OTHER_DICOM, Reason.NO_IMAGE),
+        ({"modality": "IVUS"}, Kind.OTHER_DICOM, Reason.NOT_ULTRASOUND),
+        (without_pixels(0x7FE1), Kind.RAW_DATA, Reason.RAW_DATA),
+        (without_pixels(0x200D), Kind.RAW_DATA, Reason.RAW_DATA),
+        (
+            {**without_pixels(0), "sop_class": "1.2.840.10008.5.1.4.1.1.66"},
+            Kind.RAW_DATA,
+            Reason.RAW_DATA,
+        ),
+        ({"private_groups": frozenset({0x200D, 0x7FE0})}, Kind.CINE_2D, None),
+        ({"private_groups": frozenset({0x3001})}, Kind.VOLUME_3D, Reason.VOLUME),
+        (
+            {"sop_class": "1.2.840.113543.6.6.1.3.10002", "modality": ""},
+            Kind.VOLUME_3D,
+            Reason.VOLUME,
+        ),
         ({"regions": (TISSUE, SPECTRUM)}, Kind.PULSED_WAVE, Reason.SPECTRAL_DOPPLER),
         (
             {"regions": (replace(SPECTRUM, data_type=4),)},
@@ -132,59 +173,16 @@ def test_the_header_tells_the_kind(
     assert (verdict.kind, verdict.reason) == (kind, reason)
 
 
-def speckle(rows: int = 240, columns: int = 320) -> NDArray[np.uint8]:
-    return np.random.default_rng(7).integers(0, 200, (rows, columns), dtype=np.uint8)
+def test_a_quad_screen_says_how_many_scans_it_shows() -> None:
+    quarter = replace(TISSUE, x1=49, y1=49)
+    corners = [
+        replace(quarter, x0=x, x1=x + 49, y0=y, y1=y + 49) for x in (0, 50) for y in (0, 50)
+    ]
+    verdict = classify(header(regions=tuple(corners)))
+    assert (verdict.kind, verdict.reason) == (Kind.DUAL_SCREEN, Reason.DUAL_SCREEN)
+    assert verdict.detail == "4 scans side by side"
 
 
-def tinted(grey: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """R-G and B-G of a strong sepia map."""
-    red = np.minimum(grey * 1.4, 255)
-    blue = grey * 0.5
-    return np.stack([red - grey, blue - grey]).astype(np.int16)
-
-
-def test_a_tint_is_no_doppler_however_strong() -> None:
-    grey = speckle()
-    difference = tinted(grey)
-    assert np.abs(difference).max() > 90
-    assert coloured_share(grey, difference, None) == 0
-
-
-def test_flow_is_seen_on_a_tint_and_at_half_the_size() -> None:
-    grey = speckle()
-    difference = tinted(grey)
-    difference[:, 100:140, 100:140] = [[[150]], [[-20]]]
-    found = coloured_share(grey, difference, None)
-    assert found == pytest.approx(1600 / grey.size, rel=0.25)
-    assert found > COLOUR_SHARE
-    half = coloured_share(grey, difference[:, ::2, ::2], None)
-    assert half == pytest.approx(found, rel=0.25)
-
-
-def test_lines_and_colour_outside_the_region_do_not_count() -> None:
-    grey = speckle()
-    difference = np.zeros((2, *grey.shape), dtype=np.int16)
-    difference[:, 200:203, :] = 120  # an ECG trace
-    difference[:, :, 150:152] = 120  # the edge of a box
-    difference[:, :60, :40] = 120  # a colour bar
-    region = Region(61, 240, 41, 320)
-    assert coloured_share(grey, difference, region) < COLOUR_SHARE
-    assert coloured_share(grey, difference, None) > COLOUR_SHARE
-
-
-def test_a_frozen_loop_is_static_even_with_compression_noise() -> None:
-    noise = np.random.default_rng(3).integers(-4, 5, (20, 240, 320))
-    frozen = np.clip(speckle()[None] // 2 + 30 + noise, 0, 255).astype(np.uint8)
-    assert is_static(frozen, None)
-    moving = frozen.copy()
-    moving[10:, 100:160, 100:160] += 40
-    assert not is_static(moving, None)
-    assert is_static(moving, Region(0, 90, 0, 320))
-
-
-def test_samples_span_the_loop() -> None:
-    for frames in (1, 2, 12, 13, 500):
-        chosen = sample_frames(frames)
-        assert chosen[0] == 0
-        assert chosen[-1] == frames - 1
-        assert len(set(chosen.tolist())) == len(chosen) == min(frames, 12)
+@pytest.mark.parametrize("group", [0x7FE1, 0x200D])
+def test_raw_data_say_what_to_export(group: int) -> None:
+    assert "export" in classify(header(**without_pixels(group))).detail

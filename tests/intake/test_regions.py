@@ -6,7 +6,7 @@ import pytest
 
 from echocli.intake.dicom import UltrasoundRegion
 from echocli.intake.loop import Region
-from echocli.intake.regions import find_scan, is_side_by_side, tissue_regions
+from echocli.intake.regions import find_scan, scans_side_by_side, tissue_regions
 
 SCAN = UltrasoundRegion(
     spatial_format=1,
@@ -108,8 +108,8 @@ def test_colour_regions_count_and_doppler_ones_do_not() -> None:
 
 def test_two_scans_beside_each_other_are_noticed() -> None:
     left, right = replace(SCAN, x0=0, x1=300), replace(SCAN, x0=310, x1=620)
-    assert is_side_by_side(header(left, right))
-    assert not is_side_by_side(header(SCAN, SCAN))
+    assert scans_side_by_side(header(left, right)) == 2
+    assert scans_side_by_side(header(SCAN, SCAN)) == 1
     inset = replace(SCAN, x0=90, x1=200, y0=40, y1=120)
-    assert not is_side_by_side(header(SCAN, inset))
+    assert scans_side_by_side(header(SCAN, inset)) == 1
     assert find_scan(header(inset, SCAN)) == find_scan(header(SCAN))

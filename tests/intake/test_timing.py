@@ -1,12 +1,14 @@
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from echocli.intake.timing import HINTS, frame_times, rate_hz
+from echocli.intake.loop import NOTES
+from echocli.intake.timing import HINTS, RISING, frame_times, rate_hz, timing_notes
 
 
 def header(**told: Any) -> Any:
@@ -14,6 +16,9 @@ def header(**told: Any) -> Any:
         "frame_time_ms": None,
         "frame_time_vector_ms": (),
         "vector_is_named": False,
+        "frame_duration_ms": None,
+        "trim": None,
+        "frames": 10,
         "cine_rate_hz": None,
         "recommended_rate_hz": None,
     }
@@ -56,13 +61,17 @@ def test_the_pointer_decides_between_two() -> None:
 
 def test_playback_rates_are_the_last_resort_and_marked() -> None:
     for told, source in (
+        ({"frame_duration_ms": 20.0, "cine_rate_hz": 60.0}, "actual_frame_duration"),
         ({"cine_rate_hz": 50.0, "recommended_rate_hz": 30.0}, "cine_rate"),
         ({"recommended_rate_hz": 30.0}, "recommended_rate"),
     ):
         times, said = frame_times(header(**told), 10)
         assert said == source
         assert said in HINTS
-        assert rate_hz(times) == pytest.approx(next(iter(told.values())))
+        first = next(iter(told.values()))
+        expected = 1000 / first if source == "actual_frame_duration" else first
+        assert rate_hz(times) == pytest.approx(expected)
+        assert timing_notes(header(**told), times, said) == ["rate_is_a_hint"]
     assert frame_times(header(cine_rate_hz=50.0, frame_time_ms=40.0), 9)[1] == "frame_time"
 
 
@@ -71,8 +80,47 @@ def test_absence_and_dirt_are_unknown(dirt: float | None) -> None:
     assert frame_times(header(frame_time_ms=dirt), 10) == (None, "unknown")
 
 
+def notes(frames: int = 10, **told: Any) -> list[str]:
+    data = header(frames=frames, **told)
+    times, source = frame_times(data, frames)
+    found = timing_notes(data, times, source)
+    assert set(found) <= set(NOTES)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"frame_time_ms": 47.44, "cine_rate_hz": 21}, []),  # rounded
+        ({"frame_time_ms": 82.095, "cine_rate_hz": 30}, ["rates_disagree", "low_rate"]),
+        ({"frame_time_ms": 40.0, "cine_rate_hz": 0}, []),
+        ({"frame_time_ms": 40.0, "cine_rate_hz": 1e9}, []),
+        ({"frame_time_ms": 40.0, "recommended_rate_hz": 60}, []),
+        ({"frame_time_ms": 66.6}, []),
+        ({"frame_time_ms": 67.0}, ["low_rate"]),
+        ({"cine_rate_hz": 10}, ["rate_is_a_hint", "low_rate"]),
+        ({"frame_time_vector_ms": (0.0, 20.0), "frame_time_ms": 20.0}, ["vector_ignored"]),
+        ({"frame_time_vector_ms": (0.0, 20.0)}, ["vector_ignored"]),
+        ({"frame_time_vector_ms": (0.0, *[20.0] * 9), "frame_time_ms": 20.0}, []),
+        ({"frame_time_ms": 20.0, "trim": (1, 10)}, []),
+        ({"frame_time_ms": 20.0, "trim": (3, 10)}, ["trimmed"]),
+        ({"frame_time_ms": 20.0, "trim": (1, 9)}, ["trimmed"]),
+        ({}, []),
+    ],
+)
+def test_doubts_are_noted(told: dict[str, Any], expected: list[str]) -> None:
+    assert notes(**told) == expected
+
+
+def test_a_list_of_times_is_not_taken_for_steps() -> None:
+    times = tuple(20.0 * k for k in range(10))
+    assert notes(frame_time_vector_ms=times) == ["vector_ignored"]
+    assert frame_times(header(frame_time_vector_ms=times), 10) == (None, "unknown")
+
+
 @given(st.lists(st.floats(1, 1000), min_size=1, max_size=50))
 def test_times_are_the_running_sum(steps: list[float]) -> None:
+    assume(len(steps) < RISING or any(b <= a for a, b in pairwise(steps)))
     told = header(frame_time_vector_ms=(0.0, *steps), vector_is_named=True)
     times, _ = frame_times(told, len(steps) + 1)
     assert times is not None

@@ -1,0 +1,98 @@
+"""What only the pixels give away: colour Doppler under a grey header, and a frozen loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echocli.intake.loop import Region
+
+SAMPLES = 12
+"""Frames that are looked at for colour and for motion, spread over the loop."""
+TINT_TOLERANCE = 40
+"""Difference of two colour channels, in grey levels, from what a tint of that grey gives."""
+TINT_LEVELS = 11
+"""Grey levels, of 32, over which a tint changes slowly."""
+COLOUR_SHARE = 0.004
+"""Colour Doppler covers more than this share of the region in some frame. Real loops: B-mode at
+most 0.0004, tinted or not, with a sweeping green ECG; colour Doppler at least 0.037."""
+LINE_SHARE = 45
+"""A line is thinner than the height of the region over this."""
+LOOK_ROWS = 300
+"""Colour is looked for in about this many rows."""
+MOTION_LEVELS = 12
+MOTION_SHARE = 0.01
+"""In a loop that moves, more than this share of the region changes by that many levels."""
+
+
+def sample_frames(frames: int) -> NDArray[np.int64]:
+    """Return the frames to look at: at most ``SAMPLES``, spread evenly."""
+    return np.unique(np.linspace(0, frames - 1, min(frames, SAMPLES)).round().astype(np.int64))
+
+
+def coloured_share(
+    grey: NDArray[np.uint8], red_blue: NDArray[np.int16], region: Region | None
+) -> float:
+    """Return the share of the region that is coloured beyond a tint, in solid patches.
+
+    A tinted grey map gives every grey level one colour; Doppler gives it many. So the median
+    colour of each grey level is taken away first. Lines (ECG, box, ruler) are thinner than the
+    opening that follows; patches of flow are not.
+
+    Args:
+        grey: One frame, ``(height, width)``.
+        red_blue: R-G and B-G of that frame, perhaps coarser, ``(2, height, width)``.
+        region: Where to look, in pixels of ``grey``; everywhere if ``None``.
+    """
+    coarse = round(grey.shape[0] / red_blue.shape[1])
+    step = coarse * max(1, round(grey.shape[0] / LOOK_ROWS / coarse))
+    rows, columns = region.slices if region else (slice(0, None), slice(0, None))
+    level = grey[rows, columns][::step, ::step] >> 3
+    down, across = (_every(axis, step, coarse) for axis in (rows, columns))
+    difference = red_blue[:, down, across]
+    height, width = np.minimum(level.shape, difference.shape[1:])
+    level, difference = level[:height, :width], difference[:, :height, :width]
+    if 2 * np.abs(difference).max(initial=0) <= TINT_TOLERANCE:
+        return 0.0  # so grey that no tint could hide anything
+    tint = _tint(level, difference)
+    coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
+    if not coloured.any():
+        return 0.0
+    side = max(4, round(height / LINE_SHARE))
+    solid = ndimage.binary_opening(coloured, np.ones((side, side)))
+    return float(solid.mean())
+
+
+def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return R-G and B-G that the grey map gives to each of 32 grey levels.
+
+    A patch of one colour may own a level; it does not own the levels around it, hence the
+    running median.
+    """
+    used = np.unique(level)
+    medians = [[np.median(channel[level == value]) for value in used] for channel in difference]
+    curves = [np.interp(np.arange(32), used, median) for median in medians]
+    smooth = [ndimage.median_filter(curve, TINT_LEVELS, mode="nearest") for curve in curves]
+    return np.rint(smooth).astype(np.int16)
+
+
+def _every(axis: slice, step: int, coarse: int) -> slice:
+    """Return the index that reads a coarser plane where ``axis`` is read in steps."""
+    stop = None if axis.stop is None else -(-axis.stop // coarse)
+    return slice(axis.start // coarse, stop, step // coarse)
+
+
+def is_colour_doppler(shares: list[float]) -> bool:
+    """Return whether the coloured shares of the sampled frames are those of colour Doppler."""
+    return max(shares, default=0.0) > COLOUR_SHARE
+
+
+def is_static(frames: NDArray[np.uint8], region: Region | None) -> bool:
+    """Return whether a loop repeats one picture, as a frozen one does."""
+    rows, columns = region.slices if region else (slice(None), slice(None))
+    sampled = frames[sample_frames(len(frames)), rows, columns]
+    span = sampled.max(axis=0) - sampled.min(axis=0)
+    return float((span > MOTION_LEVELS).mean()) < MOTION_SHARE
