@@ -234,8 +234,8 @@ def _draw(study: Study, config: DemoConfig, reporter: Reporter) -> str:
 
 
 def _inspect(folders: list[Path], reporter: Reporter) -> str:
-    found = inspect(folders, reporter=reporter)
-    return f"{found.n_usable} of {len(found.files)} files can become clips"
+    found = inspect(folders, reporter=reporter).summary
+    return f"{found.n_usable} of {found.n_files} files can become clips"
 
 
 def _preprocess(sources: list[Path], study: Study, reporter: Reporter) -> str:

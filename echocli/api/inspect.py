@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from echocli.api._pool import Job, Limits, Note, choose_workers, run
 from echocli.console import SILENT, Reporter
 from echocli.files import atomic_path
+from echocli.intake.kind import Kind
 from echocli.intake.read import FileDescription, describe
-from echocli.intake.reasons import Reason
+from echocli.intake.reasons import Reason, Refused
 from echocli.intake.sources import find_sources
+
+Value = str | int | float | bool | None
 
 COLUMNS = (
     "file",
@@ -35,6 +41,9 @@ COLUMNS = (
 )
 """Columns of the table, the CSV file and each entry of the JSON document."""
 
+LIMITS = Limits(seconds=30.0, memory_bytes=1 << 30)
+"""A header that costs more is hostile, or its disk is gone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedFile:
@@ -42,9 +51,16 @@ class InspectedFile:
 
     position: int
     """1 for the first file; ``preprocess`` counts the same way."""
+    path: Path = field(repr=False)
+    """Only for ``--linkage``: it identifies people."""
     description: FileDescription
 
-    def row(self) -> dict[str, str | int | float | bool | None]:
+    @property
+    def verdict(self) -> str:
+        """``use``, or ``refuse`` if the header speaks against it."""
+        return "use" if self.description.usable else "refuse"
+
+    def row(self) -> dict[str, Value]:
         """Return the values of ``COLUMNS``."""
         said = self.description
         row_mm, column_mm = said.spacing_mm or (None, None)
@@ -62,10 +78,34 @@ class InspectedFile:
             "spacing_source": said.spacing_source,
             "transfer_syntax": said.transfer_syntax,
             "decodable": said.decodable,
-            "verdict": "use" if said.usable else "refuse",
+            "verdict": self.verdict,
             "reason": None if said.reason is None else said.reason.value,
             "detail": said.detail or None,
         }
+
+
+@dataclass
+class InspectSummary:
+    """How many files are what; it stays small however many there are."""
+
+    n_files: int = 0
+    n_usable: int = 0
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    """Why files are refused."""
+    decoders: Counter[str] = field(default_factory=Counter)
+    """What to install, and for how many files that would help."""
+
+    def add(self, file: InspectedFile) -> None:
+        """Count one more file."""
+        said = file.description
+        self.n_files += 1
+        self.n_usable += said.usable
+        self.kinds[said.kind] += 1
+        if said.reason is not None:
+            self.reasons[said.reason] += 1
+        if said.reason is Reason.NO_DECODER:
+            self.decoders[said.detail] += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +113,18 @@ class InspectResult:
     """What all files are."""
 
     files: tuple[InspectedFile, ...]
-
-    @property
-    def n_usable(self) -> int:
-        """Files whose headers speak for a clip."""
-        return sum(file.description.usable for file in self.files)
-
-    @property
-    def reasons(self) -> dict[Reason, int]:
-        """How many files are refused for which reason, the most frequent first."""
-        counts = Counter(f.description.reason for f in self.files if f.description.reason)
-        return dict(counts.most_common())
+    summary: InspectSummary
 
 
-def inspect(sources: Iterable[Path], *, reporter: Reporter = SILENT) -> InspectResult:
+@dataclass(frozen=True)
+class _Source:
+    position: int
+    path: Path = field(repr=False)
+
+
+def inspect(
+    sources: Iterable[Path], *, workers: int | None = None, reporter: Reporter = SILENT
+) -> InspectResult:
     """Describe files by their headers, without reading pixels.
 
     The pixels have the last word: ``preprocess`` still refuses what only they give away, such
@@ -94,31 +132,97 @@ def inspect(sources: Iterable[Path], *, reporter: Reporter = SILENT) -> InspectR
 
     Args:
         sources: Files and folders.
+        workers: Processes; chosen by itself if left out.
+        reporter: Who watches.
+
+    Raises:
+        EchoError: If a path does not exist, or there is no file at all.
+    """
+    summary = InspectSummary()
+    files = tuple(inspect_each(sources, summary, workers=workers, reporter=reporter))
+    return InspectResult(files=files, summary=summary)
+
+
+def inspect_each(
+    sources: Iterable[Path],
+    summary: InspectSummary,
+    *,
+    workers: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Iterator[InspectedFile]:
+    """Yield what ``inspect`` returns, one file after another, and keep none.
+
+    Headers are parsed in worker processes, so that a hostile one costs itself alone.
+
+    Args:
+        sources: Files and folders.
+        summary: Counts what is yielded.
+        workers: Processes; chosen by itself if left out.
         reporter: Who watches.
 
     Raises:
         EchoError: If a path does not exist, or there is no file at all.
     """
     paths = find_sources(sources)
-    files = []
-    with reporter.progress("inspecting", len(paths)) as advance:
-        for position, path in enumerate(paths, start=1):
-            files.append(InspectedFile(position=position, description=describe(path)))
+    with (
+        reporter.progress("inspecting", len(paths)) as advance,
+        closing(_described(paths, choose_workers(workers, len(paths)))) as described,
+    ):
+        for position, (path, said) in enumerate(zip(paths, described, strict=True), start=1):
+            file = InspectedFile(position=position, path=path, description=said)
+            summary.add(file)
+            yield file
             advance(1)
-    return InspectResult(files=tuple(files))
 
 
-def write_csv(result: InspectResult, path: Path) -> None:
-    """Write one row a file, whole or not at all."""
+def _described(paths: Iterable[Path], workers: int) -> Generator[FileDescription, None, None]:
+    job: Job[_Source, FileDescription] = Job(_work, _lost)
+    sources = (_Source(position, path) for position, path in enumerate(paths, start=1))
+    return run(job, sources, workers, LIMITS)
+
+
+def _work(source: _Source, note: Note) -> FileDescription:
+    return describe(source.path)
+
+
+def _lost(source: _Source, note: str, refused: Refused) -> FileDescription:
+    return FileDescription(kind=Kind.OTHER, reason=refused.reason, detail=refused.detail)
+
+
+Sink = Callable[[InspectedFile], None]
+"""Takes one file after another."""
+
+
+def csv_sink(out: TextIO) -> Sink:
+    """Write the head of a CSV table, and return what writes a row."""
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    return lambda file: writer.writerow(file.row())
+
+
+@contextmanager
+def csv_file(path: Path) -> Iterator[Sink]:
+    """Yield a sink whose CSV file stands there, whole, when the block has succeeded."""
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as out,
     ):
-        write_rows(result, out)
+        yield csv_sink(out)
 
 
-def write_rows(result: InspectResult, out: TextIO) -> None:
-    """Write one CSV row a file to an open text file."""
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(file.row() for file in result.files)
+@contextmanager
+def linkage_file(path: Path) -> Iterator[Sink]:
+    """Yield a sink that says which file is which, readable by its owner only.
+
+    The CSV file identifies people: it stands there, whole, when the block has succeeded.
+    """
+    with atomic_path(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(
+            descriptor, "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(("source", "file", "verdict", "reason"))
+            yield lambda file: writer.writerow(
+                (file.path, file.position, file.verdict, file.description.reason or "")
+            )

@@ -1,6 +1,9 @@
 """``echocli inspect``."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +15,9 @@ from echocli.errors import EchoError
 from echocli.study import Study
 
 if TYPE_CHECKING:
-    from echocli.api.inspect import InspectResult
+    from echocli.api.inspect import InspectedFile, InspectSummary
+    from echocli.intake.kind import Kind
+    from echocli.intake.reasons import Reason
 
 SHOWN = {
     "file": "file",
@@ -40,7 +45,14 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="CSV file to write, too; - for standard output."),
+        typer.Option("--out", "-o", "--csv", help="CSV file to write; - for standard output."),
+    ] = None,
+    linkage: Annotated[
+        Path | None,
+        typer.Option("--linkage", help="Write which file stands where: identifying!"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; as many as help.")
     ] = None,
     null: NullOption = False,
     overwrite: OverwriteOption = False,
@@ -58,61 +70,90 @@ def command(
     * `echocli inspect dicom/ --json | jq '.files[] | select(.verdict == "use")'`
 
     Nothing is decoded and nothing is changed. A file is called by its place in the sorted list,
-    never by its name, which may name a patient. With -q only the places of usable files are
-    printed. The exit code is 3 if not one file can be used.
+    never by its name, which may name a patient; --linkage tells which is which. With -q only
+    the places of usable files are printed. The exit code is 3 if not one file can be used.
     """
-    from echocli.api.inspect import inspect, write_csv, write_rows
+    from echocli.api.inspect import (
+        InspectSummary,
+        Sink,
+        csv_file,
+        csv_sink,
+        inspect_each,
+        linkage_file,
+    )
     from echocli.commands._paths import STANDARD, expand
     from echocli.files import new_file
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
-    streams = out == STANDARD
-    if out is not None and not streams:
-        new_file(out, overwrite=overwrite)
-    named = expand(sources, null=null) if sources else Study().sources()
-    result = inspect(named, reporter=console)
-    if out is not None and not streams:
-        write_csv(result, out)
-    if streams:
-        write_rows(result, sys.stdout)
-    elif as_json:
-        console.document(
-            "echocli.inspect/1",
-            {
-                "n_files": len(result.files),
-                "n_usable": result.n_usable,
-                "reasons": {reason.value: n for reason, n in result.reasons.items()},
-                "files": [file.row() for file in result.files],
-            },
-        )
-    elif quiet:
-        for file in result.files:
-            if file.description.usable:
-                console.result(str(file.position))
-    else:
-        _draw(console, result)
-    if not result.n_usable:
+    summary = InspectSummary()
+    shown_at_end: list[InspectedFile] = []
+    sinks: list[Sink] = [shown_at_end.append]
+    if out == STANDARD:
+        sinks = [csv_sink(sys.stdout)]
+    elif quiet and not as_json:
+        sinks = [lambda file: _print_place(console, file)]
+    with ExitStack() as files:
+        for path, opened in ((out, csv_file), (linkage, linkage_file)):
+            if path is not None and path != STANDARD:
+                sinks.append(files.enter_context(opened(new_file(path, overwrite=overwrite))))
+        named = expand(sources, null=null) if sources else Study().sources()
+        for file in inspect_each(named, summary, workers=workers, reporter=console):
+            for take in sinks:
+                take(file)
+    if as_json and shown_at_end:
+        console.document("echocli.inspect/1", _document(summary, shown_at_end))
+    elif shown_at_end:
+        console.table("Files", list(SHOWN.values()), [_cells(file) for file in shown_at_end])
+    if linkage:
+        console.warn("The linkage file says who is who: keep it where patient data belong.")
+    _summarise(console, summary)
+    if not summary.n_usable:
         raise EchoError(
-            f"None of {len(result.files)} file(s) can be used: {_count(result)}.",
+            f"None of {summary.n_files} file(s) can be used: {_counted(summary.reasons)}.",
             "Name DICOM cine loops of two-dimensional grey ultrasound, or videos.",
         )
 
 
-def _draw(console: Console, result: "InspectResult") -> None:
-    rows = []
-    for file in result.files:
-        row = file.row()
-        if row["rows"]:
-            row["size"] = f"{row['rows']}x{row['columns']}"
-        if row["row_mm"]:
-            row["mm"] = f"{row['row_mm']:.4g} x {row['column_mm']:.4g}"
-        if isinstance(row["rate_hz"], float):
-            row["rate_hz"] = f"{row['rate_hz']:.4g}"
-        rows.append([row.get(column) for column in SHOWN])
-    console.table("Files", list(SHOWN.values()), rows)
-    refused = f"; refused: {_count(result)}" if result.reasons else ""
-    console.say(f"{result.n_usable} of {len(result.files)} file(s) can be used{refused}")
+def _print_place(console: Console, file: "InspectedFile") -> None:
+    if file.description.usable:
+        console.result(str(file.position))
 
 
-def _count(result: "InspectResult") -> str:
-    return ", ".join(f"{n} {reason.value}" for reason, n in result.reasons.items())
+def _cells(file: "InspectedFile") -> list[object]:
+    """Return the row of the drawn table."""
+    row: dict[str, object] = dict(file.row())
+    if row["rows"]:
+        row["size"] = f"{row['rows']}x{row['columns']}"
+    if row["row_mm"]:
+        row["mm"] = f"{row['row_mm']:.4g} x {row['column_mm']:.4g}"
+    if row["rate_hz"]:
+        row["rate_hz"] = f"{row['rate_hz']:.4g}"
+    return [row.get(column) for column in SHOWN]
+
+
+def _document(summary: "InspectSummary", files: "Sequence[InspectedFile]") -> dict[str, object]:
+    return {
+        "n_files": summary.n_files,
+        "n_usable": summary.n_usable,
+        "kinds": {kind.value: n for kind, n in summary.kinds.most_common()},
+        "reasons": {reason.value: n for reason, n in summary.reasons.most_common()},
+        "decoders": dict(summary.decoders.most_common()),
+        "files": [file.row() for file in files],
+    }
+
+
+def _summarise(console: Console, summary: "InspectSummary") -> None:
+    from echocli.intake.reasons import MEANINGS
+
+    console.say(
+        f"{summary.n_usable} of {summary.n_files} file(s) can be used: "
+        f"{_counted(summary.kinds)}"
+    )
+    for reason, count in summary.reasons.most_common():
+        console.say(f"  {count:>5} {reason.value}: {MEANINGS[reason]}")
+    for decoder, count in summary.decoders.most_common():
+        console.say(f"{count} file(s) wait for a decoder: {decoder}")
+
+
+def _counted(counts: "Counter[Kind] | Counter[Reason]") -> str:
+    return ", ".join(f"{n} {what.value}" for what, n in counts.most_common())

@@ -65,6 +65,8 @@ def test_json_quiet_and_csv_say_the_same(echocli: Run, study: Path) -> None:
     assert document["schema"] == "echocli.inspect/1"
     assert (document["n_files"], document["n_usable"]) == (2, 1)
     assert document["reasons"] == {"not_an_image": 1}
+    assert document["kinds"] == {"2-D cine": 1, "other": 1}
+    assert document["decoders"] == {}
     assert tuple(document["files"][0]) == COLUMNS
     rows = list(csv.DictReader((study / "files.csv").read_text().splitlines()))
     assert [row["kind"] for row in rows] == [file["kind"] for file in document["files"]]
@@ -74,6 +76,19 @@ def test_json_quiet_and_csv_say_the_same(echocli: Run, study: Path) -> None:
     assert b"--overwrite" in again.stderr
     streamed = echocli("inspect", "-o", "-").stdout.decode()
     assert streamed == (study / "files.csv").read_text()
+
+
+def test_the_summary_and_the_linkage_come_with_every_form(echocli: Run, study: Path) -> None:
+    done = echocli("inspect", "--csv", "-", "--linkage", "linkage.csv", "--workers", "2")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    said = done.stderr.decode()
+    assert "1 of 2 file(s) can be used: 1 2-D cine, 1 other" in said
+    assert "1 not_an_image: neither DICOM nor a video nor a volume" in said
+    assert "who is who" in said
+    assert "Doe" not in said
+    assert "dicom/Doe_Jane.dcm,1,use," in (study / "linkage.csv").read_text()
+    assert echocli("inspect", "--linkage", "linkage.csv").returncode == 2
 
 
 @pytest.mark.parametrize(("option", "end"), [((), b"\n"), (("-0",), b"\0")])
