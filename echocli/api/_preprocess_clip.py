@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from echocli.intake.read import read_loop
 from echocli.intake.reasons import Refused
 from echocli.intake.reshape import Frame
 from echocli.intake.sector import find_sector
+from echocli.intake.sources import Content, content_of
+from echocli.privacy.dates import shifted
+from echocli.privacy.deid import write_deidentified
 from echocli.privacy.pseudonyms import Pseudonyms
 
 
@@ -78,6 +82,7 @@ def process(
         The outcome; a file that cannot be used is an outcome, too.
 
     Raises:
+        PrivacyError: If a de-identified copy does not hold what it should.
         MemoryError: If the memory does not suffice.
     """
     sha256 = source_hash(task.path)
@@ -87,10 +92,14 @@ def process(
         return Outcome(task, sha256, known=True)
     try:
         loop = task.item.read() if task.item else read_loop(task.path)
-        clip = make_clip(loop, find_sector(loop), settings)
+        sector = find_sector(loop)
+        clip = make_clip(loop, sector, settings)
+        _write_copy(task.path, loop, sector, clip, settings)
     except Refused as refused:
         return Outcome(task, sha256, refused=refused)
-    return Outcome(task, sha256, clip, patient_key=loop.patient_key, study_key=loop.study_key)
+    return Outcome(
+        task, loop.sha256, clip, patient_key=loop.patient_key, study_key=loop.study_key
+    )
 
 
 def lost(task: Task, sha256: str, refused: Refused) -> Outcome:
@@ -139,7 +148,43 @@ def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> 
         labels=dict(loop.labels),
         masks=None if loop.masks is None else frame.labels(loop.masks),
         mask_frames=loop.mask_frames,
+        **_beats(loop, timed.times_s),
+        study_date=_date(loop, settings),
+        notes=loop.notes,
     )
+
+
+def _write_copy(
+    source: Path, loop: CineLoop, sector: NDArray[np.bool_], clip: Clip, settings: Settings
+) -> None:
+    """Write a de-identified copy of a DICOM source, if copies are wanted."""
+    folder = settings.dicom_folder
+    if folder is None or content_of(source) is not Content.DICOM:
+        return
+    write_deidentified(
+        source,
+        folder / f"{clip.clip_id}.dcm",
+        loop=loop,
+        sector=sector,
+        clip_id=clip.clip_id,
+        patient_id=clip.patient_id,
+        pseudonyms=settings.pseudonyms,
+        dates=settings.dates,
+    )
+
+
+def _beats(loop: CineLoop, times_s: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Return the R waves within the loop; without frame times they belong to no frame."""
+    if times_s is None:
+        return {}
+    within = tuple(time for time in loop.r_waves_s if times_s[0] <= time <= times_s[-1])
+    return {"r_waves_s": within, "r_wave_source": loop.r_wave_source} if within else {}
+
+
+def _date(loop: CineLoop, settings: Settings) -> str | None:
+    if settings.dates != "shift":
+        return None
+    return shifted(loop.study_date, loop.patient_key, settings.pseudonyms)
 
 
 def _with_assumed_times(loop: CineLoop, rate_hz: float | None) -> CineLoop:
