@@ -61,8 +61,24 @@ LABELS = {
     "quality": pa.string(),
     "sex": pa.string(),
     "age_years": pa.float64(),
+    "weight_kg": pa.float64(),
+    "height_cm": pa.float64(),
     "scanner": pa.string(),
+    "centre": pa.string(),
     "dataset": pa.string(),
+    "diagnosis": pa.string(),
+    "mi_segments": pa.int32(),
+    "fold": pa.int32(),
+    "split_fold0": pa.string(),
+    "split_fold1": pa.string(),
+    "split_fold2": pa.string(),
+    "rvef_percent": pa.float64(),
+    "rvedv_ml": pa.float64(),
+    "rvesv_ml": pa.float64(),
+    "ivsd_cm": pa.float64(),
+    "lvidd_cm": pa.float64(),
+    "lvpwd_cm": pa.float64(),
+    "lvids_cm": pa.float64(),
 }
 """Standard label columns, so that parts written far from each other agree on types."""
 
@@ -120,7 +136,9 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]], kind: str) -> None
         columns[name] = _label_array(name, [row.get(name) for row in rows])
     details = json.dumps({"schema": SCHEMA, "kind": kind}).encode()
     table = pa.table(columns).replace_schema_metadata({METADATA_KEY: details})
-    pq.write_table(table, path, compression="zstd")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    path.write_bytes(sink.getvalue())  # Python says when a disk is full; pyarrow only fails
 
 
 def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:

@@ -1,8 +1,16 @@
-"""CAMUS: 500 patients, A2C and A4C, with the cavity, the wall and the atrium in every frame.
+"""CAMUS: 500 patients, A2C and A4C, with the cavity, the wall and the atrium outlined.
 
-Layout: ``database_nifti/patientNNNN/patientNNNN_{2CH,4CH}_half_sequence[_gt].nii.gz``,
-``Info_{2CH,4CH}.cfg``, ``database_split/subgroup_{training,validation,testing}.txt``. Labels: 1
-cavity, 2 myocardium, 3 left atrium. Pixels need not be square.
+Two layouts are about:
+
+- NIfTI: ``database_nifti/patientNNNN/patientNNNN_{2CH,4CH}_half_sequence[_gt].nii.gz``, with
+  outlines in every frame;
+- MHD, older: ``{training,testing}/patientNNNN/patientNNNN_{2CH,4CH}_sequence.mhd`` with its
+  ``.raw``, and outlines in ``..._{ED,ES}_gt.mhd`` alone.
+
+Both have ``Info_{2CH,4CH}.cfg``. Labels: 1 cavity, 2 myocardium, 3 left atrium. Pixels need not
+be square. There are two schemes of splits, which papers mix: the official
+``subgroup_{training,validation,testing}.txt`` and ten folds,
+``subGroup{n}_{training,validation,testing}.txt``.
 
 Source:
     Leclerc et al., IEEE Transactions on Medical Imaging 38 (2019) 2198-2210.
@@ -10,6 +18,7 @@ Source:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,150 +27,218 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocli.clips.record import Label
-from echocli.datasets.base import DatasetItem, number, sector_of
-from echocli.files import sha256_of
-from echocli.intake.loop import CineLoop
+from echocli.datasets._pictures import (
+    bare_loop,
+    grey_of,
+    read_metaimage,
+    read_volume,
+    sector_of,
+)
+from echocli.datasets._tables import SEXES, SPLITS, choose, number
+from echocli.datasets.base import PROPOSAL, DatasetItem
+from echocli.datasets.rules import NormalRule
+from echocli.intake.guard import check_readable, foreign
+from echocli.intake.loop import MIN_FRAMES, CineLoop
 from echocli.intake.reasons import Reason, Refused
 
 VIEWS = {"2CH": "A2C", "4CH": "A4C"}
-SPLITS = {"training": "train", "validation": "val", "testing": "test"}
-NORMAL_FROM, ABNORMAL_BELOW = 55.0, 45.0
+PARTS = ("database_nifti", "training", "testing", "")
+"""Folders of patients, below the root or the root itself."""
+LISTS = ("", "database_split", "subgroups_CAMUS", "listSubGroups")
+"""Folders of split lists, below the root or beside it."""
 
-
-def normal_rule(ef_percent: float, quality: str) -> bool | None:
-    """Call an EF normal from 55 %, abnormal below 45 %, neither between or in a poor picture.
-
-    The data set has no diagnosis; this is echocli's proposal, not the authors'.
-    """
-    if quality.lower() == "poor" or ABNORMAL_BELOW <= ef_percent < NORMAL_FROM:
-        return None
-    return ef_percent >= NORMAL_FROM
+RULE = NormalRule(
+    "camus_ef",
+    "ef_percent >= 55 and quality != 'Poor'",
+    "ef_percent < 45 and quality != 'Poor'",
+    f"{PROPOSAL}; 45 to 54 and poor pictures left out",
+)
+EXPECTED = {"clips": 1_000, "patients": 500, "train": 800, "val": 100, "test": 100}
 
 
 def recognise(folder: Path) -> bool:
-    """Return whether patients' folders with ``Info_*.cfg`` lie in it or in its database."""
+    """Return whether patients' folders with ``Info_*.cfg`` lie in it or in its parts."""
     return next(_patients(folder), None) is not None
 
 
 def _patients(folder: Path) -> Iterator[Path]:
-    database = folder / "database_nifti"
-    root = database if database.is_dir() else folder
-    for patient in sorted(root.glob("patient[0-9]*")):
-        if any((patient / f"Info_{view}.cfg").is_file() for view in VIEWS):
-            yield patient
+    for part in PARTS:
+        for patient in sorted((folder / part).glob("patient[0-9]*")):
+            if any((patient / f"Info_{view}.cfg").is_file() for view in VIEWS):
+                yield patient
 
 
 def loops(folder: Path) -> Iterator[DatasetItem]:
-    """List both views of each patient, in the patients' order, with the official split."""
-    splits = official_split(folder)
+    """List both views of each patient, in the patients' order, with the split that is told."""
+    splits, folds = splits_of(folder)
+    row = 0
     for patient in _patients(folder):
         for view in VIEWS:
-            if (patient / f"Info_{view}.cfg").is_file():
-                path = patient / f"{patient.name}_{view}_half_sequence.nii.gz"
-                yield DatasetItem(path, read, {"view": view, "split": splits.get(patient.name)})
+            if not (patient / f"Info_{view}.cfg").is_file():
+                continue
+            row += 1
+            nifti = patient / f"{patient.name}_{view}_half_sequence.nii.gz"
+            older = patient / f"{patient.name}_{view}_sequence.mhd"
+            yield DatasetItem(
+                path=older if older.is_file() and not nifti.is_file() else nifti,
+                reader=read,
+                row=row,
+                facts={"view": view},
+                labels={
+                    "dataset": "camus",
+                    "view": VIEWS[view],
+                    "split": splits.get(patient.name),
+                    "fold": folds.get(patient.name),
+                },
+                patient=patient.name,
+            )
 
 
-def official_split(folder: Path) -> dict[str, str]:
-    """Return the part of each patient that the authors' lists name; empty without lists."""
-    found = {}
-    for root in (folder / "database_split", folder.parent / "database_split"):
-        for name, split in SPLITS.items():
-            path = root / f"subgroup_{name}.txt"
-            if path.is_file():
-                found.update(dict.fromkeys(path.read_text("utf-8").split(), split))
+def how_split(folder: Path) -> str:
+    """Return which of the two schemes the lists in the folder follow."""
+    lists = _lists(folder)
+    if None in lists:
+        return "the official subgroup_training, subgroup_validation and subgroup_testing"
+    if lists:
+        return f"fold {min(n for n in lists if n is not None)} of the ten subGroup folds"
+    return (
+        "by echocli's hash of the patient: neither official lists nor folds lie in the folder"
+    )
+
+
+def splits_of(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """Return the split of each patient, and the one of ten folds that tests it."""
+    lists = _lists(folder)
+    folds = {
+        patient: fold
+        for fold, parts in lists.items()
+        if fold is not None
+        for patient, part in parts.items()
+        if part == "test"
+    }
+    numbered = sorted(fold for fold in lists if fold is not None)
+    used = lists.get(None) or (lists[numbered[0]] if numbered else {})
+    return used, folds
+
+
+def _lists(folder: Path) -> dict[int | None, dict[str, str]]:
+    """Return the split of each patient by fold; the official lists are of no fold."""
+    found: dict[int | None, dict[str, str]] = {}
+    for root in (folder, folder.parent):
+        for name in LISTS:
+            for path in sorted((root / name).glob("sub[gG]roup*_*.txt")):
+                parsed = re.fullmatch(r"subgroup(\d*)_(\w+)\.txt", path.name.lower())
+                split = choose(parsed[2], SPLITS) if parsed else None
+                if parsed and split:
+                    fold = int(parsed[1]) if parsed[1] else None
+                    names = path.read_text("utf-8", "replace").split()
+                    found.setdefault(fold, {}).update(dict.fromkeys(names, split))
     return found
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """Read ``key: value`` lines."""
-    pairs = (line.partition(":") for line in path.read_text("utf-8").splitlines())
+    """Read ``key: value`` lines; none if the file is broken.
+
+    Raises:
+        Refused: If it is missing.
+    """
+    check_readable(path)
+    with foreign(Reason.UNREADABLE):
+        text = path.read_text("utf-8", "replace")
+    pairs = (line.partition(":") for line in text.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
-def read(path: Path, view: str, split: str | None) -> CineLoop:
+def read(path: Path, view: str) -> CineLoop:
     """Read one view of one patient, so that it runs from ED to ES.
 
     The frame numbers of ``Info_*.cfg`` count from 1, and ED may come after ES: then the
-    sequence runs backwards in the file and is turned round.
+    sequence runs backwards in the file and is turned round, and the frame numbers with it.
 
     Args:
         path: The half sequence.
         view: 2CH or 4CH.
-        split: Part in the official lists.
 
     Raises:
-        Refused: If a file is missing or broken.
+        Refused: If a file is missing or broken, or the sequence too short.
     """
     info = read_info(path.parent / f"Info_{view}.cfg")
-    frames, spacing = read_nifti(path)
-    truth = path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz"))
-    masks = read_nifti(truth)[0] if truth.is_file() else None
-    if masks is not None and masks.shape != frames.shape:
-        raise Refused(Reason.UNDECODABLE, "masks and frames differ in shape")
-    first, last = (int(number(info.get(key, "")) or 0) - 1 for key in ("ED", "ES"))
-    if first > last:
-        frames = frames[::-1]
-        masks = None if masks is None else masks[::-1]
-        first, last = len(frames) - 1 - first, len(frames) - 1 - last
-    grey = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
-    rate = number(info.get("FrameRate", ""))
-    labels: dict[str, Label] = _labels(info, view, split)
-    if 0 <= first < len(grey) and 0 <= last < len(grey):
+    first, last = (int(number(info.get(key)) or 0) - 1 for key in ("ED", "ES"))
+    older = path.suffix == ".mhd"
+    frames, masks, mask_frames, spacing = (_read_mhd if older else _read_nifti)(
+        path, first, last
+    )
+    count = len(frames)
+    if count < MIN_FRAMES:
+        raise Refused(Reason.TOO_FEW_FRAMES)
+    backwards = first > last
+    if backwards:
+        frames, masks = frames[::-1], None if masks is None else masks[::-1]
+        mask_frames = tuple(count - 1 - frame for frame in reversed(mask_frames))
+        first, last = count - 1 - first, count - 1 - last
+    rate = number(info.get("FrameRate"))
+    labels = _labels(info)
+    if 0 <= first < count and 0 <= last < count:
         labels["ed_frame"], labels["es_frame"] = first, last
-    return CineLoop(
-        frames=np.ascontiguousarray(grey),
-        chroma=np.zeros(grey.shape[1:], np.uint8),
-        times_s=np.arange(len(grey)) / rate if rate else None,
+    frames = np.ascontiguousarray(frames)
+    return bare_loop(
+        path,
+        frames,
+        times_s=np.arange(count) / rate if rate else None,
         time_source="dataset" if rate else "unknown",
         spacing_mm=spacing,
-        spacing_source="dataset",
-        region=None,
-        patient_key=f"camus/{path.parent.name}",
-        study_key=f"camus/{path.parent.name}",
-        sha256=sha256_of(path),
+        spacing_source="dataset" if spacing else "unknown",
         labels=labels,
-        masks=None if masks is None else np.ascontiguousarray(masks.astype(np.uint8)),
-        mask_frames=tuple(range(len(grey))) if masks is not None else (),
-        sector_known=sector_of(grey),
+        masks=None if masks is None else np.ascontiguousarray(masks),
+        mask_frames=mask_frames,
+        sector_known=sector_of(frames),
+        notes=("turned_round",) if backwards else (),
     )
 
 
-def _labels(info: dict[str, str], view: str, split: str | None) -> dict[str, Label]:
-    quality = info.get("ImageQuality", "")
-    ef = number(info.get("EF") or info.get("LVef", ""))
+_Sequence = tuple[
+    NDArray[np.uint8],
+    NDArray[np.uint8] | None,
+    tuple[int, ...],
+    tuple[float, float] | None,
+]
+"""Frames, masks, which frames they belong to, ``(row_mm, column_mm)``."""
+
+
+def _read_nifti(path: Path, first: int, last: int) -> _Sequence:
+    volume, (column_mm, row_mm) = read_volume(path)
+    frames = grey_of(volume.transpose(2, 1, 0))
+    truth = path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz"))
+    if not truth.is_file():
+        return frames, None, (), (row_mm, column_mm)
+    masks = _codes(read_volume(truth)[0].transpose(2, 1, 0), frames.shape)
+    return frames, masks, tuple(range(len(frames))), (row_mm, column_mm)
+
+
+def _read_mhd(path: Path, first: int, last: int) -> _Sequence:
+    frames, spacing = read_metaimage(path)
+    masks, marked = [], []
+    for phase, frame in sorted((("ED", first), ("ES", last)), key=lambda pair: pair[1]):
+        truth = path.with_name(path.name.replace("_sequence.mhd", f"_{phase}_gt.mhd"))
+        if truth.is_file() and 0 <= frame < len(frames):
+            mask, _ = read_metaimage(truth)
+            masks.append(_codes(mask, (1, *frames.shape[1:]))[0])
+            marked.append(frame)
+    return frames, np.stack(masks) if masks else None, tuple(marked), spacing
+
+
+def _codes(masks: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if masks.shape != shape:
+        raise Refused(Reason.UNDECODABLE, "masks and frames differ in shape")
+    return masks.astype(np.uint8)
+
+
+def _labels(info: dict[str, str]) -> dict[str, Label]:
     return {
-        "dataset": "camus",
-        "view": VIEWS[view],
-        "ef_percent": ef,
-        "edv_ml": number(info.get("LVedv", "")),
-        "esv_ml": number(info.get("LVesv", "")),
-        "normal": None if ef is None else normal_rule(ef, quality),
-        "quality": quality or None,
-        "sex": info.get("Sex"),
-        "age_years": number(info.get("Age", "")),
-        "split": split,
+        "ef_percent": number(info.get("EF") or info.get("LVef")),
+        "edv_ml": number(info.get("LVedv")),
+        "esv_ml": number(info.get("LVesv")),
+        "quality": info.get("ImageQuality"),
+        "sex": choose(info.get("Sex"), SEXES),
+        "age_years": number(info.get("Age")),
     }
-
-
-def read_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, float]]:
-    """Read ``(frames, rows, columns)`` and the height and width of a pixel in millimetres.
-
-    NIfTI stores columns first.
-
-    Raises:
-        Refused: If the file is missing, broken or not a sequence.
-    """
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image = nibabel.load(path)
-        volume = np.asanyarray(image.dataobj)
-        zooms = [float(zoom) for zoom in image.header.get_zooms()]
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise Refused(Reason.UNREADABLE, "a NIfTI file is missing or broken") from error
-    if volume.ndim == 4 and volume.shape[3] == 1:
-        volume = volume[..., 0]
-    if volume.ndim != 3:
-        raise Refused(Reason.STILL)
-    return volume.transpose(2, 1, 0), (zooms[1], zooms[0])

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from echocli.clips.record import Clip, Label
-from echocli.datasets.base import DatasetItem, number, read_table
+from echocli.datasets._tables import number, read_table
+from echocli.datasets.base import DatasetItem
 from echocli.intake.loop import CineLoop
 from echocli.phantoms.layouts import (
     STUDY_COLUMNS,
@@ -46,6 +47,9 @@ __all__ = [
 
 SMOOTH_PIXELS = 96
 
+RULE = None
+EXPECTED: Mapping[str, int] = {}
+
 
 def recognise(folder: Path) -> bool:
     """Return whether ``write_dicom_study`` wrote the folder."""
@@ -55,30 +59,39 @@ def recognise(folder: Path) -> bool:
 
 def loops(folder: Path) -> Iterator[DatasetItem]:
     """List the DICOM files with the truth that lies beside them."""
-    for row in read_table(folder / "labels.csv", tuple(STUDY_COLUMNS)):
-        path = folder / "dicom" / row["file"]
-        yield DatasetItem(path, read, {"row": row, "truth": folder / "truth"})
+    for row, facts in enumerate(read_table(folder / "labels.csv", STUDY_COLUMNS), start=1):
+        labels: dict[str, Label] = {
+            name: facts[name] for name in ("abnormality", "view", "sex", "split", "dataset")
+        }
+        labels |= {name: number(facts[name]) for name in ("ef_percent", "edv_ml", "esv_ml")}
+        labels |= {name: int(facts[name]) for name in ("ed_frame", "es_frame", "age_years")}
+        labels["normal"] = facts["normal"] == "True"
+        yield DatasetItem(
+            path=folder / "dicom" / facts["file"],
+            reader=read,
+            row=row,
+            facts={"truth": folder / "truth"},
+            labels=labels,
+        )
 
 
-def read(path: Path, row: dict[str, str], truth: Path) -> CineLoop:
-    """Read one DICOM file as any user's, and add its labels and masks.
+def how_split(folder: Path) -> str:
+    """Return what the column ``split`` means."""
+    return "drawn by the patient's number: three of five train, one val, one test"
+
+
+def read(path: Path, truth: Path) -> CineLoop:
+    """Read one DICOM file as any user's, and add its masks.
 
     Args:
         path: The file.
-        row: Its row of ``labels.csv``.
         truth: Folder of the masks, which lie in the file's own pixels.
     """
     from echocli.intake.read import read_loop
 
     with np.load(truth / f"{path.stem}.npz") as file:
         masks, frames = file["masks"], tuple(int(frame) for frame in file["frames"])
-    labels: dict[str, Label] = {
-        name: row[name] for name in ("abnormality", "view", "sex", "split", "dataset")
-    }
-    labels |= {name: number(row[name]) for name in ("ef_percent", "edv_ml", "esv_ml")}
-    labels |= {name: int(row[name]) for name in ("ed_frame", "es_frame", "age_years")}
-    labels["normal"] = row["normal"] == "True"
-    return replace(read_loop(path), labels=labels, masks=masks, mask_frames=frames)
+    return replace(read_loop(path), masks=masks, mask_frames=frames)
 
 
 def phantom_clips(

@@ -108,12 +108,13 @@ def _inside(folder: Path, called: str) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(parent, name)
-            if not _is_passed_over(path):
+            if not is_passed_over(path):
                 files.append(path)
     return sorted(files)
 
 
-def _is_passed_over(path: Path) -> bool:
+def is_passed_over(path: Path) -> bool:
+    """Return whether a file in a folder is none to read: hidden, a link, or a companion."""
     name = path.name
     return (
         name.startswith(".")

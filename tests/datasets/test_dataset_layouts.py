@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from echocli.datasets import base, camus, echonet_dynamic, phantom
+from echocli.datasets._pictures import fill_polygon, sector_of
+from echocli.datasets._tables import read_table
 from echocli.errors import EchoError
 from echocli.intake.reasons import Refused
 from echocli.intake.sector import find_sector
@@ -128,21 +130,25 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "FileList.csv"
     path.write_text("FileName,EF\nx,50\n", "utf-8")
     with pytest.raises(EchoError, match="Split"):
-        base.read_table(path, ("FileName", "EF", "Split"))
+        read_table(path, ("FileName", "EF", "Split"))
 
 
 @pytest.mark.parametrize(
     ("ef", "normal"), [(80.0, True), (55.0, True), (52.0, None), (50.0, None), (49.9, False)]
 )
 def test_echonets_rule_leaves_the_borderline_out(ef: float, normal: bool | None) -> None:
-    assert echonet_dynamic.normal_rule(ef) is normal
+    assert echonet_dynamic.RULE.label({"ef_percent": ef}) is normal
 
 
 def test_camus_rule_needs_a_good_picture() -> None:
-    assert camus.normal_rule(60.0, "Good") is True
-    assert camus.normal_rule(60.0, "Poor") is None
-    assert camus.normal_rule(50.0, "Good") is None
-    assert camus.normal_rule(40.0, "Medium") is False
+    def of(ef: float | None, quality: str | None) -> bool | None:
+        return camus.RULE.label({"ef_percent": ef, "quality": quality})
+
+    assert of(60.0, "Good") is True
+    assert of(60.0, "Poor") is None
+    assert of(50.0, "Good") is None
+    assert of(40.0, "Medium") is False
+    assert of(40.0, None) is None, "an unknown picture may be a poor one"
 
 
 def test_camus_runs_from_ed_to_es_whatever_the_file_says(
@@ -177,7 +183,7 @@ def test_camus_runs_from_ed_to_es_whatever_the_file_says(
 def test_a_missing_camus_sequence_is_refused_alone(camus_folder: Path) -> None:
     item = next(iter(camus.loops(camus_folder)))
     with pytest.raises(Refused):
-        camus.read(item.path.with_name("absent.nii.gz"), "4CH", None)
+        camus.read(item.path.with_name("absent.nii.gz"), "4CH")
 
 
 def test_polygons_hold_the_pixels_whose_centre_is_inside() -> None:
@@ -185,7 +191,7 @@ def test_polygons_hold_the_pixels_whose_centre_is_inside() -> None:
     rng = np.random.default_rng(3)
     for _ in range(4):
         x, y = rng.uniform(-3, 24, (2, 7))
-        filled = base.fill_polygon(x, y, 20, 22)
+        filled = fill_polygon(x, y, 20, 22)
         for row in range(20):
             for column in range(22):
                 inside = False
@@ -201,7 +207,7 @@ def test_marks_beside_the_sector_stay_outside() -> None:
     fan = np.abs(np.arange(60) - 30) < np.arange(60)[:, None] * 0.5
     frames[:, fan] = 90
     frames[1, 4:9, 4:12] = 255
-    sector = base.sector_of(frames)
+    sector = sector_of(frames)
     assert not sector[4:9, 4:12].any()
     assert (sector & fan).sum() > 0.95 * fan.sum()
 

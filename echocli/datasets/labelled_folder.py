@@ -1,0 +1,92 @@
+"""A plain folder of recordings with ``labels.csv`` beside them: anybody's own data set.
+
+The table has a column ``file`` with the names of files in the same folder, with or without
+their suffix, and any label columns that echocli knows (``ef_percent``, ``view``, ``split``,
+``normal`` ...). A column ``patient`` groups recordings that do not tell their patient
+themselves, as videos and NIfTI do not. Files that the table does not name are read without
+labels. Folders below are none of this: name the table with ``--labels`` then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from echocli.datasets._tables import has_columns, read_table
+from echocli.datasets.base import DatasetItem, inside
+from echocli.errors import EchoError
+from echocli.intake.loop import CineLoop
+from echocli.privacy.labels import clean
+
+INDEX, FILE, PATIENT = "labels.csv", "file", "patient"
+ROWS_TRIED = 50
+"""Rows of which one must name a file that is there."""
+
+RULE = None
+EXPECTED: Mapping[str, int] = {}
+
+
+def recognise(folder: Path) -> bool:
+    """Return whether ``labels.csv`` lies in the folder and names a file in it."""
+    index = folder / INDEX
+    if not has_columns(index, (FILE,)) or (folder / "phantom.json").exists():
+        return False
+    try:
+        rows = read_table(index, (FILE,))
+    except EchoError:
+        return False
+    named = {row[FILE].removeprefix("./") for row in rows[:ROWS_TRIED]} - {""}
+    with os.scandir(folder) as entries:
+        return any({entry.name, Path(entry.name).stem} & named for entry in entries)
+
+
+def how_split(folder: Path) -> str:
+    """Return what the column ``split`` means."""
+    if has_columns(folder / INDEX, ("split",)):
+        return "the column `split` of labels.csv, and by echocli's hash where that is empty"
+    return "by echocli's hash of the patient"
+
+
+def loops(folder: Path) -> Iterator[DatasetItem]:
+    """List the files that the table names, in its order.
+
+    Raises:
+        EchoError: If a value is not what its column holds, or a row names no file's name.
+    """
+    stems: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != INDEX and not path.name.startswith("."):
+            stems.setdefault(path.stem, path)
+    for row, facts in enumerate(read_table(folder / INDEX, (FILE,)), start=1):
+        path = inside(folder, facts[FILE].removeprefix("./"), row)
+        try:
+            labels = clean(facts)
+        except ValueError as error:
+            raise EchoError(
+                f"Row {row} of labels.csv holds something else than `{error}` can hold.",
+                "Correct it, or leave the cell empty.",
+            ) from None
+        yield DatasetItem(
+            path=path if path.exists() else stems.get(path.name, path),
+            reader=read,
+            row=row,
+            facts={"patient": facts.get(PATIENT, "")},
+            labels=labels,
+        )
+
+
+def read(path: Path, patient: str) -> CineLoop:
+    """Read one file as any user's.
+
+    Args:
+        path: The file.
+        patient: Whose it is, unless the file itself says so; unknown if empty.
+    """
+    from echocli.intake.read import read_loop
+
+    loop = read_loop(path)
+    if not patient or loop.patient_key != loop.sha256:
+        return loop
+    return replace(loop, patient_key=patient, study_key=patient)
