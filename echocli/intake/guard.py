@@ -28,7 +28,6 @@ FOREIGN_ERRORS = (
     BufferError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
@@ -58,6 +57,8 @@ def foreign(
     """
     try:
         yield
+    except MemoryError:
+        raise Refused(Reason.OUT_OF_MEMORY) from None
     except (*FOREIGN_ERRORS, *also):
         # Not chained: a traceback of the cause could quote a patient's name.
         raise Refused(reason, detail) from None
