@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,11 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of some files of a folder by name, to be written beside them."""
+    return {name: sha256_of(folder / name) for name in names}
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import sys
@@ -37,10 +38,19 @@ class Embeddings:
     vectors: NDArray[np.float32]
     """One row for each row of ``table``."""
     metadata: dict[str, Any]
-    """schema, model_sha256, pool, data (the input contract), windows."""
+    """schema, model_sha256, pool, data (the input contract), windows, rows_sha256."""
 
     def __post_init__(self) -> None:
         assert len(self.table) == len(self.vectors), "a row without its vector"
+
+
+def rows_sha256(table: pd.DataFrame, vectors: NDArray[np.float32]) -> str:
+    """Return a hash of which vector belongs to which clip, the same for Parquet and CSV."""
+    digest = hashlib.sha256()
+    rows = zip(*(table[name].astype(str) for name in IDS), strict=True)
+    for ids, vector in zip(rows, np.ascontiguousarray(vectors, dtype="<f4"), strict=True):
+        digest.update(" ".join(ids).encode() + b"\n" + vector.tobytes())
+    return digest.hexdigest()
 
 
 def write_embeddings(

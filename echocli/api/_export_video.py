@@ -96,7 +96,7 @@ def write_video(
         stream = container.add_stream(form.codec, options=dict(form.options))
         stream.width, stream.height = width, height
         stream.pix_fmt = form.colour if coloured else form.grey
-        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1  # frames are small
         stream.codec_context.time_base = stream.time_base = MICROSECOND
         stream.codec_context.color_range = _range(form)
         for picture, time_s in zip(_pictures(frames, scale, masks), times_s, strict=True):

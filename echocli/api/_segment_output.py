@@ -83,6 +83,11 @@ class SegmentOutput:
             picture = self.folder / "overlays" / f"{clip_id}.png"
             write_overlay(picture, clips.frames(row), labels, frames)
 
+    def files(self) -> list[str]:
+        """Return the names of the tables and pictures, in the folder."""
+        pictures = sorted(path.name for path in (self.folder / "overlays").glob("*.png"))
+        return ["areas.csv", "volumes.csv", *(f"overlays/{name}" for name in pictures)]
+
     def volume_table(self) -> pd.DataFrame:
         """Return the rows of ``volumes.csv``; without measured values if none is known."""
         names = [*VOLUME_COLUMNS, "measured_ef_percent", "split"]

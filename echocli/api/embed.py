@@ -32,7 +32,14 @@ from echocli.errors import EchoError, UsageError
 from echocli.models.health import Health, health
 from echocli.privacy.audit import QUARANTINE_FILE
 from echocli.study import Study
-from echocli.tables import IDS, SCHEMA, Embeddings, read_embeddings, write_embeddings
+from echocli.tables import (
+    IDS,
+    SCHEMA,
+    Embeddings,
+    read_embeddings,
+    rows_sha256,
+    write_embeddings,
+)
 
 CHECKED_ROWS = 3
 """Rows that are encoded once more, alone, and compared with what was written."""
@@ -103,6 +110,7 @@ def embed(
             loaded, clips, windows=windows, batch=batch, reporter=reporter, **wishes
         )
         table = rows_of(clips, encoded.rows)
+        metadata["rows_sha256"] = rows_sha256(table, encoded.features)
         embeddings = Embeddings(table, encoded.features, metadata)
 
         def check(written: Embeddings) -> None:

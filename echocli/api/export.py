@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import echocli
+from echocli.api._export_record import RECORD, SCHEMA
 from echocli.api._export_sheet import PER_PAGE, page_name, write_sheet
 from echocli.api._export_video import FORMATS, check_encoder, write_video
 from echocli.clips.store import ClipSet
@@ -21,8 +22,6 @@ from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import new_folder, read_json, write_json
 
-SCHEMA = "echocli.export/1"
-RECORD = "export.json"
 LARGEST_SCALE = 16
 SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 """What an id looks like that may become the name of a file."""
@@ -259,11 +258,3 @@ def _write_sheets(
             write_sheet(path, clips, page)
             done(1)
     return files, len(missing)
-
-
-def exported_names(record: dict[str, Any]) -> list[str]:
-    """Return the names of the files that an export of this record holds."""
-    settings, clips = record["settings"], record["clips"]
-    if settings["sheet"]:
-        return [page_name(number) for number in range(-(-len(clips) // PER_PAGE))]
-    return [f"{name}.{settings['form']}" for name in clips]

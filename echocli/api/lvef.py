@@ -28,7 +28,7 @@ from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import atomic_path, write_json
+from echocli.files import atomic_path, sums_of, write_json
 from echocli.models.tasks.lvef import RidgeProbe
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
@@ -228,7 +228,8 @@ def predict(
     if out is not None:
         with atomic_path(out) as temporary:
             table.to_csv(temporary, index=False)
-        write_json(out.with_suffix(".json"), {"schema": SCHEMA, **summary})
+        sums = sums_of(out.parent, [out.name])
+        write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
     return LvefPredictions(table, summary, out, left_out)
 
 

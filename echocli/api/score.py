@@ -17,7 +17,7 @@ from echocli.api._output import refuse_to_replace
 from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import atomic_path, write_json
+from echocli.files import atomic_path, sums_of, write_json
 from echocli.models.tasks.anomaly import NOBODY, NearestNormals, mean_distance
 from echocli.statistics.bootstrap import DRAWS, Interval
 from echocli.statistics.classification import classification
@@ -136,7 +136,8 @@ def _outputs(out: Path | None) -> list[Path]:
 def _write(out: Path, table: pd.DataFrame, summary: dict[str, Any]) -> None:
     with atomic_path(out) as temporary:
         table.to_csv(temporary, index=False)
-    write_json(out.with_suffix(".json"), {"schema": SCHEMA, **summary})
+    sums = sums_of(out.parent, [out.name])
+    write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
 
 
 def _patients(embeddings: Embeddings) -> NDArray[np.str_]:

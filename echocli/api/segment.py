@@ -25,7 +25,7 @@ from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError
-from echocli.files import write_json
+from echocli.files import sums_of, write_json
 from echocli.models.tasks.segmentation import LinearSegmenter, SegmentationConfig
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
@@ -216,7 +216,8 @@ def predict(
             **figures_of(tested, head_config["seed"], draws),
             "ef_from_masks": _ef_figures(volumes, head_config, draws),
         }
-        write_json(folder / "segment.json", {"schema": SCHEMA, **summary})
+        sums = sums_of(folder, output.files())
+        write_json(folder / "segment.json", {"schema": SCHEMA, "sha256": sums, **summary})
     return SegmentPredictions(volumes, summary, out, left_out)
 
 

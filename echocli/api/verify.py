@@ -1,0 +1,171 @@
+"""Is an output what was written? Hashes, identity of rows, nothing missing, nothing extra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from echocli.api._export_record import RECORD, exported_names
+from echocli.api._export_record import SCHEMA as EXPORT_SCHEMA
+from echocli.api._verify_clips import check_clips
+from echocli.api._verify_files import Checked, counted, files_below, trusted_json
+from echocli.api._verify_tables import (
+    TABLES,
+    check_embeddings,
+    check_segmentation,
+    check_table,
+)
+from echocli.clips.store import ClipSet
+from echocli.console import SILENT, Reporter
+from echocli.errors import EchoError
+from echocli.tables import COMMENT
+
+DEPTH = 3
+"""How far below a folder outputs are looked for: study/runs/NAME/model."""
+WEIGHT_FILES = ("model.safetensors", "head.safetensors", "SHA256SUMS.json")
+"""What tells the folder of a model or a head; ``checkpoint`` names them, but brings PyTorch."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in the outputs at a path."""
+
+    path: Path
+    quick: bool
+    outputs: list[Checked]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong anywhere."""
+        return all(output.whole for output in self.outputs)
+
+    @property
+    def damaged(self) -> list[Checked]:
+        """The outputs with something wrong."""
+        return [output for output in self.outputs if not output.whole]
+
+
+def verify(path: Path, *, quick: bool = False, reporter: Reporter = SILENT) -> Verification:
+    """Check every output of ours at a path, and whether those of a study fit together.
+
+    Args:
+        path: Clip set, run, model, head, embeddings, table, export, or a folder of them.
+        quick: Compare sizes and counts, but do not hash what is large.
+        reporter: Who watches.
+
+    Raises:
+        EchoError: If nothing there is an output of ours.
+    """
+    found = list(_outputs(path, DEPTH))
+    if not found:
+        what = "holds nothing that echocli wrote" if path.exists() else "does not exist"
+        raise EchoError(
+            f"{path} {what}.",
+            "Name a clip set, a run, a head, a table of results, or a study folder.",
+        )
+    outputs: list[Checked] = []
+    with reporter.progress("verify", len(found)) as done:
+        for kind, place in found:
+            outputs += _check(kind, place, quick=quick)
+            done(1)
+    _check_ids(outputs)
+    return Verification(path, quick, outputs)
+
+
+def _outputs(path: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    """Yield kind and place of each output at or below a path."""
+    kind = _kind_of(path)
+    if kind:
+        yield kind, path
+    elif path.is_dir() and not path.is_symlink() and depth:
+        for inside in sorted(path.iterdir()):
+            if not inside.name.startswith("."):
+                yield from _outputs(inside, depth - 1)
+
+
+def _kind_of(path: Path) -> str:
+    """Return what an output is by the names in it, so that damage does not hide it."""
+    if path.is_dir():
+        names = {inside.name for inside in path.iterdir()}
+        if ClipSet.is_one(path) or names & {"audit.json", "manifest", "segment.json"}:
+            return "clips"
+        if "config.json" in names and names & {"metrics.jsonl", "checkpoints", "model"}:
+            return "run"
+        if names & set(WEIGHT_FILES):
+            return "weights"
+        return "export" if RECORD in names else ""
+    if path.suffix == ".parquet":
+        return "embeddings"
+    if path.suffix == ".csv" and path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(COMMENT)) == COMMENT.encode():
+                return "embeddings"
+        summary = trusted_json(path.with_suffix(".json"))
+        if isinstance(summary, str) and not summary.endswith("missing"):
+            return "table"
+        return "table" if isinstance(summary, dict) and summary.get("schema") in TABLES else ""
+    return ""
+
+
+def _check(kind: str, place: Path, *, quick: bool) -> list[Checked]:
+    if kind == "clips":
+        checked = check_clips(place, quick=quick)
+        if (place / "segment.json").is_file():
+            check_segmentation(place, checked, quick=quick)
+        return [checked]
+    if kind == "embeddings":
+        return [check_embeddings(place)]
+    if kind == "table":
+        return [check_table(place)]
+    if kind == "export":
+        return [_check_export(place)]
+    from echocli.api._verify_runs import check_run, check_weights  # brings PyTorch
+
+    if kind == "run":
+        return check_run(place, quick=quick)
+    return [check_weights(place, quick=quick)]
+
+
+def _check_export(folder: Path) -> Checked:
+    """Check that every clip of an export has its file."""
+    checked = Checked(folder, "export")
+    go_on = "Run the same `echocli export` command again: it writes what is missing."
+    record = trusted_json(folder / RECORD)
+    if isinstance(record, str) or record.get("schema") != EXPORT_SCHEMA:
+        checked.add(f"{RECORD}: not of the kind {EXPORT_SCHEMA}", go_on)
+        return checked
+    try:
+        wanted = set(exported_names(record))
+    except (KeyError, TypeError, AttributeError):
+        checked.add(f"{RECORD}: does not tell what belongs here", go_on)
+        return checked
+    present = {name for name in files_below(folder) if (folder / name).stat().st_size}
+    if wanted - present:
+        checked.add(f"{counted(len(wanted - present), 'file')} missing", go_on)
+    extra = present - wanted - {RECORD}
+    if extra:
+        checked.add(f"{counted(len(extra), 'file')} too many", "Move them elsewhere.")
+    checked.looked_at = counted(len(wanted), "file")
+    return checked
+
+
+def _check_ids(outputs: list[Checked]) -> None:
+    """Check that rows of tables are of clips of the clip set beside them, if there is one."""
+    sets = [output for output in outputs if output.kind == "clip set" and output.ids]
+    clips = next((output for output in sets if output.path.name == "clips"), None)
+    if clips is None:
+        return
+    for output in outputs:
+        if output.kind not in ("embeddings", "table", "clip set") or output is clips:
+            continue
+        other = [
+            name
+            for name, source in output.ids.items()
+            if name not in clips.ids or source not in ("", clips.ids[name])
+        ]
+        if other:
+            output.add(
+                f"{counted(len(other), 'row')} of clips that {clips.path} does not hold",
+                "Make it again from these clips, with --overwrite.",
+            )
