@@ -77,3 +77,43 @@ def test_labels_take_the_majority_and_no_new_value() -> None:
             slow[row, column] = np.bincount(block.ravel()).argmax()
     assert np.array_equal(small[0], slow)
     assert set(np.unique(Frame.around(whole, 64, None).labels(mask))) <= {0, 1, 3}
+
+
+@pytest.mark.parametrize("spacing", [(0.3, 0.3), (0.2, 0.25), (0.5, 0.31)])
+def test_a_point_stays_where_it_is_in_millimetres(spacing: tuple[float, float]) -> None:
+    """Wherever a spot lies in the picture, its centre of mass keeps its place in the scan."""
+    y, x = np.mgrid[:300, :420]
+    sector = np.hypot(y + 40, x - 200) < 330
+    sector &= np.abs(np.arctan2(x - 200, y + 40)) < 0.6
+    frame = Frame.around(sector, 112, spacing)
+    assert frame.spacing_mm is not None
+    top, left = (112 - frame.height) / 2, (112 - frame.width) / 2
+    for row, column in ((120.0, 180.0), (200.5, 250.25), (230.0, 140.7)):
+        spot = 255 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 9**2))
+        stored, _ = frame.frames(np.rint(spot)[None].astype(np.uint8), sector)
+        weights = stored[0] / stored[0].sum(dtype=float)
+        place = [
+            (weights.sum(1) * np.arange(112)).sum(),
+            (weights.sum(0) * np.arange(112)).sum(),
+        ]
+        found = (
+            (place[0] + 0.5 - int(top)) * frame.spacing_mm[0],
+            (place[1] + 0.5 - int(left)) * frame.spacing_mm[1],
+        )
+        true = (
+            (row + 0.5 - frame.rows.start) * spacing[0],
+            (column + 0.5 - frame.columns.start) * spacing[1],
+        )
+        assert found == pytest.approx(true, abs=0.1)
+
+
+def test_a_long_loop_takes_no_memory_beyond_its_clip() -> None:
+    import tracemalloc
+
+    frames = np.full((60, 300, 400), 90, np.uint8)
+    frame = Frame.around(np.ones((300, 400), bool), 112, (0.3, 0.4))
+    tracemalloc.start()
+    stored, _ = frame.frames(frames, np.ones((300, 400), bool))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * stored.nbytes + 3 * 300 * 400 * 4
