@@ -10,22 +10,17 @@ import atexit
 import multiprocessing
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import ModuleType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from echocli.api._pool_worker import Sign, serve
-from echocli.errors import MachineError, WorkerError
+from echocli.api._pool_start import cannot_start, start_worker
+from echocli.api._pool_worker import Sign
+from echocli.errors import WorkerError
 from echocli.intake.reasons import Reason, Refused
-
-if TYPE_CHECKING:  # Windows has no fork server
-    from multiprocessing.context import ForkServerContext, SpawnContext
 
 
 class Numbered(Protocol):
@@ -71,10 +66,6 @@ SLACK_S = 2.0
 """How much later than its limit a worker ends itself if nobody has ended it."""
 MOST_WORKERS = 16
 """Workers unless more are asked for: beyond, one waits for the disk."""
-
-WARM = ("echocli.api._pool_worker", "echocli.api._preprocess_clip")
-"""What a worker finds imported already: it starts in milliseconds."""
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 CRASHED = "the decoder crashed on this file"
 KILLED = "the system ended the decoder, as it does when memory runs short"
@@ -199,13 +190,9 @@ class _Crew(Generic[In, Out]):
             self._dismiss(self._seats[0])
 
     def _start(self) -> _Seat[In]:
-        context = _context()
-        ours, theirs = context.Pipe()
+        ours, theirs = multiprocessing.Pipe()
         alarm_s = self._limits.seconds + SLACK_S
-        arguments = (theirs, self._job.work, alarm_s, self._limits.memory_bytes)
-        with _plain_start():
-            process = context.Process(target=serve, args=arguments, daemon=True)
-            process.start()
+        process = start_worker((theirs, self._job.work, alarm_s, self._limits.memory_bytes))
         theirs.close()  # so that the worker's death can be heard
         seat: _Seat[In] = _Seat(process, ours, time.monotonic() + START_S)
         self._seats.append(seat)
@@ -246,10 +233,7 @@ class _Crew(Generic[In, Out]):
             seat.process.kill()
         code = self._dismiss(seat)
         if not seat.ready:
-            raise MachineError(
-                "A worker process could not start.",
-                "Give it more memory with --memory-limit, and run `echocli doctor`.",
-            )
+            raise cannot_start()
         return {number: self._job.lost(source, seat.note, refused or _cause_of_death(code))}
 
     def _dismiss(self, seat: _Seat[In]) -> int | None:
@@ -267,34 +251,3 @@ def _cause_of_death(code: int | None) -> Refused:
     if by == "SIGKILL":
         return Refused(Reason.OUT_OF_MEMORY, KILLED)
     return Refused(Reason.UNDECODABLE, CRASHED)
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """Return how workers come to life.
-
-    A fork of this process could deadlock if it runs threads, and would take the caller's memory
-    along; the fork server runs none and lives as long as this process.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(WARM))
-    return context
-
-
-@contextmanager
-def _plain_start() -> Iterator[None]:
-    """Start a process that does not run the caller's script again, and keeps to one thread.
-
-    ``multiprocessing`` imports ``__main__`` anew in each process: a script without the usual
-    guard would call us once more, and a test runner takes longer to import than a file to read.
-    """
-    main, names = sys.modules["__main__"], [name for name in THREADS if name not in os.environ]
-    sys.modules["__main__"] = ModuleType("__main__")
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        for name in names:
-            del os.environ[name]

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from echocli.api import _pool
+from echocli.api import _pool_start
 from echocli.api._pool import choose_workers
 from echocli.api._preprocess_clip import Outcome, Settings, Task
 from echocli.api._preprocess_workers import Limits, outcomes
@@ -226,9 +227,24 @@ def die_at_birth(*_: object) -> None:
 def test_a_worker_that_cannot_start_is_no_fault_of_a_file(
     tasks: MakeTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_pool, "serve", die_at_birth)
+    monkeypatch.setattr(_pool_start, "serve", die_at_birth)
     with pytest.raises(MachineError, match="could not start"):
         list(outcomes(tasks(read_well), SETTINGS, 1))
+
+
+def test_workers_start_without_a_fork_server(
+    tasks: MakeTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_place_for_a_socket(*_: object) -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(forkserver, "ensure_running", no_place_for_a_socket)
+    monkeypatch.setattr(forkserver, "connect_to_new_process", no_place_for_a_socket)
+    assert words(list(outcomes(tasks(read_well, abort, refuse), SETTINGS, 1))) == [
+        "clip",
+        "undecodable",
+        "still",
+    ]
 
 
 def test_a_slow_reader_of_results_costs_no_file(tasks: MakeTasks) -> None:
