@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,17 @@ def open_copy(path: Path) -> Any:  # noqa: ANN401
     return pydicom.dcmread(path)
 
 
-def stored_frames(copy: Any) -> Iterator[NDArray[np.uint8]]:  # noqa: ANN401
-    """Yield the frames of a data set as they are stored, ``(height, width)`` each."""
-    for stream in generate_frames(copy.PixelData, number_of_frames=int(copy.NumberOfFrames)):
-        yield jpeg_ls.decode(np.frombuffer(stream, np.uint8))
+def stored_frames(
+    copy: Any,  # noqa: ANN401
+    chosen: Container[int] | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of a data set as they are stored, ``(height, width)`` each.
+
+    Args:
+        copy: A data set.
+        chosen: Which frames; all if left out.
+    """
+    streams = generate_frames(copy.PixelData, number_of_frames=int(copy.NumberOfFrames))
+    for index, stream in enumerate(streams):
+        if chosen is None or index in chosen:
+            yield jpeg_ls.decode(np.frombuffer(stream, np.uint8))
