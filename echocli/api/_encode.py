@@ -145,7 +145,13 @@ def open_clips(
     """
     listed = [source] if isinstance(source, Path) else list(source)
     if len(listed) == 1 and (ClipSet.is_one(listed[0]) or not listed[0].exists()):
-        yield ClipSet.open(listed[0])
+        clips = ClipSet.open(listed[0])
+        if unfinished := clips.unfinished():
+            reporter.warn(
+                f"{clips.folder} may still grow: {', '.join(unfinished)}. Run the same "
+                "`echocli preprocess` again to finish it."
+            )
+        yield clips
         return
     with tempfile.TemporaryDirectory(prefix="echocli-") as folder:
         result = preprocess(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from echocli.files import atomic_path
-from echocli.intake.reasons import MEANINGS, Reason
+from echocli.intake.reasons import MEANINGS, Reason, Refused
 
 NOT_FOR_VIDEO = "Nothing to mend: this kind of image is not used. Leave it out, or let it be."
 
@@ -46,18 +47,29 @@ class Quarantined:
     remedy: str
 
 
-def remedy_of(reason: Reason) -> str:
-    """Return what a user can do about a reason."""
-    return REMEDIES.get(reason, NOT_FOR_VIDEO)
+RETRIED = frozenset(
+    (Reason.NO_DECODER, Reason.TOO_SLOW, Reason.OUT_OF_MEMORY, Reason.UNREADABLE)
+)
+"""Reasons that lie in the machine, not in the file: such files are read again next time."""
+
+
+def quarantine(source_id: str, position: int, refused: Refused) -> Quarantined:
+    """Return the entry of a source that became no clip."""
+    remedy = REMEDIES.get(refused.reason, NOT_FOR_VIDEO)
+    return Quarantined(source_id, position, refused.reason.value, refused.detail, remedy)
 
 
 def write_quarantine(path: Path, entries: Iterable[Quarantined]) -> None:
-    """Write the list as CSV; an empty list still has its header."""
-    names = [field.name for field in fields(Quarantined)]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, names)
-        writer.writeheader()
-        writer.writerows(asdict(entry) for entry in entries)
+    """Write the list as CSV, unless it stands there; an empty list still has its header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(Quarantined)])
+    writer.writeheader()
+    writer.writerows(asdict(entry) for entry in entries)
+    content = text.getvalue().encode("utf-8")
+    if path.exists() and path.read_bytes() == content:
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_quarantine(path: Path) -> list[Quarantined]:

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import echocli
-from echocli.api._preprocess_clip import Outcome, Settings, Task, source_hash
+from echocli.api._preprocess_clip import Settings, Task, source_hash
 from echocli.api._preprocess_labels import NO_LABELS, LabelTable
-from echocli.api._preprocess_quarantine import (
-    Quarantined,
-    count_reasons,
-    read_quarantine,
-    remedy_of,
-    write_linkage,
-    write_quarantine,
+from echocli.api._preprocess_ledger import Ledger, summarise
+from echocli.api._preprocess_parts import new_incoming, withdraw
+from echocli.api._preprocess_place import Share, writing_to
+from echocli.api._preprocess_quarantine import Quarantined, count_reasons, write_linkage
+from echocli.api._preprocess_rules import (
+    RuleUsed,
+    count_normal,
+    rules_of,
+    tell_datasets,
+    tell_rules,
 )
+from echocli.api._preprocess_run import Run
+from echocli.api._preprocess_settings import keep_settings
 from echocli.api._preprocess_sources import find_tasks
+from echocli.api._preprocess_workers import STANDARD as STANDARD
+from echocli.api._preprocess_workers import Limits as Limits
 from echocli.api._preprocess_workers import choose_workers, outcomes
-from echocli.clips.record import Clip, Label
+from echocli.clips.progress import unfinished
 from echocli.clips.store import ClipSet
-from echocli.clips.writer import ClipSetWriter
 from echocli.console import SILENT, Reporter
+from echocli.datasets.rules import NormalRule
 from echocli.errors import EchoError, PrivacyError, UsageError
-from echocli.files import read_json, sync_folder
-from echocli.intake.reasons import Reason, Refused
-from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE, SCHEMA, audit
-from echocli.privacy.labels import clean
 from echocli.privacy.pseudonyms import Pseudonyms, is_inside
-from echocli.splits import check_patients_apart, split_of
+from echocli.splits import check_patients_apart
 
 SIZE = 112
 """Side of a stored frame in pixels, as EchoNet-Dynamic's."""
+DATES = ("drop", "shift")
 
 
 @dataclass(frozen=True)
 class PreprocessResult:
-    """What became of the sources."""
+    """What the clip set holds now, of all runs that added to it."""
 
     clips: Path
     """The clip set."""
@@ -54,18 +53,29 @@ class PreprocessResult:
     n_without_spacing: int
     quarantined: list[Quarantined]
     unchanged: bool = False
-    """Whether the same clips stood there already, so that nothing was done."""
+    """Whether everything stood there already, so that nothing was done."""
+    stopped: bool = False
+    """Whether somebody wished this run to stop before its end."""
+    unfinished: list[str] = field(default_factory=list)
+    """Shares of the sources that are still to be done."""
+    rules: list[RuleUsed] = field(default_factory=list)
+    """Which clips count as normal."""
 
 
-@dataclass
-class _Batch:
-    """What is known while the batch runs; raw identifiers stay here."""
+class _StoppedBesideError(Exception):
+    """A set that was to replace another is not finished, so it must not."""
 
-    quarantined: list[Quarantined] = field(default_factory=list)
-    identifiers: set[str] = field(default_factory=set, repr=False)
-    hashes: list[str] = field(default_factory=list, repr=False)
-    splits: list[tuple[str, str | None]] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
+
+@dataclass(frozen=True)
+class _Manner:
+    """How the work is done, which changes nothing of its result."""
+
+    workers: int | None
+    limits: Limits
+    most: int | None
+    """How many sources may be refused."""
+    stop: Callable[[], bool]
+    reporter: Reporter
 
 
 def preprocess(
@@ -78,16 +88,24 @@ def preprocess(
     linkage: Path | None = None,
     key_file: Path | None = None,
     assume_rate_hz: float | None = None,
+    normal: str | None = None,
+    abnormal: str | None = None,
+    stills: bool = False,
+    dates: str = "drop",
+    keep_dicom: bool = False,
+    shard: str | None = None,
     workers: int | None = None,
+    limits: Limits = STANDARD,
     fail_fast: bool = False,
     max_fail: int | None = None,
     overwrite: bool = False,
+    stop: Callable[[], bool] = lambda: False,
     reporter: Reporter = SILENT,
 ) -> PreprocessResult:
-    """Turn sources into a clip set that names nobody.
+    """Turn sources into a clip set that names nobody, or add them to one.
 
-    The set is built beside its place and takes it when its audit has passed; on an error or
-    Ctrl-C nothing is left.
+    The set grows by audited parts, each there as a whole or not at all. Whatever ends a run,
+    the same call goes on with what is missing; sources are known again by their content.
 
     Args:
         sources: Files, folders, or roots of known data sets.
@@ -99,105 +117,142 @@ def preprocess(
             must lie outside ``out``.
         key_file: Secret of the pseudonyms; this user's own if left out.
         assume_rate_hz: Frame rate of the loops that do not tell theirs.
+        normal: Which clips are normal, such as ``ef_percent >= 55``; the data set's own rule
+            if left out.
+        abnormal: Which are abnormal; all that are certainly not normal if left out.
+        stills: Take the single pictures of data sets that hold nothing else.
+        dates: ``drop``, or ``shift`` to keep the days between a patient's examinations.
+        keep_dicom: Also write de-identified copies of DICOM sources, into ``dicom/``.
+        shard: ``2/4``: take the second of four shares of the sources; other processes, here or
+            elsewhere, take the others into the same set.
         workers: Processes; chosen by itself if left out.
+        limits: What one file may cost.
         fail_fast: Stop at the first source that cannot be used.
         max_fail: Stop when more sources than this cannot be used.
-        overwrite: Replace what stands at ``out``.
+        overwrite: Replace what stands at ``out``, when all is done.
+        stop: Asked after each source whether to publish what is done and end.
         reporter: Who watches.
 
     Raises:
         EchoError: If no source can be used, or too many cannot.
-        UsageError: If ``out`` holds something else.
-        PrivacyError: If the key or the linkage would lie in ``out``, or the audit fails.
+        UsageError: If ``out`` holds something else, was made with other settings, cannot be
+            written, or is being written by another process.
+        PrivacyError: If the key or the linkage would lie in ``out``, or an audit fails.
     """
-    _check_places(out, linkage, size)
-    tasks = find_tasks(sources, apart_from=out)
+    share = Share.parse(shard)
+    _check_wishes(out, linkage, size, dates)
+    found = find_tasks(sources, apart_from=out, stills=stills)
+    tasks = found.tasks
     pseudonyms = Pseudonyms.from_file(key_file, outside=out)
     table = LabelTable.read(labels, tasks, label_columns) if labels else NO_LABELS
     _tell_labels(table, labels, reporter)
-    settings = _settings_record(size, assume_rate_hz, labels, label_columns, pseudonyms)
-    if _holds_a_clip_set(out) and not overwrite:
-        hashes = _check_same(out, tasks, settings, pseudonyms)
-        result = replace(_result(out, len(tasks)), unchanged=True)
-        return _link(result, linkage, tasks, hashes, pseudonyms)
-    most = 0 if fail_fast else max_fail
-    batch = _Batch()
-    with _built_beside(out) as folder:
-        with (
-            ClipSetWriter(folder) as writer,
-            reporter.progress("preprocess", len(tasks)) as done,
-        ):
-            work = Settings(size, assume_rate_hz, pseudonyms)
-            for outcome in outcomes(tasks, work, choose_workers(workers, len(tasks))):
-                clip = _take(outcome, table, batch, pseudonyms, label_columns)
-                if clip is not None:
-                    writer.add(clip)
-                _stop_if_too_many(batch, most)
-                done(1)
-            _require_some(batch, len(tasks))
-            check_patients_apart(*zip(*batch.splits, strict=True))
-        write_quarantine(folder / QUARANTINE_FILE, batch.quarantined)
-        digest = _digest(batch.hashes, pseudonyms)
-        details = {"echocli": echocli.__version__, "settings": settings, "sources": digest}
-        audit(folder, identifiers=batch.identifiers, named=label_columns, details=details)
-    return _link(_result(out, len(tasks)), linkage, tasks, batch.hashes, pseudonyms)
+    settings = {
+        "size": size,
+        "assume_rate_hz": assume_rate_hz,
+        "labels": pseudonyms.source(source_hash(labels)) if labels else None,
+        "label_columns": sorted(label_columns),
+        "normal": normal,
+        "abnormal": abnormal,
+        "stills": stills,
+        "dates": dates,
+        "keep_dicom": keep_dicom,
+        "key": pseudonyms.fingerprint(),
+    }
+    rules = rules_of(found.datasets, normal, abnormal, label_columns)
+    tell_datasets(found.datasets, reporter)
+    manner = _Manner(workers, limits, 0 if fail_fast else max_fail, stop, reporter)
+    work = Settings(size, assume_rate_hz, pseudonyms, dates)
+    mine = [task for task in tasks if share.takes(task.place)]
+    try:
+        with writing_to(out, share, overwrite=overwrite) as folder:
+            keep_settings(folder, settings)
+            run = Run(folder, share, pseudonyms, table, label_columns, rules)
+            if keep_dicom:
+                run.incoming = new_incoming(folder, share.name)
+                work = replace(work, dicom_folder=run.incoming)
+            stopped = _work(run, mine, work, manner)
+            if stopped and folder != out:
+                raise _StoppedBesideError
+            ledger = _close(run, settings)
+    except _StoppedBesideError:
+        return replace(_result(out, Ledger.read(out), {}), stopped=True)
+    if linkage:
+        _link(linkage, run, mine, ledger)
+    result = _result(out, ledger, rules)
+    tell_rules(result.rules, reporter)
+    return replace(result, unchanged=not run.published and not stopped, stopped=stopped)
 
 
-def _take(
-    outcome: Outcome,
-    table: LabelTable,
-    batch: _Batch,
-    pseudonyms: Pseudonyms,
-    named: Sequence[str],
-) -> Clip | None:
-    """Note an outcome and return its clip, labelled, if it is one."""
-    task, clip, refused = outcome.task, outcome.clip, outcome.refused
-    batch.identifiers |= {*outcome.patient_key.split("\n"), outcome.study_key}
-    if not task.path.stem.isalpha():  # PLAX.avi names nobody, and labels may say PLAX
-        batch.identifiers.add(task.path.stem)
-    batch.hashes.append(outcome.sha256)
-    source_id = pseudonyms.source(outcome.sha256)
-    if clip is not None and clip.source_sha256 in batch.used:
-        clip, refused = None, Refused(Reason.DUPLICATE)
-    if refused:
-        remedy = remedy_of(refused.reason)
-        entry = Quarantined(
-            source_id, task.position, refused.reason.value, refused.detail, remedy
-        )
-        batch.quarantined.append(entry)
-        return None
-    assert clip is not None  # an outcome is a clip or a refusal
-    batch.used.add(clip.source_sha256)
-    kept: dict[str, Label] = {**clean(clip.labels), **clean(table.of(outcome), named)}
-    split = kept.setdefault("split", split_of(clip.patient_id))
-    batch.splits.append((clip.patient_id, None if split is None else str(split)))
-    return replace(clip, labels=kept)
+def _work(run: Run, tasks: Sequence[Task], work: Settings, manner: _Manner) -> bool:
+    """Take the outcomes of the tasks; return whether somebody wished to stop before the end.
 
-
-def _stop_if_too_many(batch: _Batch, most: int | None) -> None:
-    if most is not None and len(batch.quarantined) > most:
-        last = batch.quarantined[-1]
+    Whatever stops the work but a mistake of ours or the guard, what is done gets published.
+    """
+    finished = False
+    work = replace(work, done=run.ledger.done)
+    workers = choose_workers(manner.workers, len(tasks))
+    with (
+        closing(outcomes(tasks, work, workers, manner.limits)) as found,
+        manner.reporter.progress("preprocess", len(tasks)) as advance,
+    ):
+        try:
+            for number, outcome in enumerate(found, start=1):
+                run.take(outcome)
+                advance(1)
+                if _too_many(run, manner.most) or (number < len(tasks) and manner.stop()):
+                    break
+            else:
+                finished = True
+        except BaseException:
+            run.discard()
+            raise
+    run.finish(finished=finished)
+    if _too_many(run, manner.most):
+        last = run.refusals[-1]
         raise EchoError(
-            f"{len(batch.quarantined)} source(s) cannot be used, more than allowed; "
+            f"{len(run.refusals)} source(s) cannot be used, more than allowed; "
             f"the last is file {last.position}: {last.reason}, {last.explanation}.",
             f"{last.remedy} Or allow more with --max-fail.",
         )
+    return not finished
 
 
-def _require_some(batch: _Batch, sources: int) -> None:
-    if not batch.used:
-        reasons = ", ".join(
-            f"{n} {reason}" for reason, n, _ in count_reasons(batch.quarantined)
-        )
+def _too_many(run: Run, most: int | None) -> bool:
+    return most is not None and len(run.refusals) > most
+
+
+def _close(run: Run, settings: dict[str, Any]) -> Ledger:
+    """Check what only the union of all parts can tell, and write the lists of the set.
+
+    Raises:
+        PrivacyError: If a label of any part names a patient of this run, whose parts are then
+            taken back.
+        EchoError: If a patient stands in two splits, or the finished set has no clip.
+    """
+    manifest = ClipSet.open(run.folder).manifest
+    if "split" in manifest:
+        check_patients_apart(manifest["patient_id"], manifest["split"])
+    try:
+        ledger = summarise(run.folder, settings, identifiers=run.identifiers, named=run.named)
+    except PrivacyError:
+        for name in run.published:
+            withdraw(run.folder, name)
+        raise
+    if not ledger.clips and not unfinished(run.folder):
+        entries = ledger.quarantined()
+        reasons = ", ".join(f"{n} {reason}" for reason, n, _ in count_reasons(entries))
         raise EchoError(
-            f"None of the {sources} source(s) can be used: {reasons}.",
-            "Run `echocli inspect` on them; it says of each file what it is, and why.",
+            f"None of the {len(entries)} source(s) can be used: {reasons}.",
+            "quarantine.csv says of each why, and what mends it; so does `echocli inspect`.",
         )
+    return ledger
 
 
-def _check_places(out: Path, linkage: Path | None, size: int) -> None:
+def _check_wishes(out: Path, linkage: Path | None, size: int, dates: str) -> None:
     if size < 16:
         raise UsageError(f"A size of {size} pixels is too small.", "Use --size 112, or more.")
+    if dates not in DATES:
+        raise UsageError(f"--dates {dates} is unknown.", "Use --dates drop or --dates shift.")
     if linkage and is_inside(linkage, out):
         raise PrivacyError(
             "The linkage file identifies patients and must not lie in the clip set.",
@@ -219,118 +274,33 @@ def _tell_labels(table: LabelTable, labels: Path | None, reporter: Reporter) -> 
         )
 
 
-def _settings_record(
-    size: int,
-    assume_rate_hz: float | None,
-    labels: Path | None,
-    label_columns: Iterable[str],
-    pseudonyms: Pseudonyms,
-) -> dict[str, Any]:
-    """Return what a clip set depends on beside its sources."""
-    return {
-        "size": size,
-        "assume_rate_hz": assume_rate_hz,
-        "labels": pseudonyms.source(source_hash(labels)) if labels else None,
-        "label_columns": sorted(label_columns),
-        "key": pseudonyms.fingerprint(),
-    }
+def _link(linkage: Path, run: Run, tasks: Iterable[Task], ledger: Ledger) -> None:
+    """Write which source of this run became which clip."""
+    reasons = {entry.position: entry.reason for entry in run.refusals}
+
+    def rows() -> Iterable[tuple[str, str, str, str]]:
+        for task in tasks:
+            found = run.places.get(run.place_of(task))
+            if found is not None:
+                reason = reasons.get(task.position, "")
+                clip_id = "" if reason else ledger.clips[found.source_id]
+                yield str(task.path), found.source_id, clip_id, reason
+
+    write_linkage(linkage, rows())
 
 
-def _digest(hashes: Iterable[str], pseudonyms: Pseudonyms) -> str:
-    joined = "\n".join(sorted(hashes)).encode("ascii")
-    return pseudonyms.source(hashlib.sha256(joined).hexdigest())
-
-
-def _holds_a_clip_set(out: Path) -> bool:
-    """Tell whether a clip set stands at ``out``; anything else there is never replaced."""
-    if (out / AUDIT_FILE).is_file() and ClipSet.is_one(out):
-        return True
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UsageError(
-            f"{out} already exists and is no clip set.", "Choose another place with -o."
-        )
-    return False
-
-
-def _check_same(
-    out: Path, tasks: Sequence[Task], settings: dict[str, Any], pseudonyms: Pseudonyms
-) -> list[str]:
-    """Refuse to take the clip set at ``out`` for another; return the hashes of its sources."""
-    record = read_json(out / AUDIT_FILE)
-    before = record["settings"] if record.get("schema") == SCHEMA else {}
-    changed = [name for name, value in settings.items() if before.get(name) != value]
-    if changed:
-        raise UsageError(
-            f"{out} was made with other settings: {', '.join(changed)}.",
-            "Add --overwrite to make it again, or choose another place with -o.",
-        )
-    hashes = [source_hash(task.path) for task in tasks]
-    if _digest(hashes, pseudonyms) != record["sources"]:
-        raise UsageError(
-            f"{out} was made from other sources than these {len(tasks)}.",
-            "Add --overwrite to make it again, or choose another place with -o.",
-        )
-    return hashes
-
-
-def _link(
-    result: PreprocessResult,
-    linkage: Path | None,
-    tasks: Sequence[Task],
-    hashes: Sequence[str],
-    pseudonyms: Pseudonyms,
-) -> PreprocessResult:
-    """Write which source became which clip, if that is wanted."""
-    if linkage is None:
-        return result
-    reasons = {entry.position: entry.reason for entry in result.quarantined}
-    write_linkage(
-        linkage,
-        (
-            (
-                str(task.path),
-                pseudonyms.source(sha256),
-                "" if task.position in reasons else pseudonyms.clip(sha256),
-                reasons.get(task.position, ""),
-            )
-            for task, sha256 in zip(tasks, hashes, strict=True)
-        ),
-    )
-    return result
-
-
-@contextmanager
-def _built_beside(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``out`` when the block succeeds."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    tail = secrets.token_hex(4)
-    temporary = out.with_name(f".{out.name}.{tail}.tmp")
-    replaced = out.with_name(f".{out.name}.{tail}.old")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if out.exists():
-            os.replace(out, replaced)
-        try:
-            os.replace(temporary, out)
-        except OSError:
-            if replaced.exists():
-                os.replace(replaced, out)
-            raise
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _result(folder: Path, sources: int) -> PreprocessResult:
-    manifest = ClipSet.open(folder).manifest
+def _result(folder: Path, ledger: Ledger, rules: Mapping[str, NormalRule]) -> PreprocessResult:
+    opened = ClipSet.open(folder)
+    manifest = opened.manifest
+    quarantined = ledger.quarantined()
     return PreprocessResult(
         clips=folder,
-        n_sources=sources,
+        n_sources=len(manifest) + len(quarantined),
         n_clips=len(manifest),
         n_patients=manifest["patient_id"].nunique(),
         n_without_time=int((manifest["time_source"] == "unknown").sum()),
         n_without_spacing=int(manifest["row_mm"].isna().sum()),
-        quarantined=read_quarantine(folder / QUARANTINE_FILE),
+        quarantined=quarantined,
+        unfinished=opened.unfinished(),
+        rules=count_normal(rules, manifest),
     )

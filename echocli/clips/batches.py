@@ -54,16 +54,19 @@ class Batches:
     """Rows that are used."""
     left_out: dict[WhyNot, int] = field(init=False)
     """How many clips cannot fill a window, by reason."""
+    _counts: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rows: list[int] = []
         left_out: dict[WhyNot, int] = {}
-        for row, count in enumerate(self.clips.manifest["frames"].tolist()):
+        counts: list[int] = self.clips.manifest["frames"].tolist()
+        for row, count in enumerate(counts):
             reason = why_not(self.clips.times_s(row), count, self.data)
             if reason is None:
                 rows.append(row)
             else:
                 left_out[reason] = left_out.get(reason, 0) + 1
+        object.__setattr__(self, "_counts", counts)
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "left_out", left_out)
         self._check()
@@ -100,15 +103,17 @@ class Batches:
 
     def read(self, step: int) -> Batch:
         """Return the windows of a step."""
-        windows = []
-        rows = []
-        for row, start in self.samples(step):
-            frames = self.clips.frames(row)
-            indices = window_indices(self.clips.times_s(row), len(frames), self.data, start)
+        samples = self.samples(step)
+        rows = [row for row, _ in samples]
+        counts = self._counts
+        height, width = self.clips.frames(rows[0]).shape[1:]
+        pixels = np.empty((len(rows), self.data.frames, height, width), np.uint8)
+        for place, (row, start) in enumerate(samples):
+            times_s = self.clips.times_s(row)
+            indices = window_indices(times_s, counts[row], self.data, start)
             assert indices is not None, "rows that cannot fill a window were left out"
-            windows.append(frames[indices])
-            rows.append(row)
-        return Batch(np.stack(windows), rows)
+            self.clips.window(row, indices, pixels[place])
+        return Batch(pixels, rows)
 
     def stream(self, start: int, steps: int) -> Iterator[Batch]:
         """Yield the windows of the steps from ``start``, read ahead by a thread."""

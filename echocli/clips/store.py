@@ -7,6 +7,8 @@ decoding a frame.
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import tokenize
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -19,10 +21,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.clips.manifest import read_parts
+from echocli.clips.progress import unfinished
 from echocli.clips.writer import ClipSetWriter as ClipSetWriter
 from echocli.errors import EchoError, UsageError
 from echocli.files import read_json, sha256_of
 
+PACKED = re.compile(r"(shard|masks)-[0-9A-Za-z_-]+\.u8")
+"""What a file of packed pixels is called."""
 LOOKED_UP = (
     "frames",
     "height",
@@ -44,14 +49,17 @@ class ClipSet:
         self.folder = folder
         self.manifest = manifest
         self.kind = kind
-        self._maps: dict[str, np.memmap[Any, np.dtype[np.uint8]]] = {}
+        self._maps: dict[str, NDArray[np.uint8]] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a clip set: the union of the parts that are there.
+        """Open a clip set: the union of the parts that are there now.
+
+        Others may be writing further parts meanwhile. A clip that two processes made of the
+        same source counts once.
 
         Raises:
-            EchoError: If the folder is no clip set, or holds a clip twice.
+            EchoError: If the folder is no clip set, or holds two versions of a clip.
         """
         parts = sorted((folder / "manifest").glob("part-*.parquet"))
         if not parts:
@@ -61,13 +69,7 @@ class ClipSet:
                 f"Make one with `echocli preprocess SOURCES -o {folder}`, or name another.",
             )
         manifest, kind = read_parts(parts)
-        twice = manifest["clip_id"][manifest["clip_id"].duplicated()]
-        if len(twice):
-            raise EchoError(
-                f"{folder} holds clip {twice.iloc[0]} twice, in two of its parts.",
-                "Remove one of the parts, or run `echocli preprocess --overwrite` again.",
-            )
-        return cls(folder, manifest, kind)
+        return cls(folder, _each_once(manifest, folder), kind)
 
     @staticmethod
     def is_one(folder: Path) -> bool:
@@ -81,6 +83,28 @@ class ClipSet:
         """Return the frames of a clip, ``(frames, height, width)``, without copying them."""
         shape = self._shape(row)
         return self._read("shard", "offset", row, shape)
+
+    def window(
+        self, row: int, indices: NDArray[np.intp], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return a copy of some frames of a clip, ``(indices, height, width)``.
+
+        With ``out`` nothing but the pixels themselves is moved: with ``Batches``, which reads
+        so, it is the fast road to many windows.
+
+        Args:
+            row: The clip.
+            indices: Which of its frames, each from 0.
+            out: Where they shall stand.
+
+        Raises:
+            IndexError: If there is no such frame.
+        """
+        frames = self.frames(row)
+        if not 0 <= indices.min() <= indices.max() < len(frames):
+            raise IndexError(f"{len(frames)} frames have not all of these: {indices.tolist()}.")
+        # Checked above: with mode="raise", NumPy would copy everything twice.
+        return frames.take(indices, axis=0, out=out, mode="clip")
 
     def masks(self, row: int) -> NDArray[np.uint8] | None:
         """Return the masks of a clip, one for each of ``mask_frames(row)``, or ``None``."""
@@ -138,6 +162,10 @@ class ClipSet:
         chosen._maps = self._maps
         return chosen
 
+    def unfinished(self) -> list[str]:
+        """Say which shares of the sources are still to be done; nothing if all are."""
+        return unfinished(self.folder)
+
     def verify(self) -> list[str]:
         """Read every byte again and return what is wrong; nothing if all is whole."""
         return [*_damaged_files(self.folder), *self._damaged_clips()]
@@ -158,26 +186,48 @@ class ClipSet:
         return {name: self.manifest[name].tolist() for name in LOOKED_UP}
 
     def _shape(self, row: int) -> tuple[int, int, int]:
-        frames, height, width = (
-            self._columns[name][row] for name in ("frames", "height", "width")
-        )
-        return frames, height, width
+        columns = self._columns
+        return columns["frames"][row], columns["height"][row], columns["width"][row]
 
     def _read(
         self, shard_column: str, offset_column: str, row: int, shape: tuple[int, int, int]
     ) -> NDArray[np.uint8]:
-        name = self._columns[shard_column][row]
-        if name not in self._maps:
-            path = self.folder / name
-            if not path.is_file():
-                raise EchoError(
-                    f"{self.folder} lacks its file {name}.",
-                    "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
-                )
-            self._maps[name] = np.memmap(path, dtype=np.uint8, mode="r")
-        start = int(self._columns[offset_column][row])
-        size = int(np.prod(shape))
-        return self._maps[name][start : start + size].reshape(shape)
+        columns = self._columns
+        name = columns[shard_column][row]
+        shard = self._maps.get(name)
+        if shard is None:
+            shard = self._maps[name] = self._map(name)
+        start = int(columns[offset_column][row])
+        return shard[start : start + math.prod(shape)].reshape(shape)
+
+    def _map(self, name: str) -> NDArray[np.uint8]:
+        if not PACKED.fullmatch(name):
+            raise EchoError(
+                f"The manifest of {self.folder} names a file that is none of its own.",
+                "Do not use it: the set was changed since it was made.",
+            )
+        path = self.folder / name
+        if not path.is_file():
+            raise EchoError(
+                f"{self.folder} lacks its file {name}.",
+                "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
+            )
+        # As a plain array: every slice of a memmap object costs more than a window's pixels.
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+
+
+def _each_once(manifest: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    again = manifest["clip_id"].duplicated()
+    if not again.any():
+        return manifest
+    versions = manifest[["clip_id", "pixels_sha256"]].drop_duplicates()["clip_id"]
+    different = versions[versions.duplicated()]
+    if len(different):
+        raise EchoError(
+            f"{folder} holds clip {different.iloc[0]} twice, with different pixels.",
+            "Run `echocli preprocess --overwrite` again, with one version on all machines.",
+        )
+    return manifest[~again].reset_index(drop=True)
 
 
 def _known_columns(manifest: pd.DataFrame) -> str:

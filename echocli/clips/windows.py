@@ -68,9 +68,9 @@ def window_indices(
 
 def nearest(times_s: NDArray[np.float64], wanted_s: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the index of the time nearest to each wanted one; the earlier of two equals."""
-    after = np.searchsorted(times_s, wanted_s).clip(1, max(1, len(times_s) - 1))
     if len(times_s) == 1:
         return np.zeros(len(wanted_s), dtype=np.intp)
+    after = np.minimum(np.maximum(times_s.searchsorted(wanted_s), 1), len(times_s) - 1)
     earlier = wanted_s - times_s[after - 1] <= times_s[after] - wanted_s
     return np.asarray(after - earlier, dtype=np.intp)
 

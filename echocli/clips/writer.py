@@ -33,6 +33,7 @@ class ClipSetWriter:
         part: Name of the part, unique in the set.
         kind: ``clips``, or ``masks`` if the frames hold structures.
         shard_bytes: How large a shard may grow before the next one begins.
+        keep_empty: Write the part even if it holds no clip.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class ClipSetWriter:
         kind: str = "clips",
         *,
         shard_bytes: int = SHARD_BYTES,
+        keep_empty: bool = False,
     ) -> None:
-        assert re.fullmatch(r"[0-9A-Za-z_]+", part), part
+        assert re.fullmatch(r"[0-9A-Za-z_-]+", part), part
         self.folder = folder
         self.part = part
         self.kind = kind
+        self.keep_empty = keep_empty
+        self.details: dict[str, Any] = {}
+        """What else is written beside the hashes, for whoever made the part."""
         self.manifest = folder / "manifest" / f"part-{part}.parquet"
         if self.manifest.exists():
             raise UsageError(
@@ -76,6 +81,11 @@ class ClipSetWriter:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of all frames and masks so far."""
+        return self._frames.total + self._masks.total
+
     def add(self, clip: Clip) -> None:
         """Append a clip.
 
@@ -102,7 +112,7 @@ class ClipSetWriter:
             raise
 
     def _publish(self) -> None:
-        if not self._rows:
+        if not self._rows and not self.keep_empty:
             self.discard()
             return
         sums = {**self._frames.publish(), **self._masks.publish()}
@@ -111,7 +121,8 @@ class ClipSetWriter:
         sums[f"manifest/{self.manifest.name}"] = sha256_of(temporary)
         hashes = self.manifest.with_suffix(".json")
         hashes_temporary = hashes.with_name(f".{hashes.name}.tmp")
-        hashes_temporary.write_text(json.dumps({"sha256": sums}, indent=2) + "\n")
+        content = {"sha256": sums, **self.details}
+        hashes_temporary.write_text(json.dumps(content, indent=2) + "\n")
         publish(hashes_temporary, hashes)
         publish(temporary, self.manifest)
 
@@ -162,6 +173,7 @@ class _Shards:
         self.limit = limit
         self.names: list[str] = []
         self.written = 0
+        self.total = 0
         self._file: IO[bytes] | None = None
         # What a writer of this very part left when it was killed.
         for stale in folder.glob(f".{stem}-*.tmp"):
@@ -177,6 +189,7 @@ class _Shards:
         offset = self.written
         self._file.write(np.ascontiguousarray(pixels).data)
         self.written += pixels.size
+        self.total += pixels.size
         return self.names[-1], offset
 
     def publish(self) -> dict[str, str]:

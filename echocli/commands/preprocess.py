@@ -7,12 +7,13 @@ import typer
 
 from echocli.commands._options import JsonOption, NullOption, OverwriteOption, QuietOption
 from echocli.commands._paths import expand
+from echocli.commands._signals import stop_wish
 from echocli.console import Console
 from echocli.errors import ExitCode
 from echocli.study import Study
 
 if TYPE_CHECKING:
-    from echocli.api.preprocess import PreprocessResult
+    from echocli.api.preprocess import Limits, PreprocessResult
 
 
 def command(
@@ -46,8 +47,37 @@ def command(
         float | None,
         typer.Option("--assume-fps", min=0.1, help="Frame rate of loops that tell none."),
     ] = None,
+    normal: Annotated[
+        str | None,
+        typer.Option("--normal", metavar="EXPR", help="Normal clips: 'ef_percent >= 55'."),
+    ] = None,
+    abnormal: Annotated[
+        str | None,
+        typer.Option("--abnormal", metavar="EXPR", help="Abnormal clips; all others else."),
+    ] = None,
+    stills: Annotated[
+        bool, typer.Option("--stills", help="Take the single pictures of TMED-2.")
+    ] = False,
+    dates: Annotated[
+        str, typer.Option("--dates", metavar="drop|shift", help="shift keeps intervals.")
+    ] = "drop",
+    keep_dicom: Annotated[
+        bool, typer.Option("--keep-dicom", help="Also write de-identified DICOM files.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Take one of N shares of the sources."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes; as many as help.")
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option("--time-limit", min=1, metavar="SECONDS", help="For one file."),
+    ] = None,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option("--memory-limit", min=0.25, metavar="GIB", help="For one file."),
     ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first unusable source.")
@@ -70,9 +100,14 @@ def command(
 
     * `find /archive -name '*.dcm' | echocli preprocess - -o clips`: a list of files
 
+    * `echocli preprocess /archive -o clips --shard 2/4`: one of four processes or machines
+
     Only the moving scan is kept; text, ECG and everything else outside it turns black. Ids
     are keyed hashes. Stills, Doppler and what cannot be masked safely are refused, each with
-    a reason in quarantine.csv; then the exit code is 4. audit.json says what was proved.
+    a reason in quarantine.csv; then the exit code is 4. audit.html shows what was kept.
+
+    After Ctrl-C, a crash or a full disk, the same command goes on. Files are known by their
+    content: new ones are added, the others are left as they are.
     """
     from echocli.api.preprocess import preprocess
 
@@ -81,21 +116,30 @@ def command(
     named = expand(sources or [], null=null)
     if not sources:
         named, labels = _found_here(study, labels, console)
-    result = preprocess(
-        named,
-        out or study.clips,
-        size=size,
-        labels=labels,
-        label_columns=label_column or [],
-        linkage=linkage,
-        key_file=key_file,
-        assume_rate_hz=assume_fps,
-        workers=workers,
-        fail_fast=fail_fast,
-        max_fail=max_fail,
-        overwrite=overwrite,
-        reporter=console,
-    )
+    with stop_wish() as wish:
+        result = preprocess(
+            named,
+            out or study.clips,
+            size=size,
+            labels=labels,
+            label_columns=label_column or [],
+            linkage=linkage,
+            key_file=key_file,
+            assume_rate_hz=assume_fps,
+            normal=normal,
+            abnormal=abnormal,
+            stills=stills,
+            dates=dates,
+            keep_dicom=keep_dicom,
+            shard=shard,
+            workers=workers,
+            limits=_limits(time_limit, memory_limit),
+            fail_fast=fail_fast,
+            max_fail=max_fail,
+            overwrite=overwrite,
+            stop=wish,
+            reporter=console,
+        )
     if as_json:
         console.document("echocli.preprocess/1", _document(result))
     else:
@@ -103,8 +147,20 @@ def command(
         console.result(str(result.clips))
     if linkage:
         console.warn("The linkage file says who is who: keep it where patient data belong.")
+    if result.stopped:
+        raise typer.Exit(wish.exit_code)
     if result.quarantined:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _limits(seconds: float | None, gib: float | None) -> "Limits":
+    """Return what one file may cost, in the terms of the API."""
+    from dataclasses import replace
+
+    from echocli.api.preprocess import STANDARD
+
+    limits = STANDARD if seconds is None else replace(STANDARD, seconds=seconds)
+    return limits if gib is None else replace(limits, memory_bytes=int(gib * 2**30))
 
 
 def _found_here(
@@ -127,6 +183,8 @@ def _found_here(
 def _summarise(console: Console, result: "PreprocessResult") -> None:
     from echocli.api._preprocess_quarantine import count_reasons
 
+    if result.stopped:
+        console.warn("Stopped before the end. Run the same command again to go on.")
     if result.unchanged:
         console.say("nothing to do: these clips are there already, with these settings")
     console.say(
@@ -140,6 +198,8 @@ def _summarise(console: Console, result: "PreprocessResult") -> None:
             f"each with what can be done: {result.clips / 'quarantine.csv'} (exit code 4 says "
             "that not every source became a clip; stills and Doppler count, too)"
         )
+    if result.unfinished and not result.stopped:
+        console.say(f"the set is not finished: {', '.join(result.unfinished)}")
     if result.n_without_time:
         console.say(
             f"{result.n_without_time} clip(s) have no frame rate: give it with --assume-fps"

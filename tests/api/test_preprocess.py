@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echocli.api import _preprocess_workers
-from echocli.api._preprocess_clip import Outcome, Settings, Task
-from echocli.api._preprocess_workers import choose_workers, outcomes
+from echocli.api._preprocess_quarantine import read_quarantine
 from echocli.api.preprocess import PreprocessResult, preprocess
 from echocli.clips.store import ClipSet
 from echocli.datasets.phantom import PhantomConfig, draw_patient, write_dicom_study
 from echocli.errors import EchoError, PrivacyError, UsageError
 from echocli.files import read_json
-from echocli.privacy.pseudonyms import Pseudonyms
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +26,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     patients = [draw_patient(5, index, PhantomConfig()) for index in range(4)]
     write_dicom_study(folder, patients, height=200, width=268)
+    shutil.copytree(folder / "dicom", folder.with_name("plain") / "dicom")
     return folder
 
 
@@ -46,7 +44,8 @@ def done(study: Path, key_file: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def dicoms(study: Path) -> list[Path]:
-    return sorted((study / "dicom").iterdir())
+    """Return the files where nothing tells that they are of a data set."""
+    return sorted((study.with_name("plain") / "dicom").iterdir())
 
 
 def run(sources: list[Path], out: Path, key_file: Path, **options: object) -> PreprocessResult:
@@ -109,23 +108,21 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(
     files = dicoms(study)
     first = run(files[:2], out, key_file)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = run(files[:2][::-1], out, key_file)
+    again = run(files[:2], out, key_file)
     assert again.unchanged
     assert not first.unchanged
     assert again.n_clips == first.n_clips
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
-    with pytest.raises(UsageError, match="settings: size"):
+    assert run(files[1:2], out, key_file).n_clips == 2  # what is there stays
+    with pytest.raises(UsageError, match=r"settings: size was 112, now 96\."):
         run(files[:2], out, key_file, size=96)
-    with pytest.raises(UsageError, match="other sources"):
-        run(files[:1], out, key_file)
-    with pytest.raises(UsageError, match="key"):
-        run(files[:2], out, tmp_path / "other-key")
+    with pytest.raises(UsageError, match=r"key was \"[0-9a-f]{8}\", now \"[0-9a-f]{8}\""):
+        run(files[:2], out, tmp_path / "other-key", assume_rate_hz=50)
+    with pytest.raises(UsageError, match=r"assume_rate_hz was none, now 50"):
+        run(files[:2], out, key_file, assume_rate_hz=50)
     changed = run(files[:1], out, key_file, size=96, overwrite=True)
     assert (changed.n_clips, ClipSet.open(out).frames(0).shape[1]) == (1, 96)
-    assert os.listdir(tmp_path) == ["clips", "other-key"] or set(os.listdir(tmp_path)) == {
-        "clips",
-        "other-key",
-    }
+    assert set(os.listdir(tmp_path)) == {"clips", "other-key"}
 
 
 def test_workers_give_the_same_clips_in_the_same_order(
@@ -163,20 +160,24 @@ def test_bad_files_are_listed_with_a_reason_and_the_rest_goes_on(
     assert run([inbox], tmp_path / "other", key_file, max_fail=4).n_clips == 1
 
 
-def test_nothing_usable_leaves_nothing(key_file: Path, tmp_path: Path) -> None:
+def test_nothing_usable_says_why_and_leaves_the_list(key_file: Path, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     with pytest.raises(EchoError) as empty:
         run([inbox], tmp_path / "clips", key_file)
-    (inbox / "Doe_Jane").write_bytes(b"no image")
-    with pytest.raises(EchoError) as useless:
-        run([inbox], tmp_path / "clips", key_file)
     with pytest.raises(EchoError) as absent:
         run([inbox / "Roe_Richard"], tmp_path / "clips", key_file)
-    assert "1 not_an_image" in useless.value.problem
+    assert os.listdir(tmp_path) == ["inbox"]
+    (inbox / "Doe_Jane").write_bytes(b"no image")
+    for _ in range(2):
+        with pytest.raises(EchoError) as useless:
+            run([inbox], tmp_path / "clips", key_file)
+        assert "1 not_an_image" in useless.value.problem
+    assert [row.reason for row in read_quarantine(tmp_path / "clips/quarantine.csv")] == [
+        "not_an_image"
+    ]
     assert "Doe" not in str(useless.value) + str(empty.value)
     assert "Roe" not in str(absent.value)
-    assert os.listdir(tmp_path) == ["inbox"]
 
 
 def test_what_is_no_clip_set_is_never_replaced(
@@ -206,7 +207,7 @@ def test_an_interruption_leaves_what_was_there(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("echocli.api.preprocess.audit", fail)
+    monkeypatch.setattr("echocli.api._preprocess_parts.audit", fail)
     with pytest.raises(fault if isinstance(fault, type) else type(fault)):
         run(dicoms(study)[:2], out, key_file, overwrite=True)
     assert sorted(path.name for path in out.rglob("*")) == before
@@ -338,30 +339,6 @@ def test_assumed_rates_fill_in_only_what_is_missing(
     sources = ClipSet.open(tmp_path / "b").manifest.set_index("time_source")["frame_rate_hz"]
     assert sources["assumed"] == pytest.approx(25)
     assert len(sources) == 2
-
-
-def _die_on_two(task: Task, settings: Settings) -> Outcome:
-    if task.position == 2:
-        os._exit(11)
-    return Outcome(task, "0" * 64)
-
-
-def test_a_crash_is_blamed_on_its_file_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(_preprocess_workers, "process", _die_on_two)
-    tasks = [Task(number, tmp_path / str(number)) for number in range(1, 5)]
-    settings = Settings(16, None, Pseudonyms(bytes(32)))
-    found = list(outcomes(tasks, settings, workers=2))
-    assert [outcome.task.position for outcome in found] == [1, 2, 3, 4]
-    refused = [outcome.refused.reason if outcome.refused else None for outcome in found]
-    assert refused == [None, "undecodable", None, None]
-
-
-def test_few_files_need_no_workers() -> None:
-    assert choose_workers(None, 3) == 1
-    assert choose_workers(16, 3) == 3
-    assert choose_workers(None, 10_000) <= 8
 
 
 def test_the_audit_finds_what_is_planted(done: Path, tmp_path: Path) -> None:

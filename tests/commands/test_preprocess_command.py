@@ -98,7 +98,8 @@ def test_nothing_usable_and_nothing_there(
         assert (code, out) == (ExitCode.INPUT, "")
         assert "fix:" in err
         assert "oe_" not in err
-    assert not (study / "clips").exists()
+    assert "not_an_image" in (study / "clips/quarantine.csv").read_text()
+    assert len(ClipSet.open(study / "clips")) == 0
 
 
 def test_a_folder_without_sources_says_what_it_looks_for(
@@ -123,28 +124,49 @@ def test_a_list_on_standard_input(
     assert (code, out, err) == (ExitCode.DONE, "clips\n", "")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_leaves_nothing(study: Path, workers: str) -> None:
-    one = next((study / "dicom").iterdir())
-    for copy in range(40):
-        (study / "dicom" / f"copy{copy}").write_bytes(one.read_bytes())
-    words = ["preprocess", "dicom", "--workers", workers]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "echocli", *words],
+def multiply(folder: Path, copies: int) -> None:
+    """Add patients: copies of one file that differ in a number."""
+    import pydicom
+
+    data = pydicom.dcmread(next(folder.iterdir()))
+    for number in range(copies):
+        data.PatientID = f"MANY{number:06d}"
+        data.save_as(folder / f"copy{number:03d}")
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "echocli", "preprocess", *words],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+def test_a_wish_to_stop_keeps_what_is_done(
+    study: Path, number: int, code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    multiply(study / "dicom", 18)
+    process = start("dicom", "--workers", "2")
     deadline = time.monotonic() + 60
-    while not list(study.glob(".clips.*.tmp/.shard*")) and time.monotonic() < deadline:
+    while not list(study.glob("clips/.writing*/part/.shard*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    os.killpg(process.pid, number)  # as a terminal does: the workers get it, too
     _, err = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.INTERRUPTED, err
-    assert "Ctrl-C" in err
+    assert process.returncode == code, err
+    assert "same command again" in err
     assert "Traceback" not in err
-    assert sorted(path.name for path in study.iterdir()) == ["dicom", "labels.csv"]
+    done = len(ClipSet.open(study / "clips"))
+    assert 0 < done < 20
+    assert ClipSet.open(study / "clips").unfinished() == ["it is not finished"]
+    again, _, err = call(capsys, "dicom")
+    assert (again, len(ClipSet.open(study / "clips"))) == (ExitCode.DONE, 20), err
+    assert ClipSet.open(study / "clips").unfinished() == []
 
 
 def test_the_guard_refuses_with_its_own_code(

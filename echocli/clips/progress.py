@@ -1,0 +1,94 @@
+"""How far the making of a clip set is, and which source stands where.
+
+Each process that writes to a set has one small file in ``state/``: process 2 of 4 has
+``2-of-4.json``. It says whether that share is finished and lists its sources, by keyed hashes
+alone: a source is known by its content, and by the place it was found at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from echocli.files import read_json, write_text
+
+SCHEMA = "echocli.state/1"
+STATE_FOLDER = "state"
+
+
+class Found(NamedTuple):
+    """What stands at a place."""
+
+    position: int
+    """Place in the list of sources, from 1."""
+    source_id: str
+    """Keyed hash of the content."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What one process has done, or will."""
+
+    shard: int
+    """Which share of the sources it takes, from 1."""
+    of: int
+    """Into how many shares the sources are divided."""
+    finished: bool
+    places: Mapping[str, Found] = field(default_factory=dict, repr=False)
+    """What it found, by keyed hash of the path."""
+
+    @property
+    def name(self) -> str:
+        """Name of the share, such as ``2-of-4``."""
+        return f"{self.shard}-of-{self.of}"
+
+    def write(self, folder: Path) -> None:
+        """Write the state into a clip set."""
+        content = {
+            "schema": SCHEMA,
+            "shard": self.shard,
+            "of": self.of,
+            "finished": self.finished,
+            "places": {place: list(found) for place, found in self.places.items()},
+        }
+        write_text(state_file(folder, self.name), json.dumps(content) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a state back."""
+        content = read_json(path)
+        places = {place: Found(*found) for place, found in content["places"].items()}
+        return cls(content["shard"], content["of"], content["finished"], places)
+
+
+def state_file(folder: Path, name: str) -> Path:
+    """Return where a share keeps its state."""
+    return folder / STATE_FOLDER / f"{name}.json"
+
+
+def read_states(folder: Path) -> list[State]:
+    """Return the states of all processes that ever wrote to a set, in a fixed order."""
+    named = re.compile(r"[0-9]+-of-[0-9]+\.json")
+    files = (folder / STATE_FOLDER).glob("*.json")
+    states = (State.read(path) for path in files if named.fullmatch(path.name))
+    return sorted(states, key=lambda state: (state.of, state.shard))
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Say which shares of a set are still to be done; nothing if it is finished."""
+    states = {(state.shard, state.of): state for state in read_states(folder)}
+    told = []
+    for shares in sorted({of for _, of in states}):
+        for shard in range(1, shares + 1):
+            state = states.get((shard, shares))
+            if state is not None and state.finished:
+                continue
+            what = "has not begun" if state is None else "is not finished"
+            told.append(
+                f"share {shard} of {shares} {what}" if shares > 1 else "it is not finished"
+            )
+    return told
