@@ -18,6 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from echocli.intake.decode_deflated import is_deflated, open_dicom
 from echocli.intake.elements import Elements
 from echocli.intake.guard import foreign, quiet
 from echocli.intake.reasons import Reason, Refused
@@ -153,7 +154,7 @@ class Header:
     """Groups in which the maker keeps data of his own, of those that matter."""
     pixel_spacing_mm: tuple[float, float] | None
     pixel_offset: int | None
-    """Where the pixel data element starts in the file; ``None`` if there is none."""
+    """Where the pixel data element starts, for ``open_dicom``; ``None`` if there is none."""
     patient_key: str = field(repr=False)
     """Raw identifier of the patient, empty if the header has none."""
     study_key: str = field(repr=False)
@@ -168,6 +169,11 @@ class Header:
         """Whether the pixels are encapsulated."""
         return self.transfer_syntax not in NATIVE
 
+    @property
+    def is_deflated(self) -> bool:
+        """Whether the whole dataset is compressed; offsets count in what it inflates to."""
+        return bool(self.transfer_syntax == DeflatedExplicitVRLittleEndian)
+
 
 def read_header(path: Path) -> Header:
     """Read a DICOM header up to the pixel data.
@@ -176,7 +182,7 @@ def read_header(path: Path) -> Header:
         Refused: If the file is broken.
     """
     broken = "the DICOM header is broken"
-    with quiet(), foreign(Reason.UNREADABLE, broken), path.open("rb") as file:
+    with quiet(), foreign(Reason.UNREADABLE, broken), open_dicom(path) as file:
         try:
             # force: some files lack the preamble; the caller has looked at the first bytes.
             dataset = read_partial(file, _after_header, force=True, specific_tags=TAGS)
@@ -185,13 +191,13 @@ def read_header(path: Path) -> Header:
         except RecursionError:
             raise Refused(Reason.UNREADABLE, "sequences are nested too deep") from None
         position = file.tell()
-        syntax = _transfer_syntax(dataset)
-        if position > path.stat().st_size:  # an element was skipped that is not all there
-            raise Refused(Reason.TRUNCATED)
+        if is_deflated(file):
+            syntax = str(DeflatedExplicitVRLittleEndian)
+        else:
+            syntax = _transfer_syntax(dataset)
+            if position > path.stat().st_size:  # an element was skipped that is not all there
+                raise Refused(Reason.TRUNCATED)
         next_tag = _tag(file.read(4), syntax)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        # Inside the compressed stream, of which the reader has gone through all there is.
-        return _typed(dataset, syntax, -1, None)
     return _typed(dataset, syntax, position if next_tag == PIXEL_DATA else None, next_tag)
 
 

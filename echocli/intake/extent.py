@@ -1,20 +1,37 @@
-"""Checks by lengths alone that the pixels a header declares lie within the file."""
+"""Finds the pixels in a DICOM file, and checks by lengths alone that they are all there."""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from echocli.intake.decode_deflated import open_dicom
 from echocli.intake.dicom import Header
+from echocli.intake.guard import foreign
 from echocli.intake.reasons import Reason, Refused
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = (0xFFFE, 0xE000)
 SEQUENCE_END = (0xFFFE, 0xE0DD)
+HALVED_COLOUR = ("YBR_FULL_422", "YBR_PARTIAL_422")
+"""Colour models that keep one Cb and one Cr for two pixels, if they are not compressed."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where the value of the pixel data element lies."""
+
+    start: int
+    length: int
+    """In bytes; ``UNDEFINED_LENGTH`` for a sequence of fragments."""
+    in_words: bool
+    """Whether bytes are kept in words of 16 bits, which matters if these are swapped."""
 
 
 def check_pixels(path: Path, header: Header) -> None:
@@ -23,44 +40,52 @@ def check_pixels(path: Path, header: Header) -> None:
     Raises:
         Refused: If the file ends before its pixels do.
     """
-    offset = header.pixel_offset
-    if offset is None:
+    if header.pixel_offset is None:
         raise Refused(Reason.TRUNCATED if header.rows else Reason.NO_IMAGE)
-    if offset < 0:
-        return
-    size = path.stat().st_size
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        start, length = _value_extent(descriptor, offset, header)
-        if length == UNDEFINED_LENGTH:
-            for _ in fragments(descriptor, start, size):
+    if header.is_deflated:
+        return  # only inflating tells, and then the decoder will
+    with foreign(Reason.UNREADABLE), open_dicom(path) as file:
+        extent = pixel_extent(file, header)
+        size = path.stat().st_size
+        if header.is_compressed:
+            for _ in fragments(file.fileno(), extent, size):
                 pass
-        elif start + length > size or length < _native_bytes(header):
+        elif extent.length == UNDEFINED_LENGTH:
+            raise Refused(Reason.UNDECODABLE, "the pixel data are not what the header says")
+        elif (
+            extent.start + extent.length > size
+            or extent.length < native_frame_bytes(header) * header.frames
+        ):
             raise Refused(Reason.TRUNCATED)
-    finally:
-        os.close(descriptor)
 
 
-def _value_extent(descriptor: int, offset: int, header: Header) -> tuple[int, int]:
-    order = ">" if header.transfer_syntax == ExplicitVRBigEndian else "<"
-    head = os.pread(descriptor, 12, offset)
+def pixel_extent(file: BinaryIO, header: Header) -> Extent:
+    """Read the head of the pixel data element.
+
+    Raises:
+        Refused: If the file ends within it.
+    """
+    assert header.pixel_offset is not None
+    file.seek(header.pixel_offset)
+    head = file.read(12)
     if len(head) < 12:
         raise Refused(Reason.TRUNCATED)
+    order = ">" if header.transfer_syntax == ExplicitVRBigEndian else "<"
     implicit = header.transfer_syntax == ImplicitVRLittleEndian
     at = 4 if implicit else 8
-    return offset + at + 4, int(struct.unpack_from(f"{order}L", head, at)[0])
+    length = int(struct.unpack_from(f"{order}L", head, at)[0])
+    return Extent(header.pixel_offset + at + 4, length, implicit or head[4:6] == b"OW")
 
 
-def _native_bytes(header: Header) -> int:
-    if header.is_compressed:
-        return 0
-    pixels = header.rows * header.columns * header.frames
-    if header.photometric == "YBR_FULL_422":
-        return 2 * pixels
+def native_frame_bytes(header: Header) -> int:
+    """Return how many bytes one uncompressed frame takes."""
+    pixels = header.rows * header.columns
+    if header.photometric in HALVED_COLOUR:
+        return 2 * pixels * (header.bits_allocated // 8)
     return pixels * header.samples * header.bits_allocated // 8
 
 
-def fragments(descriptor: int, start: int, size: int) -> Iterator[tuple[int, int]]:
+def fragments(descriptor: int, extent: Extent, size: int) -> Iterator[tuple[int, int]]:
     """Yield the offset and length of each fragment of encapsulated pixel data.
 
     The first is the basic offset table, which may be empty.
@@ -68,7 +93,11 @@ def fragments(descriptor: int, start: int, size: int) -> Iterator[tuple[int, int
     Raises:
         Refused: If the file ends before the sequence does.
     """
-    position = start
+    if extent.length != UNDEFINED_LENGTH:
+        raise Refused(
+            Reason.UNDECODABLE, "the pixel data are not compressed as the header says"
+        )
+    position = extent.start
     while True:
         head = os.pread(descriptor, 8, position)
         if len(head) < 8:

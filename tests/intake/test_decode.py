@@ -232,5 +232,5 @@ def test_a_frame_count_beyond_memory_is_refused_before_allocation(save: MakeDico
 
 def test_an_unknown_compression_is_no_crash() -> None:
     assert can_decode(ExplicitVRLittleEndian)
-    assert not can_decode("1.2.840.10008.1.2.4.111")
+    assert not can_decode("1.2.840.10008.1.2.4.92")
     assert not can_decode("1.2.3")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from echocli.intake.read import describe, read_loop
 from echocli.intake.reasons import Reason, Refused
-from echocli.intake.video import EXPANDED, read_video
+from echocli.intake.pixels import EXPANDED
+from echocli.intake.video import read_video
 
 SCAN = moving_scan(12, 96, 128)
 
