@@ -19,6 +19,8 @@ TINT_LEVELS = 11
 COLOUR_SHARE = 0.004
 """Colour Doppler covers more than this share of the region in some frame. Real loops: B-mode at
 most 0.0004, tinted or not, with a sweeping green ECG; colour Doppler at least 0.037."""
+SPAN = 511
+"""Possible differences of two channels, from -255 to 255."""
 LINE_SHARE = 45
 """A line is thinner than the height of the region over this."""
 LOOK_ROWS = 300
@@ -61,9 +63,7 @@ def coloured_share(
     coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
     if not coloured.any():
         return 0.0
-    side = max(4, round(height / LINE_SHARE))
-    solid = ndimage.binary_opening(coloured, np.ones((side, side)))
-    return float(solid.mean())
+    return float(_opened(coloured, max(4, round(height / LINE_SHARE))).mean())
 
 
 def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -73,10 +73,31 @@ def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int1
     running median.
     """
     used = np.unique(level)
-    medians = [[np.median(channel[level == value]) for value in used] for channel in difference]
+    medians = [_medians(level, channel)[used] for channel in difference]
     curves = [np.interp(np.arange(32), used, median) for median in medians]
     smooth = [ndimage.median_filter(curve, TINT_LEVELS, mode="nearest") for curve in curves]
     return np.rint(smooth).astype(np.int16)
+
+
+def _medians(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Return the median difference of each of 32 grey levels, by counting: sorting is slow."""
+    places = level.astype(np.int64) * SPAN + difference + SPAN // 2
+    counts = np.bincount(places.ravel(), minlength=32 * SPAN).reshape(32, SPAN).cumsum(axis=1)
+    half = (counts[:, -1:] + 1) // 2
+    return (counts >= half).argmax(axis=1) - SPAN // 2
+
+
+def _opened(mask: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
+    """Return the morphological opening with a square, axis by axis: for one, far faster."""
+    bits = mask.view(np.uint8)
+    for axis in (0, 1):
+        bits = ndimage.minimum_filter1d(bits, side, axis=axis, mode="constant")
+    if not bits.any():
+        return bits
+    for axis in (0, 1):
+        origin = -1 if side % 2 == 0 else 0
+        bits = ndimage.maximum_filter1d(bits, side, axis=axis, mode="constant", origin=origin)
+    return bits
 
 
 def _every(axis: slice, step: int, coarse: int) -> slice:
@@ -93,6 +114,11 @@ def is_colour_doppler(shares: list[float]) -> bool:
 def is_static(frames: NDArray[np.uint8], region: Region | None) -> bool:
     """Return whether a loop repeats one picture, as a frozen one does."""
     rows, columns = region.slices if region else (slice(None), slice(None))
-    sampled = frames[sample_frames(len(frames)), rows, columns]
-    span = sampled.max(axis=0) - sampled.min(axis=0)
+    first, *others = sample_frames(len(frames))
+    low = frames[first, rows, columns].copy()
+    high = low.copy()
+    for other in others:
+        np.minimum(low, frames[other, rows, columns], out=low)
+        np.maximum(high, frames[other, rows, columns], out=high)
+    span = high - low
     return float((span > MOTION_LEVELS).mean()) < MOTION_SHARE
