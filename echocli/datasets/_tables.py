@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,8 @@ Row = dict[str, str]
 
 def has_columns(path: Path, columns: Iterable[str]) -> bool:
     """Return whether a file is a CSV table whose first line holds the columns."""
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return False
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             line = file.readline(LONGEST_HEADER)

@@ -13,6 +13,7 @@ A module of this folder is a data set; names that begin with an underscore, and 
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,7 +83,7 @@ class DatasetItem:
         Raises:
             Refused: If this file cannot be used.
         """
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # unlike Path's, it does not mind long names
             raise Refused(
                 Reason.UNREADABLE,
                 f"row {self.row} of the data set's index: the file is missing",

@@ -27,8 +27,9 @@ def _volumes(folder: Path, phase: str = "") -> Iterator[Path]:
     for patient in sorted(folder.glob("[Pp]atient[0-9]*")):
         if any(patient.glob("Info_*.cfg")):
             continue  # CAMUS
-        for path in sorted(patient.glob(f"{patient.name}*{phase}*")):
-            if path.name.endswith((".mhd", ".nii", ".nii.gz")):
+        for path in sorted(patient.iterdir() if patient.is_dir() else ()):
+            named = path.name.startswith(f"{patient.name}_") and phase in path.name
+            if named and path.name.endswith((".mhd", ".nii", ".nii.gz")):
                 yield path
 
 

@@ -69,7 +69,7 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
                 "Correct it, or leave the cell empty.",
             ) from None
         yield DatasetItem(
-            path=path if path.exists() else stems.get(path.name, path),
+            path=path if os.path.exists(path) else stems.get(path.name, path),
             reader=read,
             row=row,
             facts={"patient": facts.get(PATIENT, "")},

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def how_split(folder: Path) -> str:
 
 def loops(folder: Path) -> Iterator[DatasetItem]:
     """List the files of the record list, in its order, of the studies that are there."""
-    there = cache(lambda study: (folder / study).is_dir())
+    there = cache(lambda study: os.path.isdir(folder / study))
     measured = _measured(folder)
     nothing: dict[str, Label] = {"dataset": "mimic_echo"}
     shared: dict[Key, dict[str, Label]] = {}

@@ -37,10 +37,11 @@ DEEPEST = 50
 """Brackets and nots inside each other, at most."""
 
 _WORD = re.compile(
-    r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z_])"
+    r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])"
     r"|(?P<column>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<text>'[^']*'|\"[^\"]*\")"
-    r"|(?P<sign><=|>=|==|!=|<|>|\(|\)))"
+    r"|(?P<sign><=|>=|==|!=|<|>|\(|\)))",
+    re.ASCII,
 )
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -145,6 +146,7 @@ class _Parser:
         while start < end:
             found = _WORD.match(self.text, start)
             if found is None:
+                start += len(self.text[start:]) - len(self.text[start:].lstrip())
                 self._refuse(start, "this is no number, column, text or comparison")
             kind = str(found.lastgroup)
             yield kind, found[kind], found.start(kind)

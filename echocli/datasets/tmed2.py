@@ -12,6 +12,7 @@ Source:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -150,7 +151,7 @@ def _split(row: Row) -> str | None:
 def _place(folder: Path, told: list[str], roots: list[Path], key: str, row: int) -> Path:
     named = [inside(folder / name, key, row) for name in told if ".." not in name]
     named += [inside(root, key, row) for root in roots]
-    return next((path for path in named if path.is_file()), (named or [folder / "absent"])[0])
+    return next((path for path in named if os.path.isfile(path)), inside(folder, key, row))
 
 
 def read(path: Path, stills: bool = False) -> CineLoop:
