@@ -204,4 +204,5 @@ def picture_of_ybr(
     # R = Y + 1.402 Cr, G = Y - 0.344 Cb - 0.714 Cr, B = Y + 1.772 Cb (JFIF)
     less_green = 0.344136 * cb + 0.714136 * cr
     planes = np.stack([1.402 * cr + less_green, 1.772 * cb + less_green])
-    return Picture(grey, np.rint(planes).astype(np.int16))
+    # Broken chroma may lie outside of RGB, where channels differ by more than they can.
+    return Picture(grey, np.rint(planes).clip(-255, 255).astype(np.int16))
