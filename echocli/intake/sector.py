@@ -1,56 +1,31 @@
 """Where the scan is in the picture, so that all the rest, text above all, can be blacked out.
 
-The scan is what keeps changing: speckle differs in nearly every pair of frames, while text,
-rulers and colour bars stand still, and a clock or an ECG sweep changes a pixel once. So the
-share of frame pairs in which a pixel changes draws the sector by itself, on every vendor's
-screen, and needs no template. Its largest solid piece is closed to a convex shape (every
-sector, trapezium or cut-off fan is one, but for the small arc at the transducer), cut back
-where only a narrow bump sticks out, and what is drawn over it is taken out again.
+The scan is what keeps changing (``motion``), has the outline of a fan or another convex shape
+(``shape``), and what is drawn over it is taken out again (``overlays``). Header and pixels must
+agree; where they do not, and where graphics cannot be told from tissue, the loop is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from echocli.intake.loop import CineLoop
-from echocli.intake.overlays import (
-    blot_out,
-    changing_strokes,
-    coloured_pixels,
-    static_strokes,
-)
+from echocli.intake.loop import CineLoop, Region
+from echocli.intake.motion import Motion, motion_of, solid_pieces
+from echocli.intake.overlays import coloured_pixels, drawn_over
 from echocli.intake.reasons import Reason, Refused
+from echocli.intake.shape import outline
 
-CHANGE = 2
-"""Grey levels that a pixel must move by to count as changed: above JPEG's flicker on black."""
-DARK, BRIGHT, RINGING = 12, 70, 16
-"""Grey levels that JPEG's ringing stays below, and that an edge that rings exceeds; pixels that
-it spreads at most: the largest block."""
-CHANGED_PAIRS = 0.1
-"""Share of frame pairs in which a pixel of the scan changes, at least."""
-SMOOTHING, SOLID, GAP, RIM = 0.015, 0.02, 0.012, 0.03
-"""Window of the local density, radius of the smallest solid part (a line of text is thinner),
-gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
-LEAST_SHARE, MOST_SHARE = 0.08, 1.0
-"""Share of the region that a sector may cover."""
-LEAST_FILLED = 0.75
-"""Share of the convex shape that must be scan."""
+LEAST_SHARE = 0.05
+"""Share of the picture that a sector covers, at least."""
+LEAST_FILLED = 0.7
+"""Share of the outline that must be scan, where no fan fits."""
 MOST_DRAWN = 0.15
 """Share of the sector that may be covered by graphics."""
-DIRECTIONS = 120
-"""Half-planes whose intersection is the convex shape."""
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    changes: NDArray[np.float32]
-    darkest: NDArray[np.uint8]
-    brightest: NDArray[np.uint8]
+SECOND_SCAN = 0.3
+"""A second scan counts if its area is at least this share of the largest."""
+OUTSIDE_REGION = 0.1
+"""Share of the scan that may lie outside the region that the header tells."""
 
 
 def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
@@ -63,123 +38,54 @@ def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
         Mask of the picture, ``(height, width)``.
 
     Raises:
-        Refused: If no scan is found, or if what is drawn over it covers too much of it. Then
-            text cannot be ruled out, and the loop must not be used.
+        Refused: If no scan is found, if there are several, if the header's region contradicts
+            what moves, or if what is drawn over the scan covers too much of it. Then text
+            cannot be ruled out, and the loop must not be used.
     """
     if loop.sector_known is not None:
         return loop.sector_known
-    sector = np.zeros(loop.frames.shape[1:], dtype=bool)
-    inside = loop.region.slices if loop.region else (slice(None), slice(None))
-    frames, chroma = loop.frames[:, *inside], loop.chroma[inside]
-    diagonal = float(np.hypot(*chroma.shape))
-    statistics = _statistics(frames)
-    scan = _largest_solid_part(statistics, chroma, diagonal)
-    shape = _convex_shape(scan, narrowest=SOLID * diagonal)
-    _check(scan, shape)
-    drawn = _drawn(frames, statistics, chroma, shape, diagonal)
+    motion = motion_of(loop.frames)
+    motion.active[coloured_pixels(loop.chroma, motion.brightest, motion.active)] = False
+    pieces = solid_pieces(motion.small())
+    if not pieces:
+        raise Refused(Reason.NO_SECTOR, "nothing in the picture keeps moving")
+    row_mm, column_mm = loop.spacing_mm or (1.0, 1.0)
+    found, others = outline(motion, pieces, column_mm / row_mm)
+    if any(other.sum() > SECOND_SCAN * found.piece.sum() for other in others):
+        raise Refused(Reason.DUAL_SCREEN)
+    shape = found.mask
+    if loop.region:
+        _check_region(found.piece, loop.region, motion.factor)
+        shape = _inside(shape, loop.region)
+    _check_shape(motion, shape, is_fan=found.fan is not None)
+    drawn = drawn_over(loop.frames, loop.chroma, motion, shape)
     if (drawn & shape).sum() > MOST_DRAWN * shape.sum():
         raise Refused(Reason.BURNED_IN_TEXT, "graphics cover too much of the scan")
-    sector[inside] = shape & ~drawn
-    return sector
+    return shape & ~drawn
 
 
-def _statistics(frames: NDArray[np.uint8]) -> _Statistics:
-    """Return how often, and between which values, each pixel changes."""
-    counts = np.zeros(frames.shape[1:], dtype=np.uint32)
-    darkest, brightest = frames[0].copy(), frames[0].copy()
-    for before, after in pairwise(frames):
-        counts += np.maximum(before, after) - np.minimum(before, after) > CHANGE
-        np.minimum(darkest, after, out=darkest)
-        np.maximum(brightest, after, out=brightest)
-    changes = (counts / max(len(frames) - 1, 1)).astype(np.float32)
-    return _Statistics(changes, darkest, brightest)
+def _check_region(piece: NDArray[np.bool_], region: Region, factor: int) -> None:
+    """Refuse a region that the scan leaves: it was written for another picture."""
+    rows, columns = ((axis + 0.5) * factor for axis in np.nonzero(piece))
+    inside = (rows >= region.row0) & (rows < region.row1)
+    inside &= (columns >= region.column0) & (columns < region.column1)
+    if (~inside).mean() > OUTSIDE_REGION:
+        raise Refused(Reason.STALE_REGION, "what moves lies outside the region")
 
 
-def _largest_solid_part(
-    statistics: _Statistics, chroma: NDArray[np.uint8], diagonal: float
-) -> NDArray[np.bool_]:
-    """Return the largest connected piece that changes all the time, without holes."""
-    active = _without_ringing(statistics.changes >= CHANGED_PAIRS, statistics.brightest)
-    active &= ~coloured_pixels(chroma, statistics.brightest, active)
-    window = round(SMOOTHING * diagonal) | 1
-    dense = ndimage.uniform_filter(active.astype(np.float32), window) > 0.5
-    solid = _opened(dense, SOLID * diagonal)
-    pieces, count = ndimage.label(solid)
-    if count == 0:
-        raise Refused(Reason.NO_SECTOR, "nothing in the picture keeps moving")
-    largest = np.bincount(pieces.ravel())[1:].argmax() + 1
-    return np.asarray(ndimage.binary_fill_holes(pieces == largest), dtype=bool)
+def _inside(shape: NDArray[np.bool_], region: Region) -> NDArray[np.bool_]:
+    out = np.zeros_like(shape)
+    out[region.slices] = shape[region.slices]
+    return out
 
 
-def _without_ringing(
-    active: NDArray[np.bool_], brightest: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
-    """Remove what flickers darkly beside bright pixels: compression, not scan.
-
-    Dark cavities go too and are filled in later; dark depths of the scan stay, for nothing
-    bright is near them.
-    """
-    bright = active & (brightest >= BRIGHT)
-    near = ndimage.distance_transform_edt(~bright) <= RINGING if bright.any() else bright
-    return np.asarray(active & ~(near & (brightest < DARK)), dtype=bool)
-
-
-def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """Remove what a disc does not fit into; the picture's edge does not count as outside."""
-    margin = int(radius) + 1
-    padded = np.pad(mask, margin, mode="edge")
-    core = ndimage.distance_transform_edt(padded) > radius
-    if not core.any():
-        return np.zeros_like(mask)
-    opened = ndimage.distance_transform_edt(~core) <= radius
-    return np.asarray(opened[margin:-margin, margin:-margin], dtype=bool)
-
-
-def _convex_shape(mask: NDArray[np.bool_], narrowest: float) -> NDArray[np.bool_]:
-    """Return the convex shape around a mask, without bumps thinner than ``narrowest``.
-
-    The shape is an intersection of half-planes. Each is moved inwards until the line along its
-    border meets enough of the mask, so that a word that touches the sector cannot widen it;
-    a corner of the sector loses as little as its angle lets it.
-    """
-    rows, columns = np.nonzero(mask)
-    all_rows = np.arange(mask.shape[0], dtype=np.float32)[:, None]
-    all_columns = np.arange(mask.shape[1], dtype=np.float32)[None]
-    shape = np.ones_like(mask)
-    for angle in np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS):
-        cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        offsets = columns * cosine + rows * sine
-        first = np.floor(offsets.min())
-        lengths = np.bincount((offsets - first).astype(np.int64))
-        lengths = np.convolve(lengths, np.full(3, 1 / 3), mode="same")
-        outermost = np.flatnonzero(lengths >= min(narrowest, lengths.max()))[-1]
-        shape &= all_columns * cosine + all_rows * sine <= first + outermost + 1
-    return shape
-
-
-def _check(scan: NDArray[np.bool_], shape: NDArray[np.bool_]) -> None:
+def _check_shape(motion: Motion, shape: NDArray[np.bool_], *, is_fan: bool) -> None:
     """Refuse what cannot be a sector."""
-    area = int(shape.sum())
-    if not LEAST_SHARE * shape.size <= area <= MOST_SHARE * shape.size:
+    if shape.sum() < LEAST_SHARE * shape.size:
         raise Refused(Reason.NO_SECTOR, "what moves covers too little of the picture")
-    if (scan & shape).sum() < LEAST_FILLED * area:
+    if not is_fan and (motion.active & shape).sum() < LEAST_FILLED * shape.sum():
         raise Refused(Reason.NO_SECTOR, "what moves has no sector's shape")
     rows, columns = np.nonzero(shape)
     centre = np.array([rows.mean(), columns.mean()]) / np.array(shape.shape)
     if np.abs(centre - 0.5).max() > 0.35:
         raise Refused(Reason.NO_SECTOR, "what moves lies at the edge of the picture")
-
-
-def _drawn(
-    frames: NDArray[np.uint8],
-    statistics: _Statistics,
-    chroma: NDArray[np.uint8],
-    shape: NDArray[np.bool_],
-    diagonal: float,
-) -> NDArray[np.bool_]:
-    """Return the graphics: coloured pixels and thin strokes, each text as one blot."""
-    strokes = static_strokes(statistics.darkest, statistics.brightest, shape)
-    strokes |= changing_strokes(frames) & shape
-    strokes |= coloured_pixels(chroma, statistics.brightest, shape) & shape
-    amid = ndimage.distance_transform_edt(np.pad(shape, 1))[1:-1, 1:-1] > RIM * diagonal
-    return blot_out(strokes, max(round(GAP * diagonal), 2), amid)

@@ -159,11 +159,33 @@ def test_a_known_sector_is_used_as_given() -> None:
     assert find_sector(loop_of(speckle(fan()), known=known)) is known
 
 
-def test_only_the_region_counts() -> None:
-    region = Region(0, ROWS, 0, COLUMNS // 2)
-    found = find_sector(loop_of(speckle(np.ones((ROWS, COLUMNS), bool)), region=region))
-    assert found[:, : COLUMNS // 2].mean() > 0.95
-    assert not found[:, COLUMNS // 2 :].any()
+def test_nothing_outside_the_region_is_kept() -> None:
+    truth = fan()
+    region = Region(20, 215, 20, 300)
+    found = find_sector(loop_of(speckle(truth), region=region))
+    assert not found[:20].any()
+    assert not found[215:].any()
+    assert (found & truth).sum() > 0.95 * truth[20:215, 20:300].sum()
+
+
+@pytest.mark.parametrize(
+    "region",
+    [Region(0, ROWS, 0, COLUMNS // 2), Region(0, 110, 0, COLUMNS), Region(6, 110, 60, 230)],
+)
+def test_a_region_that_the_scan_leaves_is_stale(region: Region) -> None:
+    with pytest.raises(Refused) as refused:
+        find_sector(loop_of(speckle(fan()), region=region))
+    assert refused.value.reason is Reason.STALE_REGION
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_scans_beside_each_other_are_refused(rows: int) -> None:
+    one = fan()[::2, ::2]
+    picture = np.zeros((ROWS, COLUMNS), bool)
+    picture[: 120 * rows] = np.tile(one, (rows, 2))
+    with pytest.raises(Refused) as refused:
+        find_sector(loop_of(speckle(picture)))
+    assert refused.value.reason is Reason.DUAL_SCREEN
 
 
 def bad_pictures() -> dict[str, NDArray[np.uint8]]:

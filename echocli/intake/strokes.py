@@ -1,0 +1,147 @@
+"""Thin strokes that are drawn over a scan: letters, digits, rulers, traces, icons.
+
+In the mean of many frames tissue grows smooth, for it moves; what is drawn does not, be it
+white, dark or half transparent, and digits that change still leave their mean. What is drawn
+also calms the pixels it covers: they flicker less than those around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from echocli.intake.motion import running
+
+Grey = NDArray[np.uint8]
+
+PARTS, FRAMES = 8, 6
+"""Parts of a loop of which means are taken, and frames of each that are looked at."""
+STROKE = 7
+"""Widest stroke of a letter in pixels that counts as thin: fonts up to 60 pixels high."""
+WINDOW = 15
+"""Side in pixels of the surroundings that a pixel's flicker is compared with."""
+CALM, FLICKER = 0.55, 1.0
+"""A pixel is calm if it flickers by less than this share of its surroundings' flicker; those
+must change by a grey level from frame to frame for this to tell anything."""
+CALM_CONTRAST, CALM_TEXTURE = 15.0, 1.5
+"""Grey levels by which a calm stroke stands out, and how many more for each by which the
+tissue around it does."""
+STILL_CONTRAST, STILL = 70, 2.0
+"""Grey levels by which a stroke stands out that hardly flickers, whatever is around it, and
+grey levels by which it flickers at most."""
+CONTRAST, TEXTURE, TEXTURE_MOST = 30.0, 3.0, 40
+"""Grey levels by which any stroke in the mean of the loop stands out, how many more for each
+grey level by which the tissue around it does, and the most that a pixel counts for in that."""
+TEXTURE_WINDOW = 41
+"""Side in pixels of that surrounding."""
+BRIEF_CONTRAST, BRIEF_TEXTURE = 60.0, 4.0
+"""The same for a part of the loop, whose mean is less smooth."""
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """Pixels of thin structures that tissue does not explain."""
+
+    likely: NDArray[np.bool_]
+    """They stand out; where tissue hardly moves, some of it may do so, too."""
+    sure: NDArray[np.bool_]
+    """They also stand stiller than what is around them."""
+
+
+@dataclass(frozen=True)
+class _Mean:
+    grey: Grey
+    flicker: NDArray[np.uint16]
+    frames: int
+
+
+def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
+    """Return what is drawn in all frames or in a part of them.
+
+    Args:
+        frames: ``(frames, height, width)``.
+        scan: Where the scan is, ``(height, width)``; what lies beyond does not count.
+    """
+    total = np.zeros(frames.shape[1:], np.uint32)
+    flicker = np.zeros(frames.shape[1:], np.uint16)
+    likely = np.zeros(frames.shape[1:], bool)
+    beyond = _Beyond(scan)
+    count = parts = 0
+    for part in _parts(frames):
+        total += part.grey
+        flicker += part.flicker
+        count += part.frames
+        parts += 1
+        contrast = top_hat(beyond.filled(part.grey))
+        likely |= beyond.stands_out(contrast, BRIEF_CONTRAST, BRIEF_TEXTURE)
+    mean = (total // parts).astype(np.uint8)
+    flickers = flicker.astype(np.float32) / max(count - parts, 1)
+    around = ndimage.uniform_filter(flickers, WINDOW)
+    calm = (flickers < CALM * around) & (around > FLICKER)
+    still = flickers <= STILL
+    sure = np.zeros_like(likely)
+    for contrast in (top_hat(beyond.filled(mean)), bottom_hat(mean)):
+        likely |= beyond.stands_out(contrast, CONTRAST, TEXTURE)
+        sure |= calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
+        sure |= still & (contrast > STILL_CONTRAST)
+    return Strokes((likely | sure) & scan, sure & scan)
+
+
+def top_hat(image: Grey) -> Grey:
+    """Return by how much thin bright structures stand out from their surroundings."""
+    opened = running(np.maximum, running(np.minimum, image, STROKE), STROKE)
+    return np.asarray(image - np.minimum(opened, image), dtype=np.uint8)
+
+
+def bottom_hat(image: Grey) -> Grey:
+    """Return by how much thin dark structures stand out from their surroundings."""
+    closed = running(np.minimum, running(np.maximum, image, STROKE), STROKE)
+    return np.asarray(np.maximum(closed, image) - image, dtype=np.uint8)
+
+
+def _parts(frames: NDArray[np.uint8]) -> Iterator[_Mean]:
+    """Give the mean picture and the flicker of each part of a loop."""
+    parts = min(PARTS, max(1, len(frames) // 4))
+    limits = np.linspace(0, len(frames), parts + 1).astype(int)
+    for start, stop in pairwise(limits):
+        chosen = np.unique(np.linspace(start, stop - 1, min(FRAMES, stop - start)).astype(int))
+        total = frames[chosen[0]].astype(np.uint16)
+        flicker = np.zeros_like(total)
+        for before, after in pairwise(chosen):
+            total += frames[after]
+            low = np.minimum(frames[before], frames[after])
+            flicker += np.maximum(frames[before], frames[after]) - low
+        grey = (total // np.uint16(len(chosen))).astype(np.uint8)
+        yield _Mean(grey, flicker, len(chosen))
+
+
+class _Beyond:
+    """Takes what lies beyond the scan out of the reckoning."""
+
+    def __init__(self, scan: NDArray[np.bool_]) -> None:
+        self._scan = scan
+        self._share = _box(scan.astype(np.float32), TEXTURE_WINDOW) + np.float32(1e-3)
+        self._near = _box(scan.astype(np.float32), WINDOW) + np.float32(1e-3)
+
+    def filled(self, image: Grey) -> Grey:
+        """Return the image with the mean of the scan nearby in place of what lies beyond.
+
+        Else each bright spot at the border would stand out against the black beside it.
+        """
+        mean = _box(np.where(self._scan, image, np.float32(0)), WINDOW) / self._near
+        return np.where(self._scan, image, mean.astype(np.uint8))
+
+    def stands_out(self, contrast: Grey, least: float, weight: float) -> NDArray[np.bool_]:
+        """Return where a contrast exceeds what the texture around it explains."""
+        texture = np.minimum(contrast, TEXTURE_MOST) * self._scan
+        around = _box(texture.astype(np.float32), TEXTURE_WINDOW) / self._share
+        return np.asarray(contrast > least + weight * around, dtype=bool)
+
+
+def _box(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    return np.asarray(ndimage.uniform_filter(image, width, mode="constant"))
