@@ -44,8 +44,8 @@ COPY = re.compile(r"dicom/[0-9A-Za-z_-]+\.dcm")
 LISTED = re.compile("|".join(form.pattern for form in (PART, PACKED, COPY)))
 """What a part may list in its hashes."""
 OWN = re.compile(
-    rf"{re.escape(AUDIT_FILE)}|{re.escape(QUARANTINE_FILE)}|audit\.html|settings\.json"
-    r"|state/[0-9A-Za-z_-]+\.json|(state/)?\.[0-9A-Za-z_-]*lock"
+    rf"{re.escape(AUDIT_FILE)}|{re.escape(QUARANTINE_FILE)}|audit(-[0-9]+)?\.html|settings\.json"
+    r"|state/[0-9A-Za-z_-]+\.(json|lock)|(state/)?\.[0-9A-Za-z_-]*lock"
 )
 """Files of a clip set that belong to no part."""
 
