@@ -98,7 +98,7 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except BaseException as error:
             if os.environ.get("ECHOCLI_DEBUG"):
-                traceback.print_exc()
+                _print_stack(error)
             raise SystemExit(int(_explain(error))) from None
 
     return guarded
@@ -132,10 +132,22 @@ def _explain(error: BaseException) -> ExitCode:
     told = f"{type(error).__name__} at {_our_last_line(error)}"
     console.error(
         f"A bug in echocli: {error if isinstance(error, WorkerError) else told}.",
-        "Please report this line. `echocli --debug ...` shows the whole traceback: read it "
-        "before you send it, it may hold names of files.",
+        "Please report this line, or the longer account of `echocli --debug ...`: neither "
+        "holds names of patients or files.",
     )
     return ExitCode.BUG
+
+
+def _print_stack(error: BaseException) -> None:
+    """Print where an error came from, without its words: they may name a patient or a file."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for link in reversed(chain):
+        lines = traceback.format_tb(link.__traceback__)
+        typer.echo("".join([*lines, f"{type(link).__name__}\n"]), err=True)
 
 
 def _our_last_line(error: BaseException) -> str:
@@ -159,7 +171,8 @@ def _global_options(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks; they may hold names of files.")
+        bool,
+        typer.Option("--debug", help="Show tracebacks, without names of patients or files."),
     ] = False,
 ) -> None:
     """Self-supervised learning on heart ultrasound, from DICOM files to scores."""
