@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from pydicom import Dataset, FileMetaDataset
+from pydicom import Dataset, FileMetaDataset, dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 MakeDicom = Callable[..., Path]
@@ -23,6 +23,15 @@ def moving_scan(frames: int = 10, rows: int = 48, columns: int = 64) -> NDArray[
     t = np.arange(frames)[:, None, None]
     wave = 90 * np.sin(x / 5 + t) * np.cos(y / 7) + 110
     return wave.clip(0, 255).astype(np.uint8)
+
+
+def write_dicom(data: Dataset, to: Path | BinaryIO) -> None:
+    """Write a dataset as a file, even in a transfer syntax that pydicom does not know."""
+    if UID(data.file_meta.TransferSyntaxUID).is_transfer_syntax:
+        data.save_as(to, enforce_file_format=True)
+    else:
+        data.preamble = b"\0" * 128
+        dcmwrite(to, data, implicit_vr=False, little_endian=True, force_encoding=True)
 
 
 def region(**changes: Any) -> Dataset:

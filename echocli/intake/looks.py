@@ -72,7 +72,7 @@ def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int1
     A patch of one colour may own a level; it does not own the levels around it, hence the
     running median.
     """
-    used = np.unique(level)
+    used = np.flatnonzero(np.bincount(level.ravel(), minlength=32))
     medians = [_medians(level, channel)[used] for channel in difference]
     curves = [np.interp(np.arange(32), used, median) for median in medians]
     smooth = [ndimage.median_filter(curve, TINT_LEVELS, mode="nearest") for curve in curves]

@@ -168,8 +168,10 @@ def luma_of_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def differences(rgb: NDArray[np.uint8]) -> NDArray[np.int16]:
     """Return R-G and B-G of an RGB frame, ``(2, height, width)``."""
-    green = rgb[..., 1].astype(np.int16)
-    return np.stack([rgb[..., 0] - green, rgb[..., 2] - green])
+    planes = np.empty((2, *rgb.shape[:-1]), dtype=np.int16)
+    for plane, channel in zip(planes, (0, 2), strict=True):
+        np.subtract(rgb[..., channel], rgb[..., 1], out=plane, dtype=np.int16)
+    return planes
 
 
 def picture_of_rgb(rgb: NDArray[np.uint8], colour: Colour) -> Picture:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_dicom import MakeDicom
+from made_dicom import MakeDicom, write_dicom
 from pydicom import Dataset
 
 
@@ -16,7 +16,7 @@ def save(tmp_path: Path) -> MakeDicom:
         for keyword, value in changes.items():
             setattr(data, keyword, value)
         path = tmp_path / name
-        data.save_as(path, enforce_file_format=True)
+        write_dicom(data, path)
         return path
 
     return write
