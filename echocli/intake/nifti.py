@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from echocli.intake.reasons import Reason, Refused
 
 NIBABEL_ERRORS = (ImageFileError, HeaderDataError, HeaderTypeError)
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+LEFT_OVER = "more data than the header declares"
 MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3, "unknown": 1.0}
 
 
@@ -55,9 +57,29 @@ def read_nifti(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
     check_size(header.frames, header.rows, header.columns)
     with quiet(), foreign(Reason.TRUNCATED, "the NIfTI data are cut off", also=NIBABEL_ERRORS):
         stored = np.asanyarray(image.dataobj)
+    _check_rest(path, int(image.dataobj.offset) + image.get_data_dtype().itemsize * stored.size)
     shape = (header.columns, header.rows, header.frames)
     # Stored as x, y: the transpose is the picture.
     return _to_grey(stored.reshape(shape).transpose(2, 1, 0)), header
+
+
+def _check_rest(path: Path, length: int) -> None:
+    """Refuse a file that holds more than its header declares: the header is not its own.
+
+    A compressed one is read to its end, where its checksum stands: nibabel stops before it.
+
+    Raises:
+        Refused: If it is longer, or its checksum is wrong.
+    """
+    if path.suffix != ".gz":
+        left = path.stat().st_size - length
+    else:
+        broken = foreign(Reason.UNDECODABLE, "the compressed data are broken")
+        with broken, gzip.open(path) as file:
+            file.seek(length)
+            left = len(file.read(1))
+    if left > 0:
+        raise Refused(Reason.UNDECODABLE, LEFT_OVER)
 
 
 def _nifti_header(header: Any) -> VolumeHeader:  # noqa: ANN401
@@ -111,8 +133,13 @@ def read_mhd(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
         raise Refused(Reason.UNREADABLE, "the header names no data file beside it")
     data = path.parent / name
     length = header.frames * header.rows * header.columns
-    if check_readable(data) < length:
-        raise Refused(Reason.TRUNCATED)
+    size = check_readable(data)
+    if size != length:
+        raise (
+            Refused(Reason.TRUNCATED)
+            if size < length
+            else Refused(Reason.UNDECODABLE, LEFT_OVER)
+        )
     with foreign(Reason.UNREADABLE):
         stored = np.fromfile(data, dtype=np.uint8, count=length)
     return stored.reshape(header.frames, header.rows, header.columns), header

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -97,3 +98,28 @@ def test_mhd_that_lies_is_refused(tmp_path: Path, data: str, size: str, reason: 
     with pytest.raises(Refused) as caught:
         read_loop(save_mhd(tmp_path, data, size))
     assert caught.value.reason is reason
+
+
+def test_a_broken_checksum_is_found(tmp_path: Path) -> None:
+    stored = SCAN.transpose(2, 1, 0)
+    path = save_nifti(tmp_path / "x.nii.gz", stored, (1.0, 1.0, 1.0))
+    whole = path.read_bytes()
+    for place in (-8, -4):  # CRC-32 and length, RFC 1952
+        broken = bytearray(whole)
+        broken[place] ^= 1
+        path.write_bytes(broken)
+        with pytest.raises(Refused) as caught:
+            read_loop(path)
+        assert caught.value.reason is Reason.UNDECODABLE
+
+
+def test_a_header_of_a_smaller_volume_is_refused(tmp_path: Path) -> None:
+    for name in ("x.nii", "x.nii.gz"):
+        path = save_nifti(tmp_path / name, SCAN.transpose(2, 1, 0), (1.0, 1.0, 1.0))
+        content = (
+            gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
+        )
+        longer = content + bytes(40)
+        path.write_bytes(gzip.compress(longer) if name.endswith("gz") else longer)
+        with pytest.raises(Refused, match="more data"):
+            read_loop(path)
