@@ -11,17 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from echocli.intake.convex import convex_shape
 from echocli.intake.fingerprint import fingerprint
 from echocli.intake.guard import check_readable, check_size, foreign, quiet
 from echocli.intake.loop import CineLoop
 from echocli.intake.nifti import NIBABEL_ERRORS, read_mhd
 from echocli.intake.reasons import Reason, Refused
 
+NARROWEST = 4.0
+"""Pixels of lit border below which a bump on the sector is none of it."""
+
 
 def sector_of(frames: NDArray[np.uint8], dark: int = 12) -> NDArray[np.bool_]:
-    """Return the sector of frames that are masked already: the largest piece ever lit.
+    """Return the sector of frames that are masked already: around the largest piece ever lit.
 
-    Texts and marks that the data set left outside are smaller pieces, and stay outside.
+    Texts and marks that the data set left outside are smaller pieces, and stay outside. What
+    is dark in every frame, a shadow or the far end, belongs to the sector, which is convex.
 
     Args:
         frames: Grey, ``(frames, height, width)``.
@@ -32,8 +37,7 @@ def sector_of(frames: NDArray[np.uint8], dark: int = 12) -> NDArray[np.bool_]:
     if count == 0:
         return np.zeros(lit.shape, np.bool_)
     largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    closed = ndimage.binary_closing(np.pad(pieces == largest, 4), iterations=4)[4:-4, 4:-4]
-    return np.asarray(ndimage.binary_fill_holes(closed), np.bool_)
+    return convex_shape(pieces == largest, 1, lit.shape, NARROWEST)
 
 
 def fill_polygon(

@@ -218,3 +218,13 @@ def test_splits_and_patients_pass_into_the_manifest(
     if fake.normal:
         known = [fake.normal.get(item.row) for item in base.loops(fake.root)]
         assert rows["normal"].eq(True).sum() >= sum(value is True for value in known)
+
+
+def test_the_documentation_knows_each_data_set_rule_and_column(name: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text("utf-8")
+    rule = base.load(name).RULE
+    assert name == "phantom" or f"`{name}`" in text
+    assert all(f"`{column}`" in text for column in COLUMNS)
+    if rule:
+        assert f"`{rule.name}`" in text
+        assert all(word in text for word in (rule.normal, rule.abnormal.split(" or ")[0]))
