@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
 
 from echocli.intake.decode import decode
-from echocli.intake.dicom import read_header
+from echocli.intake.dicom import NATIVE, read_header
 from echocli.intake.reasons import Refused
 
 SIDE = 16
@@ -50,10 +50,11 @@ HTJ2K = (
     "/3+vkX/th0AiSf4AvtQQBzcAwBUQBUhCCPGqcAJ1AKIQ4sAAAey2AMAq4BVgtm3b58Cnp6dCeABu27b9knv2"
     "Sey4AP/Z"
 )
+JPEG_XL = "/wpDQFDcCAgEAQB8AEsoJdahJBRMgHGV+ZcwTmKdIAAAAAAAAAAAAAAAAAA="
 """The picture in each coding, as base64."""
 
 NATIVE_FAULT = "pip install --force-reinstall pydicom"
-OPTIONAL = "pip install python-gdcm"
+IMAGECODECS = "pip install --force-reinstall imagecodecs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,28 +68,18 @@ class Syntax:
     tolerance: int = 0
     """Largest difference of a grey value that a lossy coding may make."""
     remedy: str = NATIVE_FAULT
-    needed: bool = True
-    """Whether the default installation must decode it."""
 
 
-def _openjpeg(name: str, number: int, stream: str) -> Syntax:
-    remedy = "pip install --force-reinstall pylibjpeg pylibjpeg-openjpeg"
-    return Syntax(name=name, uid=f"1.2.840.10008.1.2.4.{number}", stream=stream, remedy=remedy)
-
-
-def _jpeg(name: str, number: int, remedy: str) -> Syntax:
-    uid = f"1.2.840.10008.1.2.4.{number}"
-    return Syntax(name=name, uid=uid, stream=JPEG, tolerance=4, remedy=remedy)
-
-
-def _jpeg_ls(name: str, number: int) -> Syntax:
-    remedy = "pip install --force-reinstall pyjpegls"
-    return Syntax(name=name, uid=f"1.2.840.10008.1.2.4.{number}", stream=JPEG_LS, remedy=remedy)
-
-
-def _lossless(name: str, number: int) -> Syntax:
-    uid = f"1.2.840.10008.1.2.4.{number}"
-    return Syntax(name=name, uid=uid, stream=JPEG_LOSSLESS, remedy=OPTIONAL, needed=False)
+def _coded(
+    name: str, number: int, stream: str, package: str = "imagecodecs", tolerance: int = 0
+) -> Syntax:
+    return Syntax(
+        name=name,
+        uid=f"1.2.840.10008.1.2.4.{number}",
+        stream=stream,
+        tolerance=tolerance,
+        remedy=f"pip install --force-reinstall {package}",
+    )
 
 
 SYNTAXES = (
@@ -96,20 +87,23 @@ SYNTAXES = (
     Syntax(name="Explicit VR Little Endian", uid="1.2.840.10008.1.2.1"),
     Syntax(name="Explicit VR Big Endian", uid="1.2.840.10008.1.2.2"),
     Syntax(name="Deflated", uid="1.2.840.10008.1.2.1.99"),
-    Syntax(name="RLE Lossless", uid="1.2.840.10008.1.2.5"),
-    _jpeg("JPEG Baseline", 50, "pip install --force-reinstall simplejpeg"),
-    _jpeg("JPEG Extended, 8 bits", 51, "pip install --force-reinstall pillow"),
-    _lossless("JPEG Lossless", 57),
-    _lossless("JPEG Lossless, first order", 70),
-    _jpeg_ls("JPEG-LS Lossless", 80),
-    _jpeg_ls("JPEG-LS Near-Lossless", 81),
-    _openjpeg("JPEG 2000 Lossless", 90, JPEG_2000),
-    _openjpeg("JPEG 2000", 91, JPEG_2000),
-    _openjpeg("HTJ2K Lossless", 201, HTJ2K),
-    _openjpeg("HTJ2K Lossless RPCL", 202, HTJ2K),
-    _openjpeg("HTJ2K", 203, HTJ2K),
+    Syntax(name="RLE Lossless", uid="1.2.840.10008.1.2.5", remedy=IMAGECODECS),
+    _coded("JPEG Baseline", 50, JPEG, "simplejpeg", tolerance=4),
+    _coded("JPEG Extended", 51, JPEG, "simplejpeg", tolerance=4),
+    _coded("JPEG Lossless", 57, JPEG_LOSSLESS, "simplejpeg"),
+    _coded("JPEG Lossless, first order", 70, JPEG_LOSSLESS, "simplejpeg"),
+    _coded("JPEG-LS Lossless", 80, JPEG_LS),
+    _coded("JPEG-LS Near-Lossless", 81, JPEG_LS),
+    _coded("JPEG 2000 Lossless", 90, JPEG_2000),
+    _coded("JPEG 2000", 91, JPEG_2000),
+    _coded("HTJ2K Lossless", 201, HTJ2K),
+    _coded("HTJ2K Lossless RPCL", 202, HTJ2K),
+    _coded("HTJ2K", 203, HTJ2K),
+    _coded("JPEG XL Lossless", 110, JPEG_XL),
+    _coded("JPEG XL", 112, JPEG_XL),
 )
-"""Every transfer syntax that ``preprocess`` reads, the optional ones included."""
+"""Every compression of single frames that ``preprocess`` reads; loops that are kept as video
+are decoded by what decodes videos."""
 
 
 def fault_of(syntax: Syntax, folder: Path) -> str | None:
@@ -154,9 +148,15 @@ def dicom_bytes(syntax: Syntax) -> bytes:
     dataset.PixelRepresentation = 0
     dataset.PixelData = _pixel_data(syntax, dataset)
     dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = dataset.file_meta.TransferSyntaxUID.is_compressed
+    dataset["PixelData"].is_undefined_length = syntax.uid not in NATIVE
     buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
+    if pydicom.uid.UID(syntax.uid).is_transfer_syntax:
+        dataset.save_as(buffer, enforce_file_format=True)
+    else:  # newer than pydicom
+        dataset.preamble = b"\0" * 128
+        pydicom.dcmwrite(
+            buffer, dataset, implicit_vr=False, little_endian=True, force_encoding=True
+        )
     return buffer.getvalue()
 
 

@@ -171,9 +171,7 @@ def _transfer_syntaxes() -> Iterator[Check]:
         if fault is None:
             yield Check(name, State.OK, "decoded")
         else:
-            state = State.FAIL if syntax.needed else State.WARN
-            found = fault if syntax.needed else f"{fault}; such files are refused"
-            yield Check(name, state, found, syntax.remedy)
+            yield Check(name, State.FAIL, fault, syntax.remedy)
 
 
 def _video_codecs() -> Iterator[Check]:

@@ -84,7 +84,8 @@ def _medians(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.i
     places = level.astype(np.int64) * SPAN + difference + SPAN // 2
     counts = np.bincount(places.ravel(), minlength=32 * SPAN).reshape(32, SPAN).cumsum(axis=1)
     half = (counts[:, -1:] + 1) // 2
-    return (counts >= half).argmax(axis=1) - SPAN // 2
+    medians: NDArray[np.int64] = (counts >= half).argmax(axis=1) - SPAN // 2
+    return medians
 
 
 def _opened(mask: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
-import jpeg_ls
+import imagecodecs
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
@@ -35,4 +35,4 @@ def stored_frames(
     streams = generate_frames(copy.PixelData, number_of_frames=int(copy.NumberOfFrames))
     for index, stream in enumerate(streams):
         if chosen is None or index in chosen:
-            yield jpeg_ls.decode(np.frombuffer(stream, np.uint8))
+            yield imagecodecs.jpegls_decode(stream)

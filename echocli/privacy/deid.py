@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import jpeg_ls
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -173,7 +173,8 @@ def _code(value: str) -> Dataset:
 
 
 def _add_pixels(copy: Dataset, loop: CineLoop, sector: NDArray[np.bool_]) -> None:
-    streams = [bytes(jpeg_ls.encode(cleaned(frame, sector))) for frame in loop.frames]
+    frames = (cleaned(frame, sector) for frame in loop.frames)
+    streams = [bytes(imagecodecs.jpegls_encode(frame)) for frame in frames]
     copy.PixelData = encapsulate(streams)
     copy["PixelData"].VR = "OB"
     copy["PixelData"].is_undefined_length = True
