@@ -35,6 +35,8 @@ COLUMNS = (
     "spacing_source",
     "transfer_syntax",
     "decodable",
+    "missing",
+    "notes",
     "verdict",
     "reason",
     "detail",
@@ -78,6 +80,8 @@ class InspectedFile:
             "spacing_source": said.spacing_source,
             "transfer_syntax": said.transfer_syntax,
             "decodable": said.decodable,
+            "missing": said.missing or None,
+            "notes": " ".join(said.notes) or None,
             "verdict": self.verdict,
             "reason": None if said.reason is None else said.reason.value,
             "detail": said.detail or None,
@@ -93,8 +97,8 @@ class InspectSummary:
     kinds: Counter[Kind] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
     """Why files are refused."""
-    decoders: Counter[str] = field(default_factory=Counter)
-    """What to install, and for how many files that would help."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Packages to install, and for how many files that would help."""
 
     def add(self, file: InspectedFile) -> None:
         """Count one more file."""
@@ -104,8 +108,8 @@ class InspectSummary:
         self.kinds[said.kind] += 1
         if said.reason is not None:
             self.reasons[said.reason] += 1
-        if said.reason is Reason.NO_DECODER:
-            self.decoders[said.detail] += 1
+        if said.reason is Reason.NO_DECODER and said.missing:
+            self.missing[said.missing] += 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ def _document(summary: "InspectSummary", files: "Sequence[InspectedFile]") -> di
         "n_usable": summary.n_usable,
         "kinds": {kind.value: n for kind, n in summary.kinds.most_common()},
         "reasons": {reason.value: n for reason, n in summary.reasons.most_common()},
-        "decoders": dict(summary.decoders.most_common()),
+        "missing": dict(summary.missing.most_common()),
         "files": [file.row() for file in files],
     }
 
@@ -151,8 +151,8 @@ def _summarise(console: Console, summary: "InspectSummary") -> None:
     )
     for reason, count in summary.reasons.most_common():
         console.say(f"  {count:>5} {reason.value}: {MEANINGS[reason]}")
-    for decoder, count in summary.decoders.most_common():
-        console.say(f"{count} file(s) wait for a decoder: {decoder}")
+    for package, count in summary.missing.most_common():
+        console.say(f"for {count} file(s) a decoder is missing: pip install {package}")
 
 
 def _counted(counts: "Counter[Kind] | Counter[Reason]") -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echocli.intake.decode import can_decode, decode
+from echocli.intake.decode import can_decode, decode, missing_decoder
 from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
 from echocli.intake.fingerprint import fingerprint
@@ -51,6 +51,8 @@ class FileDescription:
     """Of DICOM; the codec of a video."""
     decodable: bool | None = None
     """Whether this machine has the decoder; ``None`` if there is nothing to decode."""
+    missing: str = ""
+    """The package to install so that it can be decoded; empty if none is missing or helps."""
     notes: tuple[str, ...] = ()
     """What is doubtful about scale and time, words of ``loop.NOTES``."""
     reason: Reason | None = None
@@ -240,6 +242,7 @@ def _describe_dicom(path: Path) -> FileDescription:
         spacing_source=scan.spacing_source,
         transfer_syntax=syntax_name(header.transfer_syntax),
         decodable=decodable,
+        missing="" if decodable is not False else missing_decoder(header.transfer_syntax),
         notes=_notes(header, scan, times, time_source),
         reason=reason,
         detail=detail or ("" if reason is None else Refused(reason).detail),

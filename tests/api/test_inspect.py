@@ -172,7 +172,8 @@ def test_hostile_headers_get_a_reason(archive: Path, hostile: bytes) -> None:
 def test_what_to_install_is_counted(archive: Path) -> None:
     file = inspect([archive]).files[0]
     summary = InspectSummary()
-    for decoder in ("pip install a", "pip install b", "pip install a"):
-        lacking = replace(file.description, reason=Reason.NO_DECODER, detail=decoder)
+    for package in ("av", "", "imagecodecs", "imagecodecs"):
+        lacking = replace(file.description, reason=Reason.NO_DECODER, missing=package)
         summary.add(replace(file, description=lacking))
-    assert summary.decoders.most_common() == [("pip install a", 2), ("pip install b", 1)]
+    summary.add(replace(file, description=replace(lacking, reason=Reason.STILL)))
+    assert summary.missing == {"imagecodecs": 2, "av": 1}

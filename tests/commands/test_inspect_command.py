@@ -3,13 +3,16 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import examples
 
 from echocli.api.inspect import COLUMNS
+from echocli.intake.read import FileDescription, describe
+from echocli.intake.reasons import Reason
 from echocli.main import run
 
 
@@ -66,7 +69,7 @@ def test_json_quiet_and_csv_say_the_same(echocli: Run, study: Path) -> None:
     assert (document["n_files"], document["n_usable"]) == (2, 1)
     assert document["reasons"] == {"not_an_image": 1}
     assert document["kinds"] == {"2-D cine": 1, "other": 1}
-    assert document["decoders"] == {}
+    assert document["missing"] == {}
     assert tuple(document["files"][0]) == COLUMNS
     rows = list(csv.DictReader((study / "files.csv").read_text().splitlines()))
     assert [row["kind"] for row in rows] == [file["kind"] for file in document["files"]]
@@ -89,6 +92,25 @@ def test_the_summary_and_the_linkage_come_with_every_form(echocli: Run, study: P
     assert "Doe" not in said
     assert "dicom/Doe_Jane.dcm,1,use," in (study / "linkage.csv").read_text()
     assert echocli("inspect", "--linkage", "linkage.csv").returncode == 2
+
+
+def test_a_missing_decoder_is_named_with_the_number_of_files(
+    echocli: Run, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echocli.api.inspect._work", without_jpeg)
+    for number in range(2):
+        shutil.copy(study / "dicom/Doe_Jane.dcm", study / f"dicom/Roe_{number}")
+    done = echocli("inspect")
+    assert done.returncode == 3
+    assert b"for 3 file(s) a decoder is missing: pip install imagecodecs" in done.stderr
+
+
+def without_jpeg(source: Any, note: object) -> FileDescription:
+    said = describe(source.path)
+    if not said.usable:
+        return said
+    reason = Reason.NO_DECODER
+    return replace(said, decodable=False, missing="imagecodecs", reason=reason)
 
 
 @pytest.mark.parametrize(("option", "end"), [((), b"\n"), (("-0",), b"\0")])
