@@ -136,7 +136,7 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
     name = recognise(folder)
     if name is None:
         raise EchoError(
-            f"{folder} holds none of the known data sets ({', '.join(available())}).",
+            f"The folder holds none of the known data sets ({', '.join(available())}).",
             "Give the folder in which the data set's index files lie.",
         )
     return load(name).loops(folder)
