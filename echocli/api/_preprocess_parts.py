@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from echocli.files import read_json, sha256_of, sync_folder, write_json, write_t
 from echocli.privacy.audit import QUARANTINE_FILE, audit
 
 PART_SOURCES = 100
-"""A part is published after so many sources: what a killed process loses at most."""
+PART_SECONDS = 60.0
+"""A part is published after so many sources, or so long: what a killed process loses at most."""
 HIDDEN = ".writing-"
 AUDITED = "audited"
 """Stands in a hidden folder while a part that passed its audit is being published."""
@@ -63,6 +65,7 @@ class Part:
         self.sources: list[Source] = []
         self.refused: list[Quarantined] = []
         self.identifiers: set[str] = set()
+        self.begun = time.monotonic()
 
     def add(self, clip: Clip) -> None:
         """Append a clip, and its DICOM copy if there is one."""
@@ -75,7 +78,11 @@ class Part:
     @property
     def full(self) -> bool:
         """Whether it is time to publish."""
-        return len(self.sources) >= PART_SOURCES or self.writer.written_bytes >= SHARD_BYTES
+        return (
+            len(self.sources) >= PART_SOURCES
+            or self.writer.written_bytes >= SHARD_BYTES
+            or time.monotonic() - self.begun >= PART_SECONDS
+        )
 
     def publish(self, named: Sequence[str]) -> None:
         """Audit the part and make it one of the set.

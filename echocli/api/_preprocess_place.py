@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from echocli.api._preprocess_locks import SET_LOCK, locked
+from echocli.api._preprocess_locks import FILES_LOCK, SET_LOCK, locked
 from echocli.api._preprocess_parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess_settings import SETTINGS_FILE
 from echocli.clips.progress import STATE_FOLDER
@@ -43,7 +43,8 @@ class Share:
         Raises:
             UsageError: If it says something else.
         """
-        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text or "1/1")
+        wish = "1/1" if text is None else text
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", wish)
         share = cls(int(found[1]), int(found[2])) if found else cls(0)
         if not 1 <= share.shard <= share.of:
             raise UsageError(
@@ -99,6 +100,7 @@ def writing_to(out: Path, share: Share, *, overwrite: bool) -> Iterator[Path]:
             if share.alone:
                 _sweep_beside(out)
             sweep(out, share.name)
+            _sweep_files(out, share)
         except OSError as error:
             _explain(out, error)
         if overwrite and ((out / SETTINGS_FILE).exists() or ClipSet.is_one(out)):
@@ -143,14 +145,28 @@ def _refuse_others(out: Path) -> None:
     if not os.path.lexists(out) or (out / SETTINGS_FILE).is_file():
         return
     if out.is_dir():
-        own = {STATE_FOLDER, *(path.name for path in out.glob(f"{HIDDEN}*"))}
-        if set(os.listdir(out)) <= own or (
-            (out / AUDIT_FILE).is_file() and ClipSet.is_one(out)
-        ):
+        begun = all(name == STATE_FOLDER or _is_ours(name) for name in os.listdir(out))
+        if begun or ((out / AUDIT_FILE).is_file() and ClipSet.is_one(out)):
             return
     raise UsageError(
         f"{out} already exists and is no clip set.", "Choose another place with -o."
     )
+
+
+def _is_ours(name: str) -> bool:
+    """Tell whether a killed process of ours left a file or folder of that name."""
+    return name.startswith(HIDDEN) or re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", name) is not None
+
+
+def _sweep_files(out: Path, share: Share) -> None:
+    """Remove the temporary files of processes that were killed while they wrote a list."""
+    with locked(out / STATE_FOLDER / FILES_LOCK, wait=True):
+        for path in out.iterdir():
+            if path.is_file() and _is_ours(path.name):
+                path.unlink()
+    for path in (out / STATE_FOLDER).iterdir():
+        if _is_ours(path.name) and (share.alone or f".{share.name}." in path.name):
+            path.unlink()
 
 
 @contextmanager
