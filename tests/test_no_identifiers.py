@@ -88,7 +88,7 @@ def test_other_commands_and_errors_leak_nothing(archive: Archive, tmp_path: Path
         ["inspect", archive.folder, "--json"],
         ["preprocess", bad, "-o", tmp_path / "none"],
         ["preprocess", archive.folder / "absent_Doe", "-o", tmp_path / "none"],
-        ["preprocess", archive.folder, "-o", tmp_path / "none", "--max-fail", "1"],
+        ["preprocess", archive.folder, "-o", tmp_path / "some", "--max-fail", "1"],
     ]
     for words in calls:
         code, stdout, stderr = echocli(archive, *words)

@@ -7,15 +7,15 @@ from pathlib import PurePosixPath
 
 SHORTEST_IDENTIFIER = 4
 """Shorter texts (``1``, ``A4C``) name nobody by themselves and match by chance."""
-MOST_DIGITS = 2
-"""Numbers this short beside words of the field (``PLAX_01``) count views, not patients."""
+MOST_DIGITS = 3
+"""Numbers this short beside words of the field (``A4C_01``) count views, not patients."""
 
 _WORDS = """
 a ap apical pa parasternal plax psax psl pss plrv sc subcostal suprasternal ssn lax sax long
 short axis view chamber two three four five ch c av mv tv pv lv rv la ra lvot rvot ivc aorta
 aortic mitral tricuspid pulmonary valve ventricle left right atrium echo echocardiogram
 echocardiography tte tee us ultrasound image images img im frame frames clip clips cine loop
-loops video videos movie dicom dcm file files data dataset scan study series stress rest peak
+loops video videos movie dicom dcm nii avi file files data dataset scan study series stress rest peak
 recovery stage baseline normal abnormal control controls healthy patient patients case cases
 test train training val valid validation good poor medium fair quality high low color colour
 doppler bmode mmode mode cardiomyopathy hypertrophic dilated hcm amyloid amyloidosis

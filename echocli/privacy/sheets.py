@@ -35,6 +35,8 @@ shown itself with 95 % confidence (1 - 0.94**50)."""
 GAP = 4
 """Columns between the pictures of a clip."""
 QUALITY = 72
+COUNTS = ("Files", "Looked at")
+"""Columns of tables that hold numbers."""
 
 
 class Refusal(Protocol):
@@ -161,12 +163,17 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    head = "".join(_head(name) for name in heads)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f'<div class="wide"><table><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _head(name: str) -> str:
+    kind = ' class="number"' if name in COUNTS else ""
+    return f'<th scope="col"{kind}>{escape(name)}</th>'
 
 
 def _cell(content: str) -> str:
