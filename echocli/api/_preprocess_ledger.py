@@ -16,8 +16,9 @@ from echocli.api._preprocess_quarantine import (
     quarantine,
     write_quarantine,
 )
+from echocli.api._preprocess_settings import SETTINGS_FILE
 from echocli.clips.progress import STATE_FOLDER, Found, read_states
-from echocli.files import read_json
+from echocli.files import read_json, sums_of
 from echocli.intake.reasons import Reason, Refused
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.conclude import conclude
@@ -110,7 +111,7 @@ def summarise(
         details = {
             "echocli": echocli.__version__,
             "settings": settings,
-            "parts": len(part_files(folder)),
+            "sha256": sums_of(folder, _papers(folder)),
         }
         if not _tells(folder / AUDIT_FILE, details):
             conclude(
@@ -121,6 +122,12 @@ def summarise(
                 details=details,
             )
     return ledger
+
+
+def _papers(folder: Path) -> list[str]:
+    """Return the files that tell what a set holds: each part's hashes, and the settings."""
+    parts = (f"manifest/{part.stem}.json" for part in part_files(folder))
+    return [*parts, SETTINGS_FILE]
 
 
 def _tells(audited: Path, details: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,6 +41,8 @@ ROWS_AT_ONCE = 1024
 LARGEST_MANIFEST = 4 << 30
 """Bytes that a part of a manifest may take in memory: a million clips need less."""
 PART = re.compile(r"manifest/part-[0-9A-Za-z_-]+\.(parquet|json)")
+AUDITED = re.compile(r"manifest/part-[0-9A-Za-z_-]+\.json|settings\.json")
+"""What the audit notes the hashes of."""
 COPY = re.compile(r"dicom/[0-9A-Za-z_-]+\.dcm")
 LISTED = re.compile("|".join(form.pattern for form in (PART, PACKED, COPY)))
 """What a part may list in its hashes."""
@@ -75,7 +78,8 @@ def check_clips(folder: Path, *, quick: bool) -> Checked:
         _check_bytes(folder, files, checked)
     _check_extra(files, listed, kind, checked)
     if kind == "clips":
-        _check_papers(folder, rows.num_rows, checked)
+        _check_papers(folder, rows.num_rows, files, checked)
+        _check_finished(folder, checked)
     return checked
 
 
@@ -153,7 +157,18 @@ def _check_extra(files: set[str], listed: set[str], kind: str, checked: Checked)
         checked.add(f"{counted(len(foreign), 'file')} that a clip set does not have", REMOVE)
 
 
-def _check_papers(folder: Path, rows: int, checked: Checked) -> None:
+def _check_finished(folder: Path, checked: Checked) -> None:
+    """Say which shares of the sources are still to be done."""
+    try:
+        left = ClipSet(folder, pd.DataFrame(), "clips").unfinished()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        checked.add("what is written about its progress cannot be read", GO_ON)
+        return
+    for share in left:
+        checked.add(share, GO_ON)
+
+
+def _check_papers(folder: Path, rows: int, files: set[str], checked: Checked) -> None:
     """Check the audit and the quarantine list."""
     audit = trusted_json(folder / AUDIT_FILE)
     if isinstance(audit, str):
@@ -162,6 +177,12 @@ def _check_papers(folder: Path, rows: int, checked: Checked) -> None:
         checked.add(f"{AUDIT_FILE}: not of the kind {AUDIT_SCHEMA}", GO_ON)
     else:
         _check_audit(audit, rows, checked)
+        sums = audit.get("sha256")
+        for problem in check_sums(folder, sums, AUDITED, quick=False):
+            checked.add(f"{AUDIT_FILE}: {problem}", GO_ON)
+        parts = {name for name in files if PART.fullmatch(name) and name.endswith(".json")}
+        if isinstance(sums, dict) and parts - set(sums):
+            checked.add(f"{AUDIT_FILE}: it knows nothing of {some(parts - set(sums))}", GO_ON)
     try:
         if not (folder / QUARANTINE_FILE).stat().st_size:
             raise ValueError("not even a header")

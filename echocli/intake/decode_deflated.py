@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from echocli.intake.guard import MAX_LOOP_BYTES
+from echocli.intake.guard import MAX_LOOP_BYTES, foreign
 from echocli.intake.reasons import Reason, Refused
 
 HEAD_BYTES = 4096
@@ -123,7 +123,8 @@ class _Inflated(io.RawIOBase):
     def _inflate(self, wanted: int) -> bytes:
         while not self._inflater.eof:
             packed = self._inflater.unconsumed_tail or self._file.read(CHUNK)
-            data = self._inflater.decompress(packed, wanted)
+            with foreign(Reason.UNDECODABLE, "the deflated dataset is broken"):
+                data = self._inflater.decompress(packed, wanted)
             if data or not packed:
                 return data
         return b""

@@ -96,7 +96,7 @@ def check_readable(path: Path) -> int:
     """
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL, from a header
         raise Refused(Reason.UNREADABLE, "the file cannot be opened") from None
     if not stat.S_ISREG(status.st_mode):
         raise Refused(Reason.UNREADABLE, "not a regular file")

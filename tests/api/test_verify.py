@@ -30,7 +30,10 @@ QUARANTINE = "source_id,position,reason,explanation,remedy\n"
 
 def write_papers(folder: Path, clips: int) -> None:
     checks = [{"check": "every id is a keyed hash", "looked_at": clips, "passed": True}]
-    write_json(folder / "audit.json", {"schema": "echocli.audit/1", "checks": checks})
+    parts = [f"manifest/{path.name}" for path in sorted(folder.glob("manifest/*.json"))]
+    sums = sums_of(folder, parts)
+    content = {"schema": "echocli.audit/1", "checks": checks, "sha256": sums}
+    write_json(folder / "audit.json", content)
     (folder / "quarantine.csv").write_text(QUARANTINE)
 
 
@@ -62,6 +65,7 @@ def rewrite(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     content = json.loads(sums.read_text())
     content["sha256"]["manifest/part-00000.parquet"] = sha256_of(part)
     sums.write_text(json.dumps(content))
+    write_papers(folder, CLIPS)
 
 
 def with_column(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:

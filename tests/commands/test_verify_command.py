@@ -7,7 +7,7 @@ import pytest
 from micro import micro_clip, write_clips
 
 from echocli.errors import ExitCode
-from echocli.files import write_json
+from echocli.files import sums_of, write_json
 from echocli.main import run
 
 
@@ -23,7 +23,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_clips(folder, [micro_clip(0), micro_clip(1)])
     (folder / "quarantine.csv").write_text("source_id,position,reason,explanation,remedy\n")
     checks = [{"check": "every id is a keyed hash", "looked_at": 2, "passed": True}]
-    write_json(folder / "audit.json", {"schema": "echocli.audit/1", "checks": checks})
+    sums = sums_of(folder, ["manifest/part-00000.json"])
+    content = {"schema": "echocli.audit/1", "checks": checks, "sha256": sums}
+    write_json(folder / "audit.json", content)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
