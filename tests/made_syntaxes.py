@@ -108,6 +108,9 @@ def _native() -> Iterator[Recipe]:
     )
     signed = (GREY.astype(np.int16) - 128) << 8
     yield Recipe("signed16", lambda: native(signed, explicit), GREY, judged=False)
+    big = ExplicitVRBigEndian
+    yield Recipe("big-signed16", lambda: native(signed, big), GREY, judged=False)
+    yield Recipe("big-grey16", lambda: native(DEEP << 4, big), DEEP >> 4)
     ybr = to_ybr(COLOUR)
     full = {"PhotometricInterpretation": "YBR_FULL"}
     yield Recipe("ybr-full", lambda: native(ybr, explicit, **full), ybr[..., 0])

@@ -51,6 +51,7 @@ class Layout:
     def samples(self, data: bytes) -> Samples:
         """Return the samples of one frame."""
         values: NDArray[Any] = np.frombuffer(data, dtype=self._type)
+        values = values.astype(self._type.newbyteorder("="), copy=False)
         if self._bits < 8 * self._type.itemsize:  # overlays may lie in the other bits
             values = (values >> self._shift) & self._mask
         rows, columns = self._shape

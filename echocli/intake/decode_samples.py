@@ -44,6 +44,7 @@ MODELS = {
     "YBR_PARTIAL_422": Model.YBR_LIMITED,
 }
 """Photometric Interpretation, PS3.3 C.7.6.3.1.2, where it says what the samples mean."""
+MOST_BITS = 16
 OF_ONE_SAMPLE = (Model.GREY, Model.INVERTED, Model.INDEX)
 
 
@@ -99,6 +100,8 @@ class Developer:
             Refused: If a value has more bits than it should, or the palette is broken.
         """
         values, model = samples.values, samples.model
+        if not 1 <= samples.bits <= MOST_BITS:
+            raise Refused(Reason.UNDECODABLE, "pixels are stored in an unknown way")
         if values.ndim != (2 if model in OF_ONE_SAMPLE else 3):
             raise Refused(Reason.UNDECODABLE, "another number of samples than declared")
         if model is Model.INDEX:

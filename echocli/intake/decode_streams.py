@@ -25,6 +25,7 @@ BOXES = b"\x00\x00\x00\x0cjP  "
 CODING_STYLE = 0x52
 TILE_PART = 0x90
 END_OF_IMAGE = b"\xff\xd9"
+PADDING = b"\0\xff"
 LOSSLESS_JPEG_XL = "1.2.840.10008.1.2.4.110"
 JPEG_INSIDE = b"jbrd"
 """The box of a JPEG XL file that was made from a JPEG and can give it back."""
@@ -37,6 +38,8 @@ def read_rle(frame: bytes, header: Header) -> Samples:
         Refused: If a segment does not hold one byte for each pixel.
     """
     width = header.bits_allocated // 8
+    if header.bits_allocated not in (8, 16):
+        raise Refused(Reason.UNDECODABLE, "pixels are stored in an unknown way")
     count, pixels = header.samples * width, header.rows * header.columns
     with foreign(Reason.UNDECODABLE, "a broken RLE frame"):
         told, *offsets = struct.unpack_from(RLE_HEAD, frame)
@@ -65,7 +68,7 @@ def read_jpeg_ls(frame: bytes, header: Header) -> Samples:
     """
     head = read_head(frame)
     check_shape(head.rows, head.columns, header)
-    if not frame.rstrip(b"\0").endswith(END_OF_IMAGE):  # CharLS may wait for it for ever
+    if not frame.rstrip(PADDING).endswith(END_OF_IMAGE):  # CharLS may wait for it for ever
         raise Refused(Reason.UNDECODABLE, "a JPEG-LS image without an end")
     with foreign(Reason.UNDECODABLE, "a broken JPEG-LS image"):
         values = imagecodecs.jpegls_decode(frame)
@@ -91,8 +94,6 @@ def read_jpeg_2000(frame: bytes, header: Header) -> Samples:
     stream = frame[max(start, 0) :]
     rows, columns, components, bits, transformed = _codestream_head(stream)
     check_shape(rows, columns, header)
-    if not stream.rstrip(b"\0").endswith(END_OF_IMAGE):
-        raise Refused(Reason.UNDECODABLE, "a JPEG 2000 image without an end")
     if components == 1:
         model = grey_model(header)
     elif transformed or header.photometric in ("YBR_ICT", "YBR_RCT"):

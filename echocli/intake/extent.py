@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian
 
 from echocli.intake.decode_deflated import open_dicom
 from echocli.intake.dicom import Header
@@ -19,6 +19,8 @@ from echocli.intake.reasons import Reason, Refused
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = (0xFFFE, 0xE000)
 SEQUENCE_END = (0xFFFE, 0xE0DD)
+EXPLICIT_TYPES = (b"OB\0\0", b"OW\0\0", b"UN\0\0")
+"""Value representations of pixel data, with the reserved bytes that follow them."""
 HALVED_COLOUR = ("YBR_FULL_422", "YBR_PARTIAL_422")
 """Colour models that keep one Cb and one Cr for two pixels, if they are not compressed."""
 
@@ -71,10 +73,10 @@ def pixel_extent(file: BinaryIO, header: Header) -> Extent:
     if len(head) < 12:
         raise Refused(Reason.TRUNCATED)
     order = ">" if header.transfer_syntax == ExplicitVRBigEndian else "<"
-    implicit = header.transfer_syntax == ImplicitVRLittleEndian
-    at = 4 if implicit else 8
+    # Not by the transfer syntax, which may be wrong: no implicit length looks like a type.
+    at = 8 if head[4:8] in EXPLICIT_TYPES else 4
     length = int(struct.unpack_from(f"{order}L", head, at)[0])
-    return Extent(header.pixel_offset + at + 4, length, implicit or head[4:6] == b"OW")
+    return Extent(header.pixel_offset + at + 4, length, head[4:6] != b"OB")
 
 
 def native_frame_bytes(header: Header) -> int:
