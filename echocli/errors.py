@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How a system says that a file cannot grow: disk full, quota, limit of a file's size."""
 
 
 class ExitCode(IntEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import importlib
 import os
@@ -18,7 +17,7 @@ import typer
 import echocli
 import echocli.commands
 from echocli.console import Console
-from echocli.errors import EchoError, ExitCode, WorkerError
+from echocli.errors import NO_SPACE, EchoError, ExitCode, WorkerError
 
 DEFAULT_SUBCOMMAND = "predict"
 """What a task group does when no subcommand is typed."""
@@ -124,7 +123,7 @@ def _explain(error: BaseException) -> ExitCode:
         # The reader has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         console.error("The disk is full.", "Free some space, then run the same command again.")
         return ExitCode.SPACE
     # The message of a foreign exception may hold a patient's name, so only its kind and our

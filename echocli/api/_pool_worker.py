@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import pickle
 import signal
@@ -16,7 +15,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
-from echocli.errors import EchoError
+from echocli.errors import NO_SPACE, EchoError
 from echocli.intake.reasons import Reason, Refused
 
 
@@ -39,7 +38,6 @@ class Sign(Enum):
 Message = tuple[Sign, Any]
 
 _PACKAGE = Path(__file__).parent.parent
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def serve(
@@ -97,7 +95,7 @@ def _told(error: BaseException) -> Message:
     """Return what the parent shall raise, without a word that may come from a file."""
     if isinstance(error, EchoError):
         return Sign.STOP, error
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         return Sign.STOP, OSError(error.errno, os.strerror(error.errno))
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]

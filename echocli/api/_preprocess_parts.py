@@ -25,7 +25,7 @@ from echocli.privacy.audit import QUARANTINE_FILE, audit
 
 PART_SOURCES = 100
 PART_SECONDS = 60.0
-"""A part is published after so many sources, or so long: what a killed process loses at most."""
+"""A part is published after so many sources or so long: what a killed process loses at most."""
 HIDDEN = ".writing-"
 AUDITED = "audited"
 """Stands in a hidden folder while a part that passed its audit is being published."""

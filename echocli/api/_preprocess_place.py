@@ -5,7 +5,6 @@ One process writes at a time, or several that divide the sources.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -22,11 +21,9 @@ from echocli.api._preprocess_parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess_settings import SETTINGS_FILE
 from echocli.clips.progress import STATE_FOLDER
 from echocli.clips.store import ClipSet
-from echocli.errors import UsageError
+from echocli.errors import NO_SPACE, UsageError
 from echocli.files import sync_folder
 from echocli.privacy.audit import AUDIT_FILE
-
-SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _lock(out: Path, share: Share, stack: ExitStack) -> None:
 
 
 def _explain(out: Path, error: OSError) -> NoReturn:
-    if error.errno in SPACE:
+    if error.errno in NO_SPACE:
         raise error
     raise UsageError(
         f"{out} cannot be written ({os.strerror(error.errno or 0)}).",

@@ -1,4 +1,4 @@
-"""A clip set grows by parts, whoever writes, whatever ends them: nothing lost, nothing twice."""
+"""A clip set grows by parts, whoever writes, whatever ends them: nothing is lost or doubled."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -167,6 +168,72 @@ def test_a_wish_to_stop_keeps_what_is_done(
     again, _, err = call(capsys, "dicom")
     assert (again, len(ClipSet.open(study / "clips"))) == (ExitCode.DONE, 20), err
     assert ClipSet.open(study / "clips").unfinished() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_killed_again_and_again_it_ends_as_if_never(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    multiply(study / "dicom", 10)
+    shutil.copy(study / "dicom/copy003", study / "dicom/twin")
+    (study / "dicom/letter").write_text("dear colleague, " * 30)
+    moments = iter((0.2, 2.0, 3.5, 5.0))
+    for wait in moments:
+        process = start("dicom", "--workers", "1", "-o", "killed")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=wait)
+        process.kill()
+        process.communicate()
+    for out in ("killed", "whole"):
+        assert call(capsys, "dicom", "-o", out, "-q")[0] == ExitCode.PARTIAL
+    killed, whole = ClipSet.open(study / "killed"), ClipSet.open(study / "whole")
+    assert len(killed) == len(whole) == 12
+    columns = ["clip_id", "patient_id", "split", "pixels_sha256", "times_s"]
+    assert killed.manifest[columns].equals(whole.manifest[columns])
+    assert killed.verify() == []
+    lists = [(study / out / "quarantine.csv").read_text() for out in ("killed", "whole")]
+    assert lists[0] == lists[1]
+    assert not list((study / "killed").glob(".*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
+def test_a_full_disk_has_its_own_code_and_spoils_nothing(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    one = next((study / "dicom").iterdir())
+    assert call(capsys, str(one))[0] == ExitCode.DONE
+    before = {path: path.read_bytes() for path in study.glob("clips/**/*.u8")}
+    multiply(study / "dicom", 3)
+    process = subprocess.run(
+        [sys.executable, "-m", "echocli", "preprocess", "dicom"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
+    )
+    assert process.returncode == ExitCode.SPACE, process.stderr
+    assert "disk is full" in process.stderr
+    assert {path: path.read_bytes() for path in study.glob("clips/**/*.u8")} == before
+    clips = ClipSet.open(study / "clips")
+    assert (len(clips), clips.verify(), clips.unfinished()) == (1, [], ["it is not finished"])
+    assert not list((study / "clips").glob(".*"))
+    assert call(capsys, "dicom")[0] == ExitCode.DONE
+    assert len(ClipSet.open(study / "clips")) == 5
+
+
+def test_a_second_process_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    multiply(study / "dicom", 6)
+    process = start("dicom", "--workers", "1")
+    deadline = time.monotonic() + 60
+    while not (study / "clips/settings.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    code, _, err = call(capsys, "dicom")
+    _, first = process.communicate(timeout=120)
+    assert (code, process.returncode) == (ExitCode.USAGE, ExitCode.DONE), first
+    assert "Another `echocli preprocess`" in err
+    assert len(ClipSet.open(study / "clips")) == 8
 
 
 def test_the_guard_refuses_with_its_own_code(
