@@ -23,7 +23,7 @@ MAX_INFLATED = 4 * MAX_LOOP_BYTES
 CHUNK = 1 << 16
 
 
-def open_dicom(path: Path) -> BinaryIO:
+def open_dicom(path: Path) -> io.BufferedReader:
     """Open a DICOM file for reading.
 
     A deflated one looks like what it holds: explicit, little-endian elements, at the offsets

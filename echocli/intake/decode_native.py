@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from echocli.intake.dicom import Header
 from echocli.intake.elements import Elements
 from echocli.intake.extent import HALVED_COLOUR, native_frame_bytes, pixel_extent
 from echocli.intake.reasons import Reason, Refused
+
+ITEM_TAG = b"\xfe\xff\x00\xe0"
+"""How compressed pixel data begin; no scan does."""
 
 
 class Layout:
@@ -69,7 +73,7 @@ class Layout:
         return Samples(values, self.model, self._bits)
 
 
-def native_frames(file: BinaryIO, header: Header) -> Iterator[Samples]:
+def native_frames(file: BufferedReader, header: Header) -> Iterator[Samples]:
     """Read one frame at a time.
 
     Args:
@@ -87,6 +91,8 @@ def native_frames(file: BinaryIO, header: Header) -> Iterator[Samples]:
         and extent.in_words
     )
     file.seek(extent.start)
+    if file.peek(4)[:4] == ITEM_TAG:
+        raise Refused(Reason.UNDECODABLE, "the pixel data are not what the header says")
     if extent.length >= layout.bytes * (header.frames + 1):
         raise Refused(Reason.UNDECODABLE, "more frames than the header declares")
     if extent.length < layout.bytes * header.frames:
