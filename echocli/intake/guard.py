@@ -21,6 +21,9 @@ MAX_LOOP_BYTES = 1 << 30
 MAX_FRAME_PIXELS = 1 << 25
 """Largest picture that is decoded: 8K video is 2**25 pixels."""
 
+MOST_FRAMES = 1 << 20
+"""No loop has more: nine hours at 30 frames a second."""
+
 FOREIGN_ERRORS = (
     ArithmeticError,
     AssertionError,

@@ -13,7 +13,7 @@ from echocli.intake.decode import can_decode, decode, missing_decoder
 from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
 from echocli.intake.fingerprint import fingerprint
-from echocli.intake.guard import check_size, foreign, quiet
+from echocli.intake.guard import MOST_FRAMES, check_size, foreign, quiet
 from echocli.intake.kind import Kind, classify, few
 from echocli.intake.looks import is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
@@ -229,7 +229,9 @@ def _describe_dicom(path: Path) -> FileDescription:
     except Refused as refused:
         reason, detail = refused.reason, refused.detail
     scan = find_scan(header)
-    times, time_source = frame_times(header, max(header.frames, 1))
+    # A claim of billions is answered by `check_size`, not by as many times.
+    frames = 1 if header.frames > MOST_FRAMES else max(header.frames, 1)
+    times, time_source = frame_times(header, frames)
     return FileDescription(
         kind=verdict.kind,
         vendor=vendor_of(header.manufacturer),
