@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.errors import InvalidDicomError
 
 from echocli.clips.store import ClipSet
+from echocli.intake.guard import FOREIGN_ERRORS, quiet
 from echocli.intake.reshape import Frame
 from echocli.privacy import profile
 from echocli.privacy.copies import open_copy, stored_frames
 from echocli.privacy.needles import Needles
+from echocli.privacy.original import DATES
 
 COPIES = "dicom"
 """Folder of the copies in a clip set."""
@@ -53,12 +54,20 @@ class CopyAudit:
             row: The clip that it belongs to; none is a failure.
             needles: What must not be found.
         """
-        try:
-            copy = open_copy(path)
-        except (InvalidDicomError, EOFError):
-            return cls(False, False, False, False)
+        failed = cls(False, False, False, False)
         if row is None:
-            return cls(False, False, False, False)
+            return failed
+        try:
+            with quiet():
+                return cls._looked_at(path, clips, row, needles)
+        except (
+            FOREIGN_ERRORS
+        ):  # whatever a parser stumbles over, the copy is not as it should be
+            return failed
+
+    @classmethod
+    def _looked_at(cls, path: Path, clips: ClipSet, row: int, needles: Needles) -> CopyAudit:
+        copy = open_copy(path)
         return cls(
             elements=not any(profile.foreign_elements(copy))
             and not any(profile.foreign_elements(copy.file_meta, profile.META_FORMS))
@@ -86,6 +95,7 @@ def _flags(copy: Any, clip_id: str, patient_id: str) -> bool:  # noqa: ANN401
         all(copy.get(keyword) == value for keyword, value in FLAGS.items())
         and codes[:2] == ["113100", "113101"]
         and ("113107" in codes) == shifted
+        and (shifted or not any(copy.get(keyword) for keyword in DATES))
         and copy.get("ImageComments") == f"clip {clip_id}"
         and copy.get("PatientID") == str(copy.get("PatientName")) == patient_id
         and copy.file_meta.get("MediaStorageSOPInstanceUID") == copy.get("SOPInstanceUID")

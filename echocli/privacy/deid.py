@@ -110,7 +110,7 @@ def _describe_study(
         return pseudonyms.uid(first(original, keyword) or fallback)
 
     copy.SOPClassUID = profile.SOP_CLASS
-    copy.SOPInstanceUID = renamed("SOPInstanceUID", loop.sha256)
+    copy.SOPInstanceUID = renamed("SOPInstanceUID", f"instance of {loop.sha256}")
     copy.StudyInstanceUID = renamed("StudyInstanceUID", loop.study_key)
     copy.SeriesInstanceUID = renamed("SeriesInstanceUID", f"series of {loop.study_key}")
     if first(original, "FrameOfReferenceUID"):

@@ -15,13 +15,13 @@ a ap apical pa parasternal plax psax psl pss plrv sc subcostal suprasternal ssn 
 short axis view chamber two three four five ch c av mv tv pv lv rv la ra lvot rvot ivc aorta
 aortic mitral tricuspid pulmonary valve ventricle left right atrium echo echocardiogram
 echocardiography tte tee us ultrasound image images img im frame frames clip clips cine loop
-loops video videos movie dicom dcm nii avi file files data dataset scan study series stress rest peak
-recovery stage baseline normal abnormal control controls healthy patient patients case cases
-test train training val valid validation good poor medium fair quality high low color colour
-doppler bmode mmode mode cardiomyopathy hypertrophic dilated hcm amyloid amyloidosis
-hypertrophy hypertension infarction effusion stenosis regurgitation septal defect anonymous
-anonymized anonymised anon deidentified unknown none export exports output original raw copy
-new camus echonet dynamic pediatric paediatric lvh rvenet tmed mimic hmc qu cardiacuda
+loops video videos movie dicom dcm nii avi file files data dataset scan study series stress
+rest peak recovery stage baseline normal abnormal control controls healthy patient patients
+case cases test train training val valid validation good poor medium fair quality high low
+color colour doppler bmode mmode mode cardiomyopathy hypertrophic dilated hcm amyloid
+amyloidosis hypertrophy hypertension infarction effusion stenosis regurgitation septal defect
+anonymous anonymized anonymised anon deidentified unknown none export exports output original
+raw copy new camus echonet dynamic pediatric paediatric lvh rvenet tmed mimic hmc qu cardiacuda
 cardiacnet phantom sequence half full gt ed es diastole systole end to of and with
 """
 WORDS = frozenset(_WORDS.split())

@@ -208,5 +208,5 @@ def foreign_elements(dataset: Any, forms: dict[str, str] = FORMS) -> Iterator[st
 def _fits(value: Any, form: str) -> bool:  # noqa: ANN401
     if value is None:
         return True
-    texts = (str(one) for one in (value if isinstance(value, MultiValue) else [value]))
+    texts = (str(one) for one in (value if isinstance(value, MultiValue | list) else [value]))
     return all(not text or re.fullmatch(form, text, re.ASCII) for text in texts)

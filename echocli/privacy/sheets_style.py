@@ -31,7 +31,8 @@ table { border-collapse: collapse; font-size: 0.95rem; width: 100%; max-width: 6
 caption { text-align: left; padding-bottom: 0.4rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.4rem 1rem 0.4rem 0;
   border-bottom: 1px solid var(--line); }
-th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums;
+  white-space: nowrap; }
 .good { color: var(--good); font-weight: 600; white-space: nowrap; }
 .bad { color: var(--bad); font-weight: 600; white-space: nowrap; }
 .sheet { display: grid; gap: 1rem; margin: 1rem 0;

@@ -40,9 +40,9 @@ HOW_TO_LOOK = (
     "the whole loop, and its last frame. Text that appears at any time shows in the middle.",
     "Look for letters, digits, dates and logos inside the sector. Depth marks and needle "
     "guides are harmless.",
-    "Look at all clips of the sample below, and at as many more as your rules ask for. If none "
-    "of 50 shows a text, fewer than 6 in 100 of all do, with 95 % confidence; none of 300 means "
-    "fewer than 1 in 100.",
+    "Look at all clips of the sample below, and at as many more as your rules ask for. If "
+    "none of 50 shows a text, fewer than 6 in 100 of all do, with 95 % confidence; none of 300 "
+    "means fewer than 1 in 100.",
     "If a clip shows who the patient is, do not share the folder: leave that file out and make "
     "the set again.",
 )
