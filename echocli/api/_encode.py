@@ -145,19 +145,24 @@ def open_clips(
     """
     listed = [source] if isinstance(source, Path) else list(source)
     if len(listed) == 1 and (ClipSet.is_one(listed[0]) or not listed[0].exists()):
-        clips = ClipSet.open(listed[0])
-        if unfinished := clips.unfinished():
-            reporter.warn(
-                f"{clips.folder} may still grow: {', '.join(unfinished)}. Run the same "
-                "`echocli preprocess` again to finish it."
-            )
-        yield clips
+        yield open_set(listed[0], reporter)
         return
     with tempfile.TemporaryDirectory(prefix="echocli-") as folder:
         result = preprocess(
             listed, Path(folder) / "clips", size=size, labels=labels, reporter=reporter
         )
         yield ClipSet.open(result.clips)
+
+
+def open_set(folder: Path, reporter: Reporter = SILENT) -> ClipSet:
+    """Open a clip set and warn if more clips are still to come."""
+    clips = ClipSet.open(folder)
+    if unfinished := clips.unfinished():
+        reporter.warn(
+            f"{folder} may still grow: {', '.join(unfinished)}. Run the same "
+            "`echocli preprocess` again to finish it."
+        )
+    return clips
 
 
 def clip_size(model: LoadedModel) -> int:

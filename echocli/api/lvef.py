@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from echocli.api._encode import POOL, WINDOWS, clip_size, encode_clips, open_clips
+from echocli.api._encode import POOL, WINDOWS, clip_size, encode_clips, open_clips, open_set
 from echocli.api._heads import left_out_of, load_pair, origin, write_head
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
 from echocli.api._lvef_rows import (
@@ -25,7 +25,6 @@ from echocli.api._lvef_rows import (
 from echocli.api._output import refuse_to_replace
 from echocli.api._splits import patient_numbers, splits_of
 from echocli.checkpoint import load_model
-from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import atomic_path, sums_of, write_json
@@ -112,7 +111,7 @@ def fit(
     config = config or LvefConfig()
     refuse_to_replace(out, overwrite=overwrite)
     loaded = load_model(model)
-    labelled = labelled_clips(ClipSet.open(clips), clips)
+    labelled = labelled_clips(open_set(clips, reporter), clips)
     encoded = encode_clips(
         loaded,
         labelled,

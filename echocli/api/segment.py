@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from echocli.api._encode import clip_size, open_clips, readable
+from echocli.api._encode import clip_size, open_clips, open_set, readable
 from echocli.api._heads import left_out_of, load_pair, origin, roles_by_head, write_head
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
@@ -111,7 +111,7 @@ def fit(
     config = config or SegmentConfig()
     refuse_to_replace(out, overwrite=overwrite)
     loaded, place = load_model(model), _device(device, precision, reporter)
-    opened = ClipSet.open(clips)
+    opened = open_set(clips, reporter)
     rows, left_out = readable(opened, loaded.data)
     rows = [row for row in rows if opened.mask_frames(row)]
     splits = splits_of(opened.manifest)
