@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echocli.intake.motion import Motion, running
-from echocli.intake.strokes import strokes
+from echocli.intake.strokes import Strokes, strokes
 
 Mask = NDArray[np.bool_]
+EIGHT = np.ones((3, 3))
+"""Pixels that touch at a corner belong together."""
 
 COLOUR_DIFFERENCE, COLOUR_SATURATION = 60, 0.4
 """Difference between two primaries, in grey levels and as a share of the brightness, above
@@ -23,6 +25,9 @@ GAP, RIM = 0.012, 0.03
 """Gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
 SHORTEST_WORD, LEAST_INK = 8, 10
 """Pixels: two letters of the smallest readable font (5 x 7) span more and have more ink."""
+SURE_SHARE, STROKES, ROWS = 0.2, 3, 3
+"""What makes a word of a blot: a share of its ink that is surely drawn, or a number of strokes
+beside each other in a number of rows."""
 MARGIN = 3
 """Pixels around strokes that are cut out with them: smoothed edges and JPEG's shadows."""
 
@@ -49,7 +54,7 @@ def drawn_over(
     sure |= _beside(motion.darkest[window], motion.brightest[window], inside)
     amid = eroded(inside, round(RIM * diagonal))
     drawn = np.zeros_like(shape)
-    drawn[window] = blot_out(found.likely | sure, gap, amid | ~sure)
+    drawn[window] = blot_out(Strokes(found.bright, found.dark, sure), gap, amid)
     return drawn
 
 
@@ -86,34 +91,47 @@ def _beside(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], scan: Mask
     return still & ~scan & dilated(scan, MARGIN)
 
 
-def blot_out(marks: Mask, gap: int, specks_allowed: Mask) -> Mask:
+def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
     """Join marks into blots, so that the shape of what is cut out cannot be read either.
 
     Args:
-        marks: Pixels of letters and marks.
+        marks: What is drawn, and what may be letters, or a valve or a bright wall.
         gap: Widest gap in pixels between strokes of one text.
-        specks_allowed: Where a blot too small for a word is let be: amid the scan, where it is
-            tissue, but not along its border, where rulers have their marks.
+        amid: The scan but for its border, where rulers have their marks: amid the scan, a blot
+            too small for a word is let be, for it is tissue.
     """
-    if not marks.any():
-        return marks
     margin = gap + MARGIN
-    padded = np.pad(marks, margin)
-    closed = eroded(dilated(padded, gap), gap) | padded
-    closed &= ~_specks(closed, padded, np.pad(specks_allowed, margin))
-    return dilated(closed, MARGIN)[margin:-margin, margin:-margin]
+    bright, dark, sure, amid = (
+        np.pad(each, margin) for each in (marks.bright, marks.dark, marks.sure, amid)
+    )
+    likely = bright | dark | sure
+    blots = eroded(dilated(likely, gap), gap) | likely
+    pieces, count = ndimage.label(blots, EIGHT)
+    ink = np.bincount(pieces[likely], minlength=count + 1)
+    sure_ink = np.bincount(pieces[sure], minlength=count + 1)
+    boxes = ndimage.find_objects(pieces)
+    longest = [0, *(max(side.stop - side.start for side in box) for box in boxes)]
+    words = (np.array(longest) >= SHORTEST_WORD) & (ink >= LEAST_INK)
+    written = np.maximum(*(_written_rows(each, pieces, count) for each in (bright, dark)))
+    words &= (sure_ink >= SURE_SHARE * ink) | (written >= ROWS)
+    at_border = np.bincount(pieces[sure & ~amid], minlength=count + 1) > 0
+    drawn = (words | at_border)[pieces] & blots
+    return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
 
 
-def _specks(blots: Mask, marks: Mask, allowed: Mask) -> Mask:
-    """Return the blots that lie where specks are allowed and hold no word."""
-    pieces, count = ndimage.label(blots, np.ones((3, 3)))
-    ink = np.bincount(pieces[marks], minlength=count + 1)
-    small = np.zeros(count + 1, dtype=bool)
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        longest = max(side.stop - side.start for side in box)
-        small[number] = longest < SHORTEST_WORD or ink[number] < LEAST_INK
-    small[np.unique(pieces[~allowed])] = False
-    return np.asarray(small[pieces], dtype=bool)
+def _written_rows(marks: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int_]:
+    """Return in how many rows each blot holds several strokes beside each other.
+
+    A text has them over its whole height; a valve, a wall and the pericardium are one line.
+    """
+    starts = marks.copy()
+    starts[:, 1:] &= ~marks[:, :-1]
+    rows, columns = np.nonzero(starts)
+    height = len(marks)
+    strokes_in_row = np.bincount(
+        pieces[rows, columns] * height + rows, minlength=(count + 1) * height
+    )
+    return (strokes_in_row.reshape(count + 1, height) >= STROKES).sum(1)
 
 
 def dilated(mask: Mask, reach: int) -> Mask:

@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from echocli.intake.motion import running
 
 Grey = NDArray[np.uint8]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
+COARSE = 4
+"""Side in pixels of the squares in which surroundings are averaged."""
 PARTS, FRAMES = 8, 6
 """Parts of a loop of which means are taken, and frames of each that are looked at."""
 STROKE = 7
@@ -47,10 +52,13 @@ BRIEF_CONTRAST, BRIEF_TEXTURE = 60.0, 4.0
 class Strokes:
     """Pixels of thin structures that tissue does not explain."""
 
-    likely: NDArray[np.bool_]
-    """They stand out; where tissue hardly moves, some of it may do so, too."""
+    bright: NDArray[np.bool_]
+    """Brighter than what is around them."""
+    dark: NDArray[np.bool_]
+    """Darker, the gaps between bright letters among them."""
     sure: NDArray[np.bool_]
-    """They also stand stiller than what is around them."""
+    """Those that also stand stiller than what is around them; where tissue hardly moves, some
+    of the others may be tissue."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
     """
     total = np.zeros(frames.shape[1:], np.uint32)
     flicker = np.zeros(frames.shape[1:], np.uint16)
-    likely = np.zeros(frames.shape[1:], bool)
+    bright = np.zeros(frames.shape[1:], bool)
     beyond = _Beyond(scan)
     count = parts = 0
     for part in _parts(frames):
@@ -78,18 +86,19 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
         count += part.frames
         parts += 1
         contrast = top_hat(beyond.filled(part.grey))
-        likely |= beyond.stands_out(contrast, BRIEF_CONTRAST, BRIEF_TEXTURE)
+        bright |= beyond.stands_out(contrast, BRIEF_CONTRAST, BRIEF_TEXTURE)
     mean = (total // parts).astype(np.uint8)
     flickers = flicker.astype(np.float32) / max(count - parts, 1)
-    around = ndimage.uniform_filter(flickers, WINDOW)
-    calm = (flickers < CALM * around) & (around > FLICKER)
-    still = flickers <= STILL
-    sure = np.zeros_like(likely)
-    for contrast in (top_hat(beyond.filled(mean)), bottom_hat(mean)):
-        likely |= beyond.stands_out(contrast, CONTRAST, TEXTURE)
-        sure |= calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
-        sure |= still & (contrast > STILL_CONTRAST)
-    return Strokes((likely | sure) & scan, sure & scan)
+    calm, still = beyond.calmer(flickers), flickers <= STILL
+    contrasts = top_hat(beyond.filled(mean)), bottom_hat(mean)
+    marks = [beyond.stands_out(each, CONTRAST, TEXTURE) for each in contrasts]
+    sure = np.zeros_like(bright)
+    for contrast, found in zip(contrasts, marks, strict=True):
+        surely = calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
+        surely |= still & (contrast > STILL_CONTRAST)
+        found |= surely
+        sure |= surely
+    return Strokes((bright | marks[0]) & scan, marks[1] & scan, sure & scan)
 
 
 def top_hat(image: Grey) -> Grey:
@@ -125,23 +134,37 @@ class _Beyond:
 
     def __init__(self, scan: NDArray[np.bool_]) -> None:
         self._scan = scan
-        self._share = _box(scan.astype(np.float32), TEXTURE_WINDOW) + np.float32(1e-3)
-        self._near = _box(scan.astype(np.float32), WINDOW) + np.float32(1e-3)
+        share = scan.view(np.uint8) * np.uint8(255)
+        self._share = _around(share, TEXTURE_WINDOW) / 255 + np.float32(1e-3)
+        self._near = _around(share, WINDOW) / 255 + np.float32(1e-3)
 
     def filled(self, image: Grey) -> Grey:
         """Return the image with the mean of the scan nearby in place of what lies beyond.
 
         Else each bright spot at the border would stand out against the black beside it.
         """
-        mean = _box(np.where(self._scan, image, np.float32(0)), WINDOW) / self._near
-        return np.where(self._scan, image, mean.astype(np.uint8))
+        mean = _around(image * self._scan, WINDOW) / self._near
+        return np.where(self._scan, image, self._spread(mean.astype(np.uint8)))
 
     def stands_out(self, contrast: Grey, least: float, weight: float) -> NDArray[np.bool_]:
         """Return where a contrast exceeds what the texture around it explains."""
         texture = np.minimum(contrast, TEXTURE_MOST) * self._scan
-        around = _box(texture.astype(np.float32), TEXTURE_WINDOW) / self._share
-        return np.asarray(contrast > least + weight * around, dtype=bool)
+        limit = least + weight * _around(texture, TEXTURE_WINDOW) / self._share
+        return np.asarray(contrast > self._spread(np.minimum(limit, 255).astype(np.uint8)))
+
+    def calmer(self, flicker: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the pixels that flicker less than those around them."""
+        levels = np.minimum(flicker * 8, 255).astype(np.uint8)
+        around = _around(levels, WINDOW) / 8
+        limit = np.where(around > FLICKER, CALM * around, 0.0).astype(np.float32)
+        return np.asarray(flicker < self._spread(limit))
+
+    def _spread(self, coarse: NDArray[Pixel]) -> NDArray[Pixel]:
+        height, width = self._scan.shape
+        return coarse.repeat(COARSE, 0).repeat(COARSE, 1)[:height, :width]
 
 
-def _box(image: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    return np.asarray(ndimage.uniform_filter(image, width, mode="constant"))
+def _around(image: Grey, width: int) -> NDArray[np.float32]:
+    """Return the mean of surroundings of a width, at every ``COARSE`` pixels."""
+    small = np.asarray(Image.fromarray(image).reduce(COARSE), dtype=np.float32)
+    return np.asarray(ndimage.uniform_filter(small, round(width / COARSE) | 1, mode="nearest"))

@@ -14,6 +14,7 @@ from echocli.intake.overlays import blot_out, coloured_pixels
 from echocli.intake.read import read_loop
 from echocli.intake.reasons import Reason, Refused
 from echocli.intake.sector import find_sector
+from echocli.intake.strokes import Strokes
 
 SHARED = Path(__file__).parents[2].parent / "shared/data/real"
 ROWS, COLUMNS = 240, 320
@@ -224,17 +225,33 @@ def test_a_scan_full_of_graphics_is_refused() -> None:
     assert refused.value.reason in (Reason.BURNED_IN_TEXT, Reason.NO_SECTOR)
 
 
-def test_blots_hold_all_strokes_but_specks_amid_the_scan() -> None:
+def test_blots_hold_all_that_is_surely_drawn_but_specks_amid_the_scan() -> None:
     rng = np.random.default_rng(3)
-    strokes = rng.random((60, 80)) > 0.97
-    nowhere = np.zeros_like(strokes)
-    assert (blot_out(strokes, 4, nowhere) >= strokes).all()
-    lone = np.zeros_like(strokes)
+    marks = rng.random((60, 80)) > 0.97
+    amid, nowhere = np.ones_like(marks), np.zeros_like(marks)
+    assert (blot_out(Strokes(nowhere, nowhere, marks), 4, nowhere) >= marks).all()
+    lone = np.zeros_like(marks)
     lone[30:33, 40:43] = True
-    assert blot_out(lone, 4, nowhere).any()
-    assert not blot_out(lone, 4, ~nowhere).any()
+    assert blot_out(Strokes(nowhere, nowhere, lone), 4, nowhere).any()
+    assert not blot_out(Strokes(nowhere, nowhere, lone), 4, amid).any()
     lone[30:33, 46:49] = True  # two marks make a word
-    assert blot_out(lone, 4, ~nowhere)[31, 40:49].all()
+    assert blot_out(Strokes(nowhere, nowhere, lone), 4, amid)[31, 40:49].all()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_letters_make_a_word_and_a_line_does_not(dark: bool) -> None:
+    letters = np.zeros((60, 80), bool)
+    letters[30:37, 20:40:4] = True
+    line = np.zeros_like(letters)
+    line[30:33, 20:60] = True
+    nowhere, amid = np.zeros_like(letters), np.ones_like(letters)
+
+    def blots(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        both = (nowhere, marks) if dark else (marks, nowhere)
+        return blot_out(Strokes(*both, nowhere), 4, amid)
+
+    assert blots(letters)[30:37, 20:37].all()
+    assert not blots(line).any()
 
 
 REAL = {
