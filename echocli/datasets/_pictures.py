@@ -15,7 +15,8 @@ from echocli.intake.convex import convex_shape
 from echocli.intake.fingerprint import fingerprint
 from echocli.intake.guard import check_readable, check_size, foreign, quiet
 from echocli.intake.loop import CineLoop
-from echocli.intake.nifti import NIBABEL_ERRORS, read_mhd
+from echocli.intake.mhd import read_mhd
+from echocli.intake.nifti import NIBABEL_ERRORS
 from echocli.intake.reasons import Reason, Refused
 
 NARROWEST = 4.0

@@ -1,4 +1,4 @@
-"""Reads cine loops stored as NIfTI or MetaImage (MHD) volumes."""
+"""Reads cine loops stored as NIfTI volumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
-from echocli.intake.guard import check_readable, check_size, foreign, quiet
+from echocli.intake.guard import MAX_LOOP_BYTES, check_size, foreign, quiet
 from echocli.intake.reasons import Reason, Refused
 
 NIBABEL_ERRORS = (ImageFileError, HeaderDataError, HeaderTypeError)
@@ -54,13 +54,16 @@ def read_nifti(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
     with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken", also=NIBABEL_ERRORS):
         image = nibabel.load(path)
         header = _nifti_header(image.header)
-    check_size(header.frames, header.rows, header.columns)
+    told = image.header.get_slope_inter()
+    scaled = told not in ((None, None), (1.0, 0.0), (1.0, None))
+    itemsize = 8 if scaled else image.get_data_dtype().itemsize
+    check_wide(header.frames, header.rows, header.columns, itemsize)
     with quiet(), foreign(Reason.TRUNCATED, "the NIfTI data are cut off", also=NIBABEL_ERRORS):
         stored = np.asanyarray(image.dataobj)
     _check_rest(path, int(image.dataobj.offset) + image.get_data_dtype().itemsize * stored.size)
     shape = (header.columns, header.rows, header.frames)
     # Stored as x, y: the transpose is the picture.
-    return _to_grey(stored.reshape(shape).transpose(2, 1, 0)), header
+    return to_grey(stored.reshape(shape).transpose(2, 1, 0)), header
 
 
 def _check_rest(path: Path, length: int) -> None:
@@ -108,74 +111,31 @@ def _nifti_header(header: Any) -> VolumeHeader:  # noqa: ANN401
     )
 
 
-def describe_mhd(path: Path) -> VolumeHeader:
-    """Read the header of a MetaImage file.
+def check_wide(frames: int, rows: int, columns: int, itemsize: int) -> None:
+    """Refuse a volume whose stored values would not fit, before any is read.
 
     Raises:
-        Refused: If it is broken, or no stack of pictures.
+        Refused: If it is larger than the memory allowed for one loop.
     """
-    return _mhd_header(_mhd_fields(path))
+    check_size(frames, rows, columns)
+    if frames * rows * columns * itemsize > MAX_LOOP_BYTES:
+        raise Refused(Reason.OUT_OF_MEMORY)
 
 
-def read_mhd(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
-    """Read an uncompressed MetaImage cine as ``(frames, rows, columns)``.
+def to_grey(stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return grey levels of 0 to 255 as bytes, ``(frames, rows, columns)``.
+
+    They are never stretched: a set that was scaled otherwise has lost its gain.
 
     Raises:
-        Refused: If it is broken, compressed, too large, or not of unsigned bytes.
+        Refused: If there are others.
     """
-    fields = _mhd_fields(path)
-    header = _mhd_header(fields)
-    check_size(header.frames, header.rows, header.columns)
-    name = fields.get("ElementDataFile", "")
-    if fields.get("ElementType") != "MET_UCHAR" or fields.get("CompressedData") == "True":
-        raise Refused(Reason.NO_DECODER, "only uncompressed MET_UCHAR data are read")
-    if not name or Path(name).name != name:  # never follow a path out of the folder
-        raise Refused(Reason.UNREADABLE, "the header names no data file beside it")
-    data = path.parent / name
-    length = header.frames * header.rows * header.columns
-    size = check_readable(data)
-    if size != length:
-        raise (
-            Refused(Reason.TRUNCATED)
-            if size < length
-            else Refused(Reason.UNDECODABLE, LEFT_OVER)
-        )
-    with foreign(Reason.UNREADABLE):
-        stored = np.fromfile(data, dtype=np.uint8, count=length)
-    return stored.reshape(header.frames, header.rows, header.columns), header
-
-
-def _mhd_fields(path: Path) -> dict[str, str]:
-    with foreign(Reason.UNREADABLE, "the MHD header is broken"):
-        text = path.read_bytes()[: 1 << 16].decode("utf-8")
-        lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
-        return {key.strip(): value.strip() for key, value in lines}
-
-
-def _mhd_header(fields: dict[str, str]) -> VolumeHeader:
-    with foreign(Reason.UNREADABLE, "the MHD header is broken"):
-        sides = [int(side) for side in fields["DimSize"].split()]
-        spacing = fields.get("ElementSpacing", "").split()
-        zooms = [float(zoom) for zoom in spacing]
-    if len(sides) == 2:
-        raise Refused(Reason.STILL)
-    if len(sides) != 3:
-        raise Refused(Reason.VOLUME)
-    columns, rows, frames = sides
-    known = len(zooms) >= 2 and min(zooms[:2]) > 0
-    return VolumeHeader(
-        frames=frames,
-        rows=rows,
-        columns=columns,
-        spacing_mm=(zooms[1], zooms[0]) if known else None,
-        step_s=None,
-    )
-
-
-def _to_grey(stored: NDArray[Any]) -> NDArray[np.uint8]:
     if stored.dtype == np.uint8:
         return np.ascontiguousarray(stored)
-    finite = bool(np.isfinite(stored).all()) if stored.dtype.kind == "f" else True
-    if not finite or stored.dtype.kind not in "iuf" or stored.min() < 0 or stored.max() > 255:
-        raise Refused(Reason.UNDECODABLE, "grey levels outside 0 to 255")
-    return np.ascontiguousarray(np.rint(stored).astype(np.uint8))
+    grey = np.empty(stored.shape, dtype=np.uint8)
+    for place, frame in zip(grey, stored, strict=True):
+        # The negation, so that NaN is refused, too.
+        if stored.dtype.kind not in "iuf" or not (frame.min() >= 0 and frame.max() <= 255):
+            raise Refused(Reason.UNDECODABLE, "grey levels outside 0 to 255")
+        place[...] = np.rint(frame)
+    return grey

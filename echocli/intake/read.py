@@ -17,13 +17,8 @@ from echocli.intake.guard import MOST_FRAMES, check_size, foreign, quiet
 from echocli.intake.kind import Kind, classify, few
 from echocli.intake.looks import is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
-from echocli.intake.nifti import (
-    VolumeHeader,
-    describe_mhd,
-    describe_nifti,
-    read_mhd,
-    read_nifti,
-)
+from echocli.intake.mhd import describe_mhd, read_mhd
+from echocli.intake.nifti import VolumeHeader, describe_nifti, read_nifti
 from echocli.intake.pixels import Gatherer
 from echocli.intake.reasons import Reason, Refused
 from echocli.intake.regions import Scan, find_scan

@@ -62,6 +62,8 @@ VIDEO_MAGIC = (
     b"\x00\x00\x01\xba",
     b"\x00\x00\x01\xb3",
 )
+TRANSPORT_SYNC, TRANSPORT_PACKET = b"G", 188
+"""First byte of each packet of an MPEG transport stream, and the length of a packet."""
 BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
 """First group of a DICOM file that has lost its preamble: 0002 or 0008, little endian."""
 
@@ -148,13 +150,15 @@ def content_of(path: Path) -> Content:
         b"mdat",
     ):
         return Content.VIDEO
+    if head[:1] == head[TRANSPORT_PACKET : TRANSPORT_PACKET + 1] == TRANSPORT_SYNC:
+        return Content.VIDEO
     if head[344:348] in (b"n+1\x00", b"ni1\x00") or (
         head[:2] == b"\x1f\x8b" and path.suffixes[-2:] == [".nii", ".gz"]
     ):
         return Content.NIFTI
     if head[:2] == b"\x1f\x8b" or head[257:262] == b"ustar":
         return Content.ARCHIVE
-    if path.suffix.lower() == ".mhd" and b"DimSize" in head:
+    if path.suffix.lower() in (".mhd", ".mha") and (b"NDims" in head or b"DimSize" in head):
         return Content.MHD
     return Content.DICOM if _is_bare_dicom(head) else Content.OTHER
 
