@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -66,9 +67,10 @@ def be_killed(path: Path) -> CineLoop:
     return read_well(path)
 
 
-def loop_for_ever(path: Path) -> CineLoop:
-    while True:
-        pass
+def hang(path: Path) -> CineLoop:
+    """Never come back from C, with the interpreter's lock in hand."""
+    ctypes.PyDLL(None).sleep(1000)
+    return read_well(path)
 
 
 def sleep_well(path: Path) -> CineLoop:
@@ -144,7 +146,7 @@ def words(found: list[Outcome]) -> list[str]:
         (abort, "undecodable"),
         (leave, "undecodable"),
         (be_killed, "out_of_memory"),
-        (loop_for_ever, "too_slow"),
+        (hang, "too_slow"),
         pytest.param(eat_memory, "out_of_memory", marks=linux),
         pytest.param(eat_memory_by_morsels, "out_of_memory", marks=linux),
         (raise_memory_error, "out_of_memory"),
@@ -161,7 +163,7 @@ def test_a_bad_file_costs_itself_alone(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     todo = tasks(read_well, reader, read_well, reader, read_well)
-    limits = Limits(0.5 if reader is loop_for_ever else 20.0, memory_bytes=1 << 29)
+    limits = Limits(2.0 if reader is hang else 30.0, memory_bytes=1 << 29)
     found = list(outcomes(todo, SETTINGS, workers, limits))
     assert [outcome.task.position for outcome in found] == [1, 2, 3, 4, 5]
     assert words(found) == ["clip", word, "clip", word, "clip"]
@@ -249,8 +251,8 @@ def test_workers_start_without_a_fork_server(
 
 def test_a_slow_reader_of_results_costs_no_file(tasks: MakeTasks) -> None:
     found = []
-    for outcome in outcomes(tasks(*[sleep_well] * 2), SETTINGS, 2, Limits(seconds=1.0)):
-        time.sleep(1.2)
+    for outcome in outcomes(tasks(*[sleep_well] * 2), SETTINGS, 2, Limits(seconds=2.0)):
+        time.sleep(2.2)
         found.append(outcome)
     assert words(found) == ["clip"] * 2
 
@@ -273,7 +275,7 @@ def gone_within(pids: list[int], seconds: float) -> bool:
 
 @linux
 def test_closing_ends_hanging_workers_at_once(tasks: MakeTasks) -> None:
-    running = outcomes(tasks(read_well, loop_for_ever, loop_for_ever), SETTINGS, 2)
+    running = outcomes(tasks(read_well, hang, hang), SETTINGS, 2)
     first = next(running)
     started = time.monotonic()
     running.close()
@@ -322,7 +324,7 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, None])
 def test_nothing_outlives_the_parent(tmp_path: Path, sent: signal.Signals | None) -> None:
     """Neither idle workers nor those that never come back: the kernel's alarm ends them."""
-    readers = "[here.read_well, here.read_well, here.loop_for_ever, here.loop_for_ever]"
+    readers = "[here.read_well, here.read_well, here.hang, here.hang]"
     then = "import time; next(running)" if sent else "next(running).nothing"
     with start_script(tmp_path, readers, then) as script:
         assert script.stdout is not None
