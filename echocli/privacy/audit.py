@@ -16,7 +16,7 @@ from echocli.errors import PrivacyError
 from echocli.files import write_json
 from echocli.privacy.audit_bytes import holds_identifier, own_words, visible_files
 from echocli.privacy.audit_copies import COPIES, CopyAudit
-from echocli.privacy.identifiers import SHORTEST_IDENTIFIER as SHORTEST_IDENTIFIER
+from echocli.privacy.identifiers import SHORTEST_IDENTIFIER, is_like_a_count
 from echocli.privacy.labels import COLUMNS, check_values
 from echocli.privacy.needles import Needles
 from echocli.privacy.pseudonyms import ID_FORMATS
@@ -196,7 +196,8 @@ def _check_quarantine(file: Path, identifiers: set[str]) -> Check:
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     texts = table.drop(columns=["source_id", "position"]).to_numpy().ravel()
     text = "\n".join(texts).casefold()
-    numbered = (name.casefold() for name in identifiers if any(c.isdigit() for c in name))
+    numbered = [name.casefold() for name in identifiers if any(c.isdigit() for c in name)]
+    numbered = [name for name in numbered if not is_like_a_count(name)]
     found = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for name in numbered)
     return Check(claim, len(table), not found)
 
@@ -212,10 +213,10 @@ def _check_pixels(clips: ClipSet) -> Check:
 def needles_for(identifiers: Iterable[str], clips: ClipSet) -> Needles:
     """Return what to look for in every byte.
 
-    Names made of letters alone may be words that this program writes; they are compared with
-    the labels, which are all that a user's tables can bring in.
+    Names made of letters alone may be words that this program writes, and short numbers its
+    counts; they are compared with the labels, which are all that a user's tables can bring in.
     """
-    telling = (text for text in identifiers if not text.isalpha())
+    telling = (text for text in identifiers if not (text.isalpha() or is_like_a_count(text)))
     return Needles(telling, own_words(clips.manifest.columns))
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydicom.uid import UID_dictionary
@@ -44,9 +43,8 @@ def own_words(columns: Iterable[str]) -> str:
 def holds_identifier(path: Path, needles: Needles) -> bool:
     """Return whether an identifier stands anywhere in a file."""
     if path.suffix == ".u8":
-        return (
-            needles.in_pixels(np.memmap(path, np.uint8, "r")) if path.stat().st_size else False
-        )
+        with path.open("rb") as file:
+            return needles.in_pixels(file)
     content = path.read_bytes()
     if path.suffix == ".parquet":
         return needles.in_stream(content) or _in_table(path, needles)

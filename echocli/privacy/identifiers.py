@@ -24,6 +24,9 @@ anonymous anonymized anonymised anon deidentified unknown none export exports ou
 raw copy new camus echonet dynamic pediatric paediatric lvh rvenet tmed mimic hmc qu cardiacuda
 cardiacnet phantom sequence half full gt ed es diastole systole end to of and with
 """
+COUNT_DIGITS = 5
+"""Numbers this short are everywhere; labels may still not hold one that names a patient."""
+
 WORDS = frozenset(_WORDS.split())
 """Words of the field and of its tools. A file that is called nothing else names nobody, and
 labels say the same words."""
@@ -45,6 +48,14 @@ def identifiers_of(place: str, *keys: str) -> set[str]:
     return {
         text for text in found if len(text) >= SHORTEST_IDENTIFIER and not _is_ordinary(text)
     }
+
+
+def is_like_a_count(text: str) -> bool:
+    """Return whether a text cannot be told from a count, a position or the name of a part.
+
+    Files are often called 0001.dcm to 4000.dcm, and every list of sources counts to 4000.
+    """
+    return text.isdigit() and len(text) <= COUNT_DIGITS
 
 
 def _is_ordinary(text: str) -> bool:

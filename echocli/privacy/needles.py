@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ SPECKLE = 6.0
 LONGEST = 256
 """A longer identifier is as good as its beginning."""
 CHUNK = 1 << 24
+OVERLAP = 4 * LONGEST
+"""Pieces share more bytes than any form has: one of UTF-16 in hexadecimal digits is the
+longest."""
 
 _GRAM = 4
 _TABLE_BITS = 20
@@ -91,13 +95,18 @@ class Needles:
         """Return whether compressed bytes hold an identifier."""
         return self._in_streams.found_in(content)
 
-    def in_pixels(self, pixels: NDArray[np.uint8]) -> bool:
-        """Return whether grey values spell an identifier, one that no scan spells by chance."""
-        for start in range(0, max(len(pixels), 1), CHUNK):
-            # Chunks overlap by the longest form, and start where words of four bytes do.
-            chunk = pixels[start : start + CHUNK + 4 * LONGEST]
-            if self._in_pixels.found_in(chunk.tobytes()):
+    def in_pixels(self, file: BinaryIO) -> bool:
+        """Return whether grey values spell an identifier, one that no scan spells by chance.
+
+        Args:
+            file: The raw pixels; they are read piece by piece.
+        """
+        start = 0
+        while chunk := file.read(CHUNK + OVERLAP):
+            if self._in_pixels.found_in(chunk):
                 return True
+            start += CHUNK
+            file.seek(start)
         return False
 
     @cached_property
