@@ -13,9 +13,10 @@ from made_dicom import (
     MakeDicom,
     jpeg_frames,
     jpeg_ultrasound,
-    moving_scan,
     ultrasound,
 )
+from made_streams import luma
+from made_syntaxes import GREY, coloured
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -32,28 +33,13 @@ from pydicom.uid import (
 from echocli.intake.decode import can_decode, decode
 from echocli.intake.dicom import read_header
 from echocli.intake.guard import quiet
-from echocli.intake.pixels import Gatherer
+from echocli.intake.pixels import Colour, Gatherer, Picture
 from echocli.intake.reasons import Reason, Refused
-
-GREY = moving_scan(8)
 
 
 def gather(path: Path) -> Gatherer:
     with quiet():
         return decode(path, read_header(path), None)
-
-
-def coloured() -> NDArray[np.uint8]:
-    """A grey scan with a red and a blue patch."""
-    rgb = np.repeat(GREY[..., None], 3, axis=-1)
-    rgb[:, 8:16, 8:24] = (200, 30, 20)
-    rgb[4, 24:32, 30:50] = (10, 60, 220)
-    return rgb
-
-
-def luma(rgb: NDArray[Any]) -> NDArray[np.float64]:
-    """ITU-R BT.601 by its definition."""
-    return rgb.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
 
 
 def spread(rgb: NDArray[Any]) -> NDArray[Any]:
@@ -166,7 +152,7 @@ def test_a_coloured_line_of_one_pixel_is_not_paled(save: MakeDicom) -> None:
     assert gather(save(data)).chroma[20].min() > 200
 
 
-def test_jpeg_that_holds_rgb_is_left_to_pydicom(save: MakeDicom) -> None:
+def test_jpeg_that_holds_rgb(save: MakeDicom) -> None:
     rgb = coloured()
     data = jpeg_ultrasound(rgb)
     frames = []
@@ -234,3 +220,31 @@ def test_an_unknown_compression_is_no_crash() -> None:
     assert can_decode(ExplicitVRLittleEndian)
     assert not can_decode("1.2.840.10008.1.2.4.92")
     assert not can_decode("1.2.3")
+
+
+def test_colour_is_asked_of_some_frames_only() -> None:
+    """8 in full size and 16 coarser, from the first frame to the last."""
+    for frames in (1, 8, 24, 25, 90, 400):
+        gathered = Gatherer(frames, 4, 4, None)
+        wanted = []
+        for _ in range(frames):
+            wanted.append(gathered.next_colour)
+            gathered.add(Picture(np.zeros((4, 4), dtype=np.uint8)))
+        asked = [index for index, colour in enumerate(wanted) if colour is not Colour.NONE]
+        assert len(asked) == min(frames, 24)
+        assert wanted.count(Colour.WHOLE) == -(-len(asked) // 3)
+        assert asked[0] == 0
+        assert asked[-1] == frames - 1
+        assert max(np.diff(asked), default=0) <= -(-frames // 23)
+
+
+def test_a_decoder_writes_where_the_grey_will_lie() -> None:
+    """The loop is kept once: frames that a decoder put there are not copied."""
+    gathered = Gatherer(3, 4, 5, None)
+    place = gathered.next_grey
+    place[...] = 7
+    gathered.add(Picture(place))
+    gathered.add(Picture(np.full((4, 5), 9, dtype=np.uint8)))
+    assert gathered.frames[:, 0, 0].tolist() == [7, 9]
+    with pytest.raises(Refused, match="different sizes"):
+        gathered.add(Picture(np.zeros((5, 4), dtype=np.uint8)))
