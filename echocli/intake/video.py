@@ -13,6 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.intake.container import check_whole
 from echocli.intake.guard import FOREIGN_ERRORS, check_size
 from echocli.intake.pixels import (
     EXPANDED,
@@ -36,8 +37,6 @@ LOST_FRAMES = 2
 TURNS = {(1, 0, 0, 1): 0, (0, -1, 1, 0): 1, (-1, 0, 0, -1): 2, (0, 1, -1, 0): 3}
 """Quarter turns to the left, by the matrix with which a player has to show the video."""
 MATRIX_ONE = 1 << 16
-
-UNKNOWN_SIZE = 0xFFFFFFF0  # streamed AVI files are given the largest size there is
 
 VIDEO_ERRORS = (av.error.FFmpegError, *FOREIGN_ERRORS)
 
@@ -77,7 +76,7 @@ def read_video(path: Path) -> tuple[Gatherer, NDArray[np.float64] | None]:
     Raises:
         Refused: If it is broken, cut off or too large.
     """
-    _check_riff(path)
+    check_whole(path)
     header = describe_video(path)
     check_size(header.frames or 1, header.rows, header.columns)
     gathered: Gatherer | None = None
@@ -116,16 +115,6 @@ def pictures(source: BinaryIO, gathered: Gatherer) -> Iterator[Picture]:
 
 def _opened(source: str | BinaryIO) -> Any:  # noqa: ANN401
     return av.open(source, options={"format_whitelist": CONTAINERS})
-
-
-def _check_riff(path: Path) -> None:
-    """Refuse an AVI file that is shorter than it says; FFmpeg would play what is left."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head[:4] == b"RIFF":
-        said = 8 + int.from_bytes(head[4:], "little")
-        if said < UNKNOWN_SIZE and said > path.stat().st_size:
-            raise Refused(Reason.TRUNCATED)
 
 
 def _stream(container: Any) -> Any:  # noqa: ANN401
