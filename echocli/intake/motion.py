@@ -69,14 +69,22 @@ def motion_of(frames: NDArray[np.uint8]) -> Motion:
     return Motion(darkest, brightest, active)
 
 
-def running(extreme: np.ufunc, image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+def running(
+    extreme: np.ufunc, image: NDArray[np.uint8], width: int, axes: tuple[int, ...] = (0, 1)
+) -> NDArray[np.uint8]:
     """Return the minimum or maximum of each square of an odd width, shrunk at the edges.
 
     Whole rows are compared with shifted rows, so it costs a few passes whatever the width.
+
+    Args:
+        extreme: ``np.minimum`` or ``np.maximum``.
+        image: Two-dimensional.
+        width: Side of the square in pixels, odd.
+        axes: Both, or one for a line instead of a square.
     """
     half = width // 2
     out = image
-    for axis in (0, 1):
+    for axis in axes:
         pad = [(half, half) if each == axis else (0, 0) for each in (0, 1)]
         line = np.moveaxis(np.pad(out, pad, mode="edge"), axis, 0)
         covered = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -28,6 +30,8 @@ SHORTEST_WORD, LEAST_INK = 8, 10
 SURE_SHARE, STROKES, ROWS = 0.2, 3, 3
 """What makes a word of a blot: a share of its ink that is surely drawn, or a number of strokes
 beside each other in a number of rows."""
+WORD_GAPS = 4
+"""Gaps to both sides of a word in which less clear parts of the text are looked for."""
 MARGIN = 3
 """Pixels around strokes that are cut out with them: smoothed edges and JPEG's shadows."""
 
@@ -54,7 +58,7 @@ def drawn_over(
     sure |= _beside(motion.darkest[window], motion.brightest[window], inside)
     amid = eroded(inside, round(RIM * diagonal))
     drawn = np.zeros_like(shape)
-    drawn[window] = blot_out(Strokes(found.bright, found.dark, sure), gap, amid)
+    drawn[window] = blot_out(replace(found, sure=sure), gap, amid)
     return drawn
 
 
@@ -101,8 +105,9 @@ def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
             too small for a word is let be, for it is tissue.
     """
     margin = gap + MARGIN
-    bright, dark, sure, amid = (
-        np.pad(each, margin) for each in (marks.bright, marks.dark, marks.sure, amid)
+    bright, dark, weak, sure, amid = (
+        np.pad(each, margin)
+        for each in (marks.bright, marks.dark, marks.weak, marks.sure, amid)
     )
     likely = bright | dark | sure
     blots = eroded(dilated(likely, gap), gap) | likely
@@ -116,7 +121,15 @@ def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
     words &= (sure_ink >= SURE_SHARE * ink) | (written >= ROWS)
     at_border = np.bincount(pieces[sure & ~amid], minlength=count + 1) > 0
     drawn = (words | at_border)[pieces] & blots
+    drawn |= weak & _beside_words(words[pieces] & blots, WORD_GAPS * gap)
+    drawn = eroded(dilated(drawn, gap), gap) | drawn
     return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
+
+
+def _beside_words(words: Mask, reach: int) -> Mask:
+    """Return the lines of text on which words stand, some way on to both sides."""
+    rows = words.view(np.uint8)
+    return running(np.maximum, rows, 2 * reach + 1, axes=(1,)).view(bool)
 
 
 def _written_rows(marks: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int_]:
@@ -131,7 +144,8 @@ def _written_rows(marks: Mask, pieces: NDArray[np.int32], count: int) -> NDArray
     strokes_in_row = np.bincount(
         pieces[rows, columns] * height + rows, minlength=(count + 1) * height
     )
-    return (strokes_in_row.reshape(count + 1, height) >= STROKES).sum(1)
+    several = strokes_in_row.reshape(count + 1, height) >= STROKES
+    return np.asarray(several.sum(axis=1), dtype=np.int_)
 
 
 def dilated(mask: Mask, reach: int) -> Mask:

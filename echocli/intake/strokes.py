@@ -36,6 +36,8 @@ must change by a grey level from frame to frame for this to tell anything."""
 CALM_CONTRAST, CALM_TEXTURE = 15.0, 1.5
 """Grey levels by which a calm stroke stands out, and how many more for each by which the
 tissue around it does."""
+WEAK_CONTRAST = 8
+"""Grey levels by which calm parts of a word stand out where the rest of it does clearly."""
 STILL_CONTRAST, STILL = 70, 2.0
 """Grey levels by which a stroke stands out that hardly flickers, whatever is around it, and
 grey levels by which it flickers at most."""
@@ -56,6 +58,8 @@ class Strokes:
     """Brighter than what is around them."""
     dark: NDArray[np.bool_]
     """Darker, the gaps between bright letters among them."""
+    weak: NDArray[np.bool_]
+    """Calm and a little brighter or darker: a part of a word, where there is a word."""
     sure: NDArray[np.bool_]
     """Those that also stand stiller than what is around them; where tissue hardly moves, some
     of the others may be tissue."""
@@ -88,17 +92,18 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
         contrast = top_hat(beyond.filled(part.grey))
         bright |= beyond.stands_out(contrast, BRIEF_CONTRAST, BRIEF_TEXTURE)
     mean = (total // parts).astype(np.uint8)
-    flickers = flicker.astype(np.float32) / max(count - parts, 1)
+    flickers = flicker.astype(np.float32) / np.float32(max(count - parts, 1))
     calm, still = beyond.calmer(flickers), flickers <= STILL
     contrasts = top_hat(beyond.filled(mean)), bottom_hat(mean)
     marks = [beyond.stands_out(each, CONTRAST, TEXTURE) for each in contrasts]
-    sure = np.zeros_like(bright)
+    sure, weak = np.zeros_like(bright), np.zeros_like(bright)
     for contrast, found in zip(contrasts, marks, strict=True):
         surely = calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
         surely |= still & (contrast > STILL_CONTRAST)
         found |= surely
+        weak |= (calm & (contrast > WEAK_CONTRAST)) | (contrast > CONTRAST)
         sure |= surely
-    return Strokes((bright | marks[0]) & scan, marks[1] & scan, sure & scan)
+    return Strokes((bright | marks[0]) & scan, marks[1] & scan, weak & scan, sure & scan)
 
 
 def top_hat(image: Grey) -> Grey:

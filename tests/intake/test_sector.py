@@ -229,13 +229,13 @@ def test_blots_hold_all_that_is_surely_drawn_but_specks_amid_the_scan() -> None:
     rng = np.random.default_rng(3)
     marks = rng.random((60, 80)) > 0.97
     amid, nowhere = np.ones_like(marks), np.zeros_like(marks)
-    assert (blot_out(Strokes(nowhere, nowhere, marks), 4, nowhere) >= marks).all()
+    assert (blot_out(Strokes(nowhere, nowhere, nowhere, marks), 4, nowhere) >= marks).all()
     lone = np.zeros_like(marks)
     lone[30:33, 40:43] = True
-    assert blot_out(Strokes(nowhere, nowhere, lone), 4, nowhere).any()
-    assert not blot_out(Strokes(nowhere, nowhere, lone), 4, amid).any()
+    assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, nowhere).any()
+    assert not blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid).any()
     lone[30:33, 46:49] = True  # two marks make a word
-    assert blot_out(Strokes(nowhere, nowhere, lone), 4, amid)[31, 40:49].all()
+    assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid)[31, 40:49].all()
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -248,7 +248,7 @@ def test_letters_make_a_word_and_a_line_does_not(dark: bool) -> None:
 
     def blots(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         both = (nowhere, marks) if dark else (marks, nowhere)
-        return blot_out(Strokes(*both, nowhere), 4, amid)
+        return blot_out(Strokes(*both, nowhere, nowhere), 4, amid)
 
     assert blots(letters)[30:37, 20:37].all()
     assert not blots(line).any()
