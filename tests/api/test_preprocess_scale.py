@@ -424,6 +424,14 @@ def test_a_name_among_labels_takes_the_whole_run_back(
     assert not list(tmp_path.rglob("*.u8"))
 
 
+def test_files_called_by_numbers_are_no_leak_in_lists_that_count(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    for number in range(1, 1003):  # "1000" stands at position 1000
+        put(inbox, f"{number:04d}", f"clip patient0 {number}" if number > 998 else "still")
+    put(inbox, "00000", "clip patient1")  # as a part is called
+    assert run(inbox, tmp_path / "clips").n_clips == 5
+
+
 def test_a_rule_labels_the_clips_and_is_counted(inbox: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("file,ef_percent\n00,60\n01,52\n02,30\n03,61\n")
