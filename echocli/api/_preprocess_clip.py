@@ -26,7 +26,7 @@ from echocli.privacy.deid import write_deidentified
 from echocli.privacy.pseudonyms import Pseudonyms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One source to be made a clip."""
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 from echocli.files import sha256_of
+from echocli.intake.mhd import data_file
+from echocli.intake.reasons import Refused
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a source's bytes.
+    """Return the SHA-256 of a source's bytes; of an MHD header, those of its data, too.
+
+    Two patients' headers may be equal letter by letter, beside data files of the same name.
 
     The last answer is remembered: who is about to read a file asks first, to see whether that
     is needed, and its reader asks again.
@@ -17,10 +22,29 @@ def fingerprint(path: Path) -> str:
     Raises:
         OSError: If the file cannot be read.
     """
+    files = _parts(path)
+    return _hash(files, tuple(_state(file) for file in files))
+
+
+def _parts(path: Path) -> tuple[Path, ...]:
+    if path.suffix.lower() == ".mhd":
+        try:
+            data = data_file(path)
+        except Refused:  # its reader says so again
+            return (path,)
+        if data != path and data.is_file():
+            return path, data
+    return (path,)
+
+
+def _state(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return _hash(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=1)
-def _hash(path: Path, *state: int) -> str:
-    return sha256_of(path)
+def _hash(files: tuple[Path, ...], states: tuple[tuple[int, ...], ...]) -> str:
+    hashes = [sha256_of(file) for file in files]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()

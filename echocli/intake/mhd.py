@@ -114,6 +114,15 @@ def _parts(file: BinaryIO, length: int) -> Iterator[bytes]:
         yield inflater.decompress(packed, min(length + 1, 16 * CHUNK))
 
 
+def data_file(path: Path) -> Path:
+    """Return the file that holds the data of an MHD header: another one, or itself.
+
+    Raises:
+        Refused: If the header cannot be read or names none.
+    """
+    return _data_file(path, *_fields(path))[0]
+
+
 def _data_file(path: Path, fields: Fields, header_bytes: int) -> tuple[Path, int]:
     """Return the file that holds the data, and where they start in it."""
     name = fields.get("ElementDataFile", "")

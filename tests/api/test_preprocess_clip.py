@@ -65,6 +65,21 @@ def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     assert len(seen) == 3
 
 
+def test_equal_headers_with_other_data_are_other_sources(tmp_path: Path) -> None:
+    header = "NDims = 3\nDimSize = 4 4 8\nElementType = MET_UCHAR\nElementDataFile = {}\n"
+    seen = []
+    for patient, value in (("one", 1), ("two", 2), ("three", 2)):
+        (tmp_path / patient).mkdir()
+        path = tmp_path / patient / "loop.mhd"
+        path.write_text(header.format("loop.raw"))
+        (tmp_path / patient / "loop.raw").write_bytes(bytes([value]) * 128)
+        seen.append(fingerprint.fingerprint(path))
+    assert seen[0] != seen[1] == seen[2]
+    for name in ("LOCAL", "absent.raw", "../one/loop.raw"):
+        path.write_text(header.format(name))
+        assert fingerprint.fingerprint(path) == files.sha256_of(path)
+
+
 def test_what_is_done_is_not_read(dicom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = frozenset({SETTINGS.pseudonyms.source(files.sha256_of(dicom))})
     monkeypatch.setattr(_preprocess_clip, "read_loop", None)
