@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -10,25 +12,33 @@ from torch import Tensor, nn
 from .shapes import Grid, Tokens, Video
 
 NORM_EPS = 1e-6
+Rotation: TypeAlias = Float[Tensor, "2 #rows 1 tokens head"]
+"""Cosines and sines by which the channels of queries and keys turn."""
 
 
 def linear(
-    inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+    inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
 ) -> nn.Linear:
     """Return a linear layer with Xavier-uniform weights drawn from ``generator`` and no offset.
 
     Xavier scales with the width, so narrow models start as lively as wide ones; at the width of
     ViT-L it is close to the fixed 0.02 of V-JEPA. The global random state is left alone.
+    Without a generator the layer is a shape that holds no numbers, to be given some.
     """
-    layer = nn.Linear(inputs, outputs, bias=bias, device="meta").to_empty(device="cpu")
+    layer = nn.Linear(inputs, outputs, bias=bias, device="meta")
+    if generator is None:
+        return layer
+    layer = layer.to_empty(device="cpu")
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
 
 
-def learned_token(dim: int, generator: torch.Generator) -> nn.Parameter:
+def learned_token(dim: int, generator: torch.Generator | None) -> nn.Parameter:
     """Return a learned vector of small random numbers, shaped to sit among tokens."""
+    if generator is None:
+        return nn.Parameter(torch.empty(1, 1, dim, device="meta"))
     token = torch.empty(1, 1, dim)
     return nn.Parameter(nn.init.trunc_normal_(token, std=0.02, generator=generator))
 
@@ -68,7 +78,7 @@ class PatchEmbedding(nn.Module):
     """
 
     def __init__(
-        self, channels: int, tubelet: Grid, dim: int, generator: torch.Generator
+        self, channels: int, tubelet: Grid, dim: int, generator: torch.Generator | None
     ) -> None:
         super().__init__()
         self.tubelet = tubelet
@@ -86,20 +96,46 @@ class PatchEmbedding(nn.Module):
         return tokens
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of a row."""
+def rotate(
+    tokens: Float[Tensor, "batch heads tokens head"], rotation: Rotation
+) -> Float[Tensor, "batch heads tokens head"]:
+    """Turn every pair of neighbouring channels by its token's angles.
 
-    def __init__(self, dim: int, heads: int, generator: torch.Generator) -> None:
+    ``(x, y)`` becomes ``(x cos a - y sin a, y cos b + x sin b)``; ``a`` and ``b`` are equal but
+    in V-JEPA 2, see ``positions.Rotary``.
+    """
+    cosines, sines = rotation
+    turned = torch.stack([-tokens[..., 1::2], tokens[..., 0::2]], dim=-1).flatten(-2)
+    # The table is float32: bfloat16 would put tokens far from the corner at wrong places.
+    rotated: Tensor = tokens * cosines + turned * sines
+    return rotated.to(tokens.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of a row.
+
+    Args:
+        dim: Width of a token.
+        heads: How many share it.
+        generator: Source of the weights.
+        bias: Whether queries, keys and values have an offset.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, generator: torch.Generator | None, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = linear(dim, 3 * dim, generator)
+        self.qkv = linear(dim, 3 * dim, generator, bias=bias)
         self.proj = linear(dim, dim, generator)
 
-    def forward(self, tokens: Tokens) -> Tokens:
-        """Mix every token with every other."""
+    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
+        """Mix every token with every other, at rotary positions if there are any."""
         batch, n, dim = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, n, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
         mixed = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, n, dim))
         return out
@@ -109,7 +145,11 @@ class MLP(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
     def __init__(
-        self, dim: int, hidden: int, generator: torch.Generator, outputs: int | None = None
+        self,
+        dim: int,
+        hidden: int,
+        generator: torch.Generator | None,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.fc1 = linear(dim, hidden, generator)
@@ -125,25 +165,61 @@ class Block(nn.Module):
     """Pre-norm transformer block, without dropout or layer scale; names as in timm."""
 
     def __init__(
-        self, dim: int, heads: int, mlp_ratio: float, generator: torch.Generator
+        self,
+        dim: int,
+        heads: int,
+        mlp_ratio: float,
+        generator: torch.Generator | None,
+        *,
+        qkv_bias: bool = True,
+        norm_eps: float = NORM_EPS,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.attn = Attention(dim, heads, generator)
-        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = MLP(dim, int(dim * mlp_ratio), generator)
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.attn = Attention(dim, heads, generator, bias=qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp = MLP(dim, round(dim * mlp_ratio), generator)
 
-    def forward(self, tokens: Tokens) -> Tokens:
+    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
         """Attend, then transform, both on a residual path."""
-        tokens = tokens + self.attn(self.norm1(tokens))
+        tokens = tokens + self.attn(self.norm1(tokens), rotation)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens
 
 
 class Blocks(nn.Sequential):
-    """A stack of equal blocks."""
+    """A stack of equal blocks.
+
+    Args:
+        dim: Width of a token.
+        depth: How many blocks.
+        heads: Attention heads of each.
+        mlp_ratio: Width inside their MLPs, as a multiple of ``dim``.
+        generator: Source of the weights.
+        qkv_bias: Whether queries, keys and values have an offset.
+        norm_eps: Added to the variance in their LayerNorms.
+    """
 
     def __init__(
-        self, dim: int, depth: int, heads: int, mlp_ratio: float, generator: torch.Generator
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: float,
+        generator: torch.Generator | None,
+        *,
+        qkv_bias: bool = True,
+        norm_eps: float = NORM_EPS,
     ) -> None:
-        super().__init__(*(Block(dim, heads, mlp_ratio, generator) for _ in range(depth)))
+        super().__init__(
+            *(
+                Block(dim, heads, mlp_ratio, generator, qkv_bias=qkv_bias, norm_eps=norm_eps)
+                for _ in range(depth)
+            )
+        )
+
+    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
+        """Pass tokens through all blocks, which share one table of rotary positions."""
+        for block in self:
+            tokens = block(tokens, rotation)
+        return tokens

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .layers import NORM_EPS, Blocks, PatchEmbedding, learned_token
-from .positions import Positions
+from .layers import NORM_EPS, Blocks, PatchEmbedding, Rotation, learned_token
+from .positions import Positions, RopePairing, Rotary
 from .shapes import Grid, Video
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -21,20 +21,15 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": {"dim": 1024, "depth": 24, "heads": 16},
     "huge": {"dim": 1280, "depth": 32, "heads": 16},
     "giant": {"dim": 1408, "depth": 40, "heads": 22, "mlp_ratio": 48 / 11},
+    "gigantic": {"dim": 1664, "depth": 48, "heads": 26, "mlp_ratio": 64 / 13},
 }
-"""Widths, depths and heads of the ViT family (V-JEPA, table of architectures)."""
+"""Widths, depths and heads of the ViT family (V-JEPA, V-JEPA 2, V-JEPA 2.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTConfig:
-    """Shape of an encoder."""
+class Architecture:
+    """What an encoder is made of, whatever it sees."""
 
-    frames: int = 16
-    """Frames of a usual clip; others work too."""
-    size: int = 112
-    """Rows and columns of a usual clip, in pixels; others work too."""
-    channels: int = 1
-    """Channels of a clip; ultrasound is grey."""
     tubelet: tuple[int, int, int] = (2, 16, 16)
     """Frames, rows and columns that become one token."""
     dim: int = 192
@@ -45,13 +40,61 @@ class ViTConfig:
     """Attention heads; they share the width."""
     mlp_ratio: float = 4.0
     """Width inside a block's MLP, as a multiple of ``dim``."""
+    qkv_bias: bool = True
+    """Whether queries, keys and values have an offset."""
+    norm_eps: float = NORM_EPS
+    """Added to the variance in every LayerNorm."""
+    positions: Literal["sincos", "line", "rotary"] = "sincos"
+    """How tokens know their place: ``sincos`` of time, row and column (V-JEPA), of the running
+    number on a ``line`` (VideoMAE, DISCOVR), or ``rotary`` (V-JEPA 2)."""
+    uniform_power: bool = True
+    """Whether ``sincos`` gives time, rows and columns equal shares of the width."""
+    drawn_for: tuple[int, int, int] | None = None
+    """Grid whose fixed table other grids interpolate, as public encoders do; each grid's own
+    table is computed if left out."""
+    rope_pairing: RopePairing = "interleaved"
+    """Which channels share a ``rotary`` angle; the published V-JEPA 2 needs ``tiled``."""
+    rope_side: int | None = None
+    """Rows and columns over which ``rotary`` positions are spread; V-JEPA 2.1 has 16."""
+    levels: int = 1
+    """Depths whose tokens have a LayerNorm; V-JEPA 2.1 has 4. The last is the output."""
+    stills: bool = False
+    """Whether pictures have a patch embedding, and pictures and clips a learned token, of their
+    own (V-JEPA 2.1)."""
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(f"dim is {self.dim}; {self.heads} heads do not divide it.")
+        if self.positions == "rotary" and self.dim // self.heads % 2:
+            raise ValueError(f"{self.heads} heads of width {self.dim} have no pairs to turn.")
+        if not 1 <= self.levels <= self.depth:
+            raise ValueError(f"levels is {self.levels}; {self.depth} blocks have 1 or more.")
+
+    @property
+    def level_blocks(self) -> tuple[int, ...]:
+        """The blocks, from 0, after which a level ends."""
+        if (self.depth, self.levels) == (48, 4):
+            return 11, 23, 37, 47  # as published; evenly it would be 35
+        ends = range(1, self.levels + 1)
+        return tuple(self.depth * end // self.levels - 1 for end in ends)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(Architecture):
+    """Shape of an encoder."""
+
+    frames: int = 16
+    """Frames of a usual clip; others work too."""
+    size: int = 112
+    """Rows and columns of a usual clip, in pixels; others work too."""
+    channels: int = 1
+    """Channels of a clip; ultrasound is grey."""
     cls_token: bool = False
     """Whether a learned token gathers the whole clip; DISCOVR has one, V-JEPA has none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         t, h, w = self.tubelet
-        if self.dim % self.heads:
-            raise ValueError(f"dim is {self.dim}; {self.heads} heads do not divide it.")
         if self.frames % t or self.size % h or self.size % w:
             raise ValueError(
                 f"{self.frames} frames of {self.size} pixels are not whole tubelets of "
@@ -85,7 +128,8 @@ class VisionTransformer(nn.Module):
 
     Args:
         config: The shape.
-        generator: Source of the weights.
+        generator: Source of the weights. Without one they are shapes that hold no numbers, to
+            be given some by ``load_state_dict(weights, assign=True)``.
 
     Example:
         >>> config = ViTConfig(frames=4, size=32, dim=48, depth=1)
@@ -94,15 +138,31 @@ class VisionTransformer(nn.Module):
         torch.Size([1, 8, 48])
     """
 
-    def __init__(self, config: ViTConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: ViTConfig, generator: torch.Generator | None) -> None:
         super().__init__()
         self.config = config
-        dim = config.dim
+        dim, eps = config.dim, config.norm_eps
         self.patch_embed = PatchEmbedding(config.channels, config.tubelet, dim, generator)
         self.cls_token = learned_token(dim, generator) if config.cls_token else None
-        self.positions = Positions(config.grid, dim)
-        self.blocks = Blocks(dim, config.depth, config.heads, config.mlp_ratio, generator)
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.positions, self.rotary = make_positions(config)
+        self.blocks = Blocks(
+            dim,
+            config.depth,
+            config.heads,
+            config.mlp_ratio,
+            generator,
+            qkv_bias=config.qkv_bias,
+            norm_eps=eps,
+        )
+        self.norm = nn.LayerNorm(dim, eps=eps)
+        self.level_norms = nn.ModuleList(
+            nn.LayerNorm(dim, eps=eps) for _ in range(config.levels - 1)
+        )
+        if config.stills:
+            patch = (1, *config.tubelet[1:])
+            self.still_embed = PatchEmbedding(config.channels, patch, dim, generator)
+            self.still_token = learned_token(dim, generator)
+            self.clip_token = learned_token(dim, generator)
 
     def grid(self, shape: Sequence[int]) -> Grid:
         """Return the tubelets along time, height and width of clips of a shape.
@@ -114,6 +174,8 @@ class VisionTransformer(nn.Module):
             ValueError: If the tubelets do not fit a whole number of times.
         """
         sides, tubelet = tuple(shape[-3:]), self.config.tubelet
+        if self.config.stills and sides[0] == 1:
+            tubelet = (1, *tubelet[1:])
         if any(side % step for side, step in zip(sides, tubelet, strict=True)):
             raise ValueError(
                 f"Clips of {sides} frames, rows and columns do not divide into tubelets "
@@ -134,20 +196,72 @@ class VisionTransformer(nn.Module):
             keep: Ids of the tokens to look at, several views of a clip in neighbouring rows;
                 all tokens of every clip if left out.
         """
-        positions = self.positions(self.grid(video.shape))
-        if keep is not None:
-            positions = positions[0][keep]
-        tokens = self.patch_embed(video, keep) + positions
-        if self.cls_token is not None:
-            cls = self.cls_token.expand(tokens.shape[0], -1, -1)
-            tokens = torch.cat([cls, tokens], dim=1)
-        tokens = self.norm(self.blocks(tokens))
+        tokens, rotation = self.begin(video, keep)
+        tokens = self.norm(self.blocks(tokens, rotation))
         if self.cls_token is None:
             return None, tokens
         return tokens[:, 0], tokens[:, 1:]
+
+    def begin(
+        self, video: Video, keep: Int[Tensor, "rows kept"] | None
+    ) -> tuple[Float[Tensor, "rows tokens dim"], Rotation | None]:
+        """Return what enters the first block: tokens and, if they are rotary, positions."""
+        grid = self.grid(video.shape)
+        still = self.config.stills and video.shape[2] == 1
+        tokens: Tensor = (self.still_embed if still else self.patch_embed)(video, keep)
+        if self.config.stills:
+            tokens = tokens + (self.still_token if still else self.clip_token)
+        if self.positions is not None:
+            places = self.positions(grid)
+            tokens = tokens + (places if keep is None else places[0][keep])
+        if self.cls_token is not None:
+            cls = self.cls_token.expand(tokens.shape[0], -1, -1)
+            tokens = torch.cat([cls, tokens], dim=1)
+        return tokens, self.rotation(grid, keep)
+
+    def rotation(self, grid: Grid, keep: Int[Tensor, "rows kept"] | None) -> Rotation | None:
+        """Return what turns the tokens of every block; ``None`` for fixed positions."""
+        if self.rotary is None:
+            return None
+        table: Tensor = self.rotary(grid)
+        rows = table[:, None] if keep is None else table[:, keep]
+        if self.cls_token is not None:
+            still = torch.zeros_like(rows[:, :, :1])
+            still[0] = 1  # the cosine of no angle: the class token does not turn
+            rows = torch.cat([still, rows], dim=2)
+        return rows[:, :, None]
+
+    def levels(
+        self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
+    ) -> Float[Tensor, "rows kept levels_dim"]:
+        """Return the tokens of every level, each normalised, side by side (V-JEPA 2.1)."""
+        tokens, rotation = self.begin(video, keep)
+        norms = dict(zip(self.config.level_blocks, [*self.level_norms, self.norm], strict=True))
+        found = []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, rotation)
+            if index in norms:
+                found.append(norms[index](tokens))
+        first = 0 if self.cls_token is None else 1
+        return torch.cat(found, dim=-1)[:, first:]
 
     def forward(
         self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
     ) -> Float[Tensor, "rows kept dim"]:
         """Return the tokens of clips, in the order of their ids, without the class token."""
         return self.embed(video, keep)[1]
+
+
+def make_positions(config: ViTConfig) -> tuple[Positions | None, Rotary | None]:
+    """Return what is added to tokens and what turns them; one of the two is ``None``."""
+    if config.positions == "rotary":
+        head = config.dim // config.heads
+        return None, Rotary(config.grid, head, config.rope_pairing, config.rope_side)
+    fixed = Positions(
+        config.grid,
+        config.dim,
+        kind=config.positions,
+        uniform=config.uniform_power,
+        drawn_for=config.drawn_for,
+    )
+    return fixed, None
