@@ -91,6 +91,8 @@ def decode(path: Path, header: Header, region: Region | None) -> Gatherer:
             decode_stream(fragments, header, gathered)
         else:
             gathered = _decode_frames(fragments, header, region)
+            if fragments.contradicts_table(header.frames):
+                gathered.notes = ("offset_table_wrong",)
     if gathered.count < header.frames:
         raise Refused(Reason.TRUNCATED, f"{gathered.count} of {header.frames} frames are there")
     return gathered

@@ -71,6 +71,19 @@ class Fragments:
         ends = [*starts[1:], len(self.parts)]
         return [self.parts[start:end] for start, end in zip(starts, ends, strict=True)]
 
+    def contradicts_table(self, frames: int) -> bool:
+        """Return whether there is an offset table, and it tells other places than there are.
+
+        The order of the fragments is believed then, but nothing proves it.
+        """
+        if not len(self._table) or not self.parts:
+            return False
+        first = self.parts[0][0]
+        places = {offset - first for offset, _ in self.parts}
+        offsets = [int(offset) for offset in self._table]
+        right = offsets[0] == 0 and offsets == sorted(set(offsets)) and places >= set(offsets)
+        return not right or len(offsets) != frames
+
     def join(self, parts: list[Part]) -> bytes:
         """Return the bytes of one frame."""
         return b"".join(self._read(part) for part in parts)

@@ -23,6 +23,8 @@ NOTES: dict[str, str] = {
     "vector_ignored": "the list of frame times does not fit the frames and was not believed",
     "low_rate": "fewer than 15 frames a second",
     "trimmed": "the header asks players to skip frames at an end; all are kept",
+    "offset_table_wrong": "the header tells other places of the frames than there are; they "
+    "were taken in the order of the file",
     "contrast": "the header names a contrast agent",
     "concatenated": "one of several files into which a loop was split",
 }

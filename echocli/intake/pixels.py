@@ -69,6 +69,8 @@ class Gatherer:
         self.count = 0
         self.shares: list[float] = []
         """Coloured share of each frame that was asked."""
+        self.notes: tuple[str, ...] = ()
+        """What is doubtful about the frames, words of ``loop.NOTES``."""
 
     @property
     def next_grey(self) -> NDArray[np.uint8]:

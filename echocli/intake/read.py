@@ -20,6 +20,7 @@ from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
 from echocli.intake.mhd import describe_mhd, read_mhd
 from echocli.intake.nifti import VolumeHeader, describe_nifti, read_nifti
 from echocli.intake.pixels import Gatherer
+from echocli.intake.r_waves import find_r_waves
 from echocli.intake.reasons import Reason, Refused
 from echocli.intake.regions import Scan, find_scan
 from echocli.intake.sources import Content, content_of
@@ -118,6 +119,9 @@ def _read_dicom(path: Path) -> CineLoop:
     gathered = decode(path, header, scan.region)
     _confirm(gathered, scan.region)
     times, time_source = frame_times(header, gathered.count)
+    r_waves, r_wave_source = find_r_waves(
+        header, gathered.frames, gathered.chroma, times, scan.region
+    )
     sha256 = _hash(path)
     return CineLoop(
         frames=gathered.frames,
@@ -130,8 +134,10 @@ def _read_dicom(path: Path) -> CineLoop:
         patient_key=header.patient_key or sha256,
         study_key=header.study_key or sha256,
         study_date=header.study_date,
+        r_waves_s=r_waves,
+        r_wave_source=r_wave_source,
         sha256=sha256,
-        notes=_notes(header, scan, times, time_source),
+        notes=(*_notes(header, scan, times, time_source), *gathered.notes),
     )
 
 
