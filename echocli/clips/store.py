@@ -134,6 +134,14 @@ class ClipSet:
         row_mm, column_mm = self.manifest[["row_mm", "column_mm"]].iloc[row]
         return None if pd.isna(row_mm) else (float(row_mm), float(column_mm))
 
+    def forget(self) -> None:
+        """Unmap the shards, as often as many clips were looked at once and for all.
+
+        Pages that were read count as this process's memory for as long as they are mapped.
+        Frames that somebody holds stay valid.
+        """
+        self._maps.clear()
+
     def where(self, query: str) -> ClipSet:
         """Return the clips for which a pandas query on the manifest holds.
 
@@ -179,6 +187,7 @@ class ClipSet:
                 continue
             if digest != self.manifest["pixels_sha256"].iloc[row]:
                 yield f"clip {clip_id}: its frames have changed"
+            self.forget()
 
     @cached_property
     def _columns(self) -> dict[str, list[Any]]:

@@ -200,6 +200,7 @@ def _figures(clips: ClipSet, rows: Iterable[int]) -> Iterator[str]:
             colorsubsampling="Gray",
         )
         height, width = picture.shape
+        clips.forget()  # a set may be larger than the memory
         yield (
             f'<figure><img loading="lazy" decoding="async" width="{width}" height="{height}" '
             f'alt="Clip {clip_id}: first frame, brightest projection, last frame" '

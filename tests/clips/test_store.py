@@ -250,6 +250,15 @@ def test_sets_from_before_a_column_was_thought_of_are_read(tmp_path: Path) -> No
     np.testing.assert_array_equal(older.frames(0), clip.frames)
 
 
+def test_frames_outlive_what_is_forgotten(tmp_path: Path) -> None:
+    stored = write(tmp_path, make_clip("a"), make_clip("b"))
+    kept = stored.frames(0)
+    stored.forget()
+    np.testing.assert_array_equal(kept, make_clip("a").frames)
+    assert not np.shares_memory(kept, stored.frames(0))
+    np.testing.assert_array_equal(stored.frames(1), make_clip("b").frames)
+
+
 def test_a_window_is_a_copy_of_its_frames(tmp_path: Path) -> None:
     stored = write(tmp_path, make_clip("a"), make_clip("b"))
     indices = np.array([3, 3, 7, 0])
