@@ -15,8 +15,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from echocli.files import atomic_path
+from echocli.phantoms.ecg import Box
 from echocli.phantoms.patient import Patient
-from echocli.phantoms.screen import Box, Screen
+from echocli.phantoms.screen import Screen
 
 ULTRASOUND_MULTIFRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 ULTRASOUND_IMAGE = "1.2.840.10008.5.1.4.1.1.6.1"
@@ -120,8 +121,9 @@ def scan_regions(screen: Screen, options: DicomOptions, data_type: int = TISSUE)
     deltas = (column_mm / 10, row_mm / 10)
     units = (CENTIMETRES, CENTIMETRES)
     items = [region(screen.scan, IMAGE_2D, data_type, units, deltas, middle)]
-    step = screen.trace_seconds / (screen.trace.x1 - screen.trace.x0)
-    items.append(region(screen.trace, WAVE_FORM, ECG, (SECONDS, NONE), (step, 1.0)))
+    if screen.trace_seconds:
+        step = screen.trace_seconds / (screen.trace.x1 - screen.trace.x0)
+        items.append(region(screen.trace, WAVE_FORM, ECG, (SECONDS, NONE), (step, 1.0)))
     if options.box_first:
         height, width = screen.frames.shape[1:3]
         items.insert(0, region(Box(x0=0, y0=0, x1=width - 1, y1=height - 1), NONE, NONE))

@@ -8,26 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from echocli.phantoms.ecg import Box, EcgStyle, draw_ecg
 from echocli.phantoms.identity import clock, written
 from echocli.phantoms.patient import Patient, PhantomLoop, render
 
-ECG_WAVES = (
-    *((-0.16, 0.025, 0.12), (-0.028, 0.009, -0.12), (0.0, 0.011, 1.0)),
-    *((0.03, 0.01, -0.2), (0.27, 0.045, 0.25)),
-)
-"""Centre and width in seconds from the R peak, and height, of P, Q, R, S and T."""
-ECG_GREEN = (40, 220, 70)
 TEXT_GREY = (205, 205, 210)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """A rectangle of the screen, inclusive at both ends as DICOM regions are."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +24,7 @@ class Screen:
     scan: Box
     trace: Box
     trace_seconds: float
+    """What the trace's width stands for; 0 without an ECG."""
     loop: PhantomLoop
     """The loop alone, as drawn into the scan's box."""
 
@@ -50,7 +36,12 @@ class Screen:
 
 
 def draw_screen(
-    patient: Patient, *, view: str | None = None, height: int = 300, width: int = 400
+    patient: Patient,
+    *,
+    view: str | None = None,
+    height: int = 300,
+    width: int = 400,
+    ecg: EcgStyle = "strip",
 ) -> Screen:
     """Take a loop and show it as a scanner does.
 
@@ -59,6 +50,7 @@ def draw_screen(
         view: A4C or A2C; the patient's own by default.
         height: Rows of the screen.
         width: Columns of the screen.
+        ecg: How the ECG moves, or ``none``.
     """
     scan = Box(
         x0=round(0.09 * width),
@@ -84,8 +76,7 @@ def draw_screen(
     frames = np.repeat(still[None], len(loop.frames), axis=0)
     inside = frames[:, scan.y0 : scan.y1 + 1, scan.x0 : scan.x1 + 1]
     inside[:, loop.sector] = loop.frames[:, loop.sector][..., None]
-    seconds = max(2.0, float(loop.times_s[-1]))
-    _draw_ecg(frames, loop, trace, seconds)
+    seconds = draw_ecg(frames, loop.times_s, loop.r_peaks_s, trace, ecg)
     return Screen(frames=frames, scan=scan, trace=trace, trace_seconds=seconds, loop=loop)
 
 
@@ -130,19 +121,3 @@ def _furniture(
         (210, 220, 60),
     )
     return np.array(image)
-
-
-def _draw_ecg(frames: NDArray[np.uint8], loop: PhantomLoop, box: Box, seconds: float) -> None:
-    """Draw the trace in green below the sector, with a cursor that moves."""
-    columns = np.arange(box.x0, box.x1 + 1)
-    times = (columns - box.x0) / (box.x1 - box.x0) * seconds
-    since = times[:, None] - loop.r_peaks_s[None]
-    signal = sum((h * np.exp(-0.5 * ((since - at) / w) ** 2)).sum(1) for at, w, h in ECG_WAVES)
-    rows = np.clip(box.y1 - 3 - (0.25 + 0.7 * signal) * (box.y1 - box.y0 - 4), box.y0, box.y1)
-    picture = Image.new("L", frames.shape[2:0:-1])
-    points = list(zip(columns.tolist(), rows.tolist(), strict=True))
-    ImageDraw.Draw(picture).line(points, 255, 1)
-    frames[:, np.array(picture) > 0] = ECG_GREEN
-    for k, time in enumerate(loop.times_s):
-        x = box.x0 + round(float(time) / seconds * (box.x1 - box.x0))
-        frames[k, box.y0 : box.y1 + 1, x : x + 2] = (230, 230, 120)
