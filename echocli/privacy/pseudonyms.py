@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import os
 import re
 import secrets
+import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +62,9 @@ class Pseudonyms:
             outside: A folder that will be shared and must not hold the key.
 
         Raises:
-            PrivacyError: If the key lies in that folder or others may read it.
-            EchoError: If the file is no key.
+            PrivacyError: If the key lies in that folder, others may read it, or a new one would
+                lie where version control picks it up.
+            EchoError: If the file is no key, or cannot be read or made.
         """
         path = (key_file or default_key_file()).expanduser()
         if outside is not None and is_inside(path, outside):
@@ -69,11 +72,9 @@ class Pseudonyms:
                 "The key file lies inside the output folder, which is meant to be shared.",
                 "Name a place elsewhere with --key-file, or leave the option out.",
             )
-        if not path.exists():
-            _make_key(path)
-        _check_mode(path)
+        content = _read_or_make(path)
         try:
-            key = bytes.fromhex(path.read_text(encoding="ascii"))
+            key = bytes.fromhex(content.decode("ascii"))
         except ValueError:
             key = b""
         if len(key) != KEY_BYTES:
@@ -125,7 +126,28 @@ def is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
+def _read_or_make(path: Path) -> bytes:
+    try:
+        if not path.exists():
+            _make_key(path)
+        _check_mode(path)
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise EchoError(
+            f"The key file {path} can be neither read nor made: {error.strerror}.",
+            f"Name a place of your own with --key-file, or with {KEY_VARIABLE}.",
+        ) from None
+
+
 def _make_key(path: Path) -> None:
+    if any((folder / ".git").exists() for folder in path.resolve().parents):
+        raise PrivacyError(
+            "A new key file would lie in a folder under version control, where it is easily "
+            "published.",
+            f"Name a place elsewhere with --key-file, or with {KEY_VARIABLE}.",
+        )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = secrets.token_hex(KEY_BYTES).encode("ascii")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -145,5 +167,6 @@ def _check_mode(path: Path) -> None:
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise PrivacyError(
             "Other users of this machine can read the key file.",
-            "Run `chmod 600` on it; if somebody may have read it, make a new key.",
+            f"Run `chmod 600 {shlex.quote(str(path))}`; if somebody may have read it, make a "
+            "new key.",
         )

@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import numpy as np
 import pydicom
 import pytest
 from leaks import PICTURE, find_leaks
-from numpy.typing import NDArray
+from ocr import mosaic, needs_tesseract, read_text
 from PIL import Image
 from planted import BURNED, Hospital, build_hospital
 
@@ -31,10 +30,6 @@ from echocli.privacy.sheets import strip
 
 FILES = 6
 """Three DICOM files, a video, a NIfTI and a MetaImage volume."""
-CONFIDENT = 85
-"""Per cent from which a word that tesseract reads counts."""
-BRIGHT = 225
-"""Grey value that white text has and speckle seldom."""
 
 
 Call = Callable[..., tuple[int, list[str]]]
@@ -179,11 +174,6 @@ def test_the_copies_open_strictly_and_hold_shifted_dates(worked: Worked) -> None
         assert copy.Manufacturer == "Philips"
 
 
-needs_tesseract = pytest.mark.skipif(
-    shutil.which("tesseract") is None, reason="tesseract is not installed"
-)
-
-
 @needs_tesseract
 def test_an_ocr_engine_reads_nothing_in_what_came_out(worked: Worked) -> None:
     clips = ClipSet.open(worked.clips)
@@ -210,34 +200,3 @@ def test_the_ocr_engine_does_read_what_went_in(worked: Worked) -> None:
     words = read_text(mosaic([dicom, video], 2))
     assert all(any(text in word for word in words) for text in BURNED)
     assert len(words) >= 4
-
-
-def mosaic(pictures: list[NDArray[np.uint8]], scale: int) -> Image.Image:
-    """Put pictures below each other, larger, so that one call reads them all."""
-    width = max(picture.shape[1] for picture in pictures)
-    rows = [np.pad(p, ((4, 4), (0, width - p.shape[1]))) for p in pictures]
-    image = Image.fromarray(np.vstack(rows))
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
-
-
-def read_text(image: Image.Image) -> set[str]:
-    """Return the words of four letters or more that tesseract is sure of.
-
-    Over speckle it reads nothing, however large and white the text; of the brightest pixels
-    alone it does.
-    """
-    bright = image.point(lambda grey: 255 if grey < BRIGHT else 0)
-    return read_picture(image) | read_picture(bright)
-
-
-def read_picture(image: Image.Image) -> set[str]:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    command = ["tesseract", "stdin", "stdout", "--psm", "11", "tsv"]
-    done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, check=True)
-    table = csv.DictReader(done.stdout.decode().splitlines(), delimiter="\t", quoting=3)
-    return {
-        row["text"].strip().upper()
-        for row in table
-        if float(row["conf"]) >= CONFIDENT and sum(map(str.isalnum, row["text"])) >= 4
-    }

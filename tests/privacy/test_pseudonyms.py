@@ -1,12 +1,17 @@
 """Ids are keyed, stable, and the key stays with its owner."""
 
+import errno
 import hashlib
 import hmac
 import os
+import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from pydicom.uid import UID
 
 from echocli.errors import EchoError, PrivacyError
 from echocli.privacy.pseudonyms import ID_FORMATS, Pseudonyms, default_key_file
@@ -59,8 +64,9 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "key"
     Pseudonyms.from_file(file)
     file.chmod(0o640)
-    with pytest.raises(PrivacyError):
+    with pytest.raises(PrivacyError) as refused:
         Pseudonyms.from_file(file)
+    assert f"chmod 600 {file}" in refused.value.remedy
 
 
 @pytest.mark.parametrize("content", [b"", b"no key", b"abcd", b"\xff\xfe"])
@@ -86,3 +92,56 @@ def test_the_environment_names_the_key_file(
 def test_the_key_is_not_shown() -> None:
     assert "00010203" not in repr(Pseudonyms(KEY))
     assert "\\x01" not in repr(Pseudonyms(KEY))
+
+
+def test_uids_are_valid_keyed_and_stable() -> None:
+    one, other = Pseudonyms(KEY), Pseudonyms(KEY[::-1])
+    uids = [one.uid("1.2.3"), one.uid("1.2.4"), other.uid("1.2.3"), one.uid("")]
+    assert len(set(uids)) == 4
+    assert one.uid("1.2.3") == uids[0]
+    for uid in uids:
+        assert re.fullmatch(r"2\.25\.[1-9]\d{0,38}", uid)
+        assert UID(uid).is_valid
+        # PS3.5 B.2: the number is a UUID, here one of random bits (RFC 9562, version 4).
+        assert UUID(int=int(uid.removeprefix("2.25."))).version == 4
+
+
+def test_processes_that_make_the_key_at_once_agree(tmp_path: Path) -> None:
+    file = tmp_path / "settings" / "key"
+    with ThreadPoolExecutor(16) as pool:  # os.link decides between threads as between processes
+        made = list(pool.map(lambda _: Pseudonyms.from_file(file), range(64)))
+    assert set(made) == {Pseudonyms.from_file(file)}
+    assert [path.name for path in file.parent.iterdir()] == ["key"]
+
+
+def test_a_key_that_cannot_be_made_or_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir(mode=0o700)
+    for place in (tmp_path / "file" / "key", tmp_path / "folder"):
+        with pytest.raises(EchoError, match="--key-file"):
+            Pseudonyms.from_file(place)
+
+    def read_only(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(EchoError, match="Read-only file system"):
+        Pseudonyms.from_file(tmp_path / "new")
+
+
+def test_a_full_disk_stays_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="No space left"):
+        Pseudonyms.from_file(tmp_path / "new")
+
+
+def test_a_new_key_is_not_made_where_it_would_be_committed(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(PrivacyError):
+        Pseudonyms.from_file(tmp_path / "deep" / "key")
+    assert not (tmp_path / "deep").exists()
