@@ -77,11 +77,8 @@ def find_strips(
     height, width = brightest.shape
     for region in regions:
         told = (region.spatial_format, region.data_type) == (WAVE_FORM, ECG_TYPE)
-        if (
-            told
-            and 0 <= region.x0 < region.x1 <= width
-            and 0 <= region.y0 < region.y1 <= height
-        ):
+        fits = 0 <= region.x0 < region.x1 <= width and 0 <= region.y0 < region.y1 <= height
+        if told and fits:
             calibrated = region.units_x == SECONDS and region.delta_x > 0
             yield Strip(
                 slice(max(region.y0 - 4, 0), region.y1 + 5),
@@ -128,7 +125,7 @@ def read_trace(frames: NDArray[np.uint8], strip: Strip) -> Trace | None:
     if len(drawn) < NARROWEST * brightness.size:
         return None
     lit = inside > max(LIT * float(np.median(drawn)), DARK)
-    rows = lit.any(axis=(0, 2)).nonzero()[0]
+    rows = np.flatnonzero(lit.any(axis=(0, 2)))
     cut_above, cut_below = bool(rows[0] == 0), bool(rows[-1] == lit.shape[1] - 1)
     lit = lit[:, rows[0] : rows[-1] + 1]
     if lit.shape[1] < LOWEST:

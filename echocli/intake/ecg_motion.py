@@ -106,7 +106,7 @@ def _bar_positions(trace: Trace) -> Floats | None:
     seen = bar.any(axis=1)
     if seen.mean() < SEEN:
         return None
-    # A pen is just left of its bar, a cursor begins at its left side: half a column off at most.
+    # A pen is just left of its bar, a cursor begins at its left side: half a column off.
     return np.where(seen, bar.argmax(axis=1) - 0.5, np.nan)
 
 
@@ -118,7 +118,7 @@ def _pen_positions(trace: Trace, times_s: Floats) -> Floats | None:
     started anew, a second line does.
     """
     before, now, after = trace.lit[:-2], trace.lit[1:-1], trace.lit[2:]
-    frames, columns = (now & after & ~before).any(axis=1).nonzero()
+    frames, columns = np.nonzero((now & after & ~before).any(axis=1))
     if len(frames) > CROWDED * trace.top.size:
         return None
     frames = frames + 1

@@ -1,7 +1,7 @@
 """When the heart was at its R wave: from the header, or read off the ECG on the screen.
 
-Never a guess: a trace counts only if the way it moves tells the time of each of its columns, and
-if narrow peaks of one height, at the distances of heart beats, stand out of it.
+Never a guess: a trace counts only if the way it moves tells the time of each of its columns,
+and if narrow peaks of one height, at the distances of heart beats, stand out of it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ WIDEST_S = 0.12
 LEAST_PIXELS = 4.0
 """Height of an R wave on the screen, at least."""
 ALIKE, CLEARLY_LESS = 0.55, 0.4
-"""An R wave has at least the first share of the height of the largest, all other narrow waves at
-most the second; anything between is not told apart."""
+"""An R wave has at least the first share of the height of the largest, all other narrow waves
+at most the second; anything between is not told apart."""
 NOISE = 5.0
 """An R wave is at least this many times as high as the trace usually strays."""
 
