@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pandas as pd
 
 from echocli.api._preprocess_clip import Outcome, Task
 from echocli.clips.record import Label
-from echocli.errors import EchoError
+from echocli.errors import EchoError, UsageError
 from echocli.privacy.labels import COLUMNS, clean
+from echocli.privacy.pseudonyms import Pseudonyms
 
 FILE, PATIENT = "file", "patient"
 """Columns that say which source a row is about; either will do. They are never kept."""
+DIGITS = 16
+"""Hexadecimal digits of the keyed hashes that are noted."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,67 @@ class LabelTable:
     def of(self, outcome: Outcome) -> dict[str, Label]:
         """Return the labels of a source, empty if no row tells any."""
         row = self.by_position.get(outcome.task.position)
-        patient, *_ = outcome.patient_key.split("\n")  # its issuer may follow
-        return row or self.by_patient.get(patient, {})
+        return row or self.by_patient.get(patient_of(outcome), {})
 
 
 NO_LABELS = LabelTable({}, {}, 0, 0)
+
+
+def patient_of(outcome: Outcome) -> str:
+    """Return what a table would call the patient of a source: the bare DICOM Patient ID."""
+    patient, *_ = outcome.patient_key.split("\n")  # its issuer may follow
+    return patient
+
+
+class LabelNotes:
+    """What a table tells of each source, noted in keyed hashes to be compared when it changes.
+
+    Args:
+        table: The table.
+        pseudonyms: The key.
+    """
+
+    def __init__(self, table: LabelTable, pseudonyms: Pseudonyms) -> None:
+        self.table = table
+        self.pseudonyms = pseudonyms
+        rows = table.by_patient.items()
+        self._by_patient = {self._hash("patient", patient): row for patient, row in rows}
+
+    def note(self, outcome: Outcome) -> tuple[str, str]:
+        """Return keyed hashes of the patient and of what is told about a source."""
+        patient = patient_of(outcome)
+        return self._hash("patient", patient), self._told(self.table.of(outcome))
+
+    def check(self, task: Task, patient: str, told: str, *, same_place: bool) -> None:
+        """Refuse a table that tells other things about a source than when it became a clip.
+
+        Args:
+            task: The source.
+            patient: Keyed hash of its patient, from ``note``.
+            told: Keyed hash of what was told then.
+            same_place: Whether it is that file, and not a twin that may have no row.
+
+        Raises:
+            UsageError: If the labels have changed.
+        """
+        row = self.table.by_position.get(task.position) or self._by_patient.get(patient, {})
+        now = self._told(row)
+        if now == told or not (row or same_place or self.table == NO_LABELS):
+            return
+        before = "no labels" if not told else "labels"
+        after = "none" if not row else "others" if told else "some"
+        raise UsageError(
+            f"File {task.position} became a clip with {before} and has {after} now.",
+            "Give the same --labels (further rows may follow), or add --overwrite to make the "
+            "set anew.",
+        )
+
+    def _told(self, row: Mapping[str, Label]) -> str:
+        known = sorted((name, value) for name, value in row.items() if value is not None)
+        return self._hash("told", json.dumps(known)) if known else ""
+
+    def _hash(self, kind: str, text: str) -> str:
+        return self.pseudonyms.source(f"{kind}:{text}")[:DIGITS]
 
 
 def _read_table(file: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 import echocli
 from echocli.api._preprocess_locks import FILES_LOCK, locked
-from echocli.api._preprocess_parts import part_files
+from echocli.api._preprocess_parts import Source, part_files
 from echocli.api._preprocess_quarantine import (
     RETRIED,
     Quarantined,
@@ -32,6 +32,8 @@ class Ledger:
     """The clip that a source became."""
     refused: dict[str, Quarantined] = field(default_factory=dict)
     """Why a source became none."""
+    sources: dict[str, Source] = field(default_factory=dict)
+    """How a source became a clip."""
     places: dict[str, Found] = field(default_factory=dict)
     """What was last found at a place."""
 
@@ -46,11 +48,11 @@ class Ledger:
         return ledger
 
     def _enter(self, part: dict[str, Any]) -> None:
-        for source in part.get("sources", ()):
-            source_id = source["source_id"]
-            self.places[source["place"]] = Found(source["position"], source_id)
-            if source["clip_id"]:
-                self.clips[source_id] = source["clip_id"]
+        for source in (Source(**row) for row in part.get("sources", ())):
+            self.places[source.place] = Found(source.position, source.source_id)
+            if source.clip_id:
+                self.clips[source.source_id] = source.clip_id
+                self.sources.setdefault(source.source_id, source)
         for entry in part.get("quarantine", ()):
             self.refused[entry["source_id"]] = Quarantined(**entry)
 

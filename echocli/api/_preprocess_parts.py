@@ -43,6 +43,10 @@ class Source:
     """Keyed hash of its path."""
     clip_id: str | None
     """The clip it became, unless it was refused."""
+    patient: str = ""
+    """Keyed hash of what a table of labels would call the patient."""
+    told: str = ""
+    """Keyed hash of what such a table told about it; empty if nothing."""
 
 
 class Part:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echocli.api._preprocess_clip import Outcome, Task
-from echocli.api._preprocess_labels import LabelTable
+from echocli.api._preprocess_labels import LabelNotes, LabelTable
 from echocli.api._preprocess_ledger import Ledger
 from echocli.api._preprocess_parts import Part, Source, next_name, part_files
 from echocli.api._preprocess_place import Share
@@ -54,6 +54,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.read(self.folder)  # what is known of the sources, by now
+        self._notes = LabelNotes(self.table, self.pseudonyms)
         self._part: Part | None = None
         self._seen: set[str] = set()
         self._splits = _splits_of(self.folder)
@@ -62,13 +63,15 @@ class Run:
         """Enter an outcome.
 
         Raises:
-            EchoError: If its patient would stand in two splits.
+            EchoError: If its patient would stand in two splits, or its labels have changed.
             PrivacyError: If it completes a part whose audit fails.
         """
         place = self.place_of(outcome.task)
         found = Found(outcome.task.position, self.pseudonyms.source(outcome.sha256))
         self.places[place] = found
-        if not outcome.known:
+        if outcome.known:
+            self._check_labels(outcome.task, found, place)
+        else:
             self._enter(outcome, found, place)
         refused = self.ledger.refusal(found, self._seen)
         if refused:
@@ -102,9 +105,15 @@ class Run:
             part.add(self._labelled(outcome, outcome.clip))
             known.clips[source_id] = outcome.clip.clip_id
         self._identify(outcome, part)
-        part.sources.append(
-            Source(source_id, found.position, place, known.clips.get(source_id))
-        )
+        clip_id = known.clips.get(source_id)
+        notes = self._notes.note(outcome)
+        part.sources.append(Source(source_id, found.position, place, clip_id, *notes))
+
+    def _check_labels(self, task: Task, found: Found, place: str) -> None:
+        before = self.ledger.sources.get(found.source_id)
+        if before is not None:
+            same = place == before.place
+            self._notes.check(task, before.patient, before.told, same_place=same)
 
     def _begun(self) -> Part:
         """Return the part in hand; a new one if there is none."""

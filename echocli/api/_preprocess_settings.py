@@ -15,8 +15,6 @@ from echocli.files import read_json, write_json
 
 SCHEMA = "echocli.settings/1"
 SETTINGS_FILE = "settings.json"
-DIGITS = 8
-"""Of a keyed hash, enough to tell two apart."""
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -73,6 +71,4 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _word(value: object) -> str:
-    if isinstance(value, str) and len(value) == 64:  # a keyed hash
-        return value[:DIGITS]
     return "none" if value in (None, [], "") else json.dumps(value)

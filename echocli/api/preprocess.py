@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from echocli.api._preprocess_clip import Settings, Task, source_hash
+from echocli.api._preprocess_clip import Settings, Task
 from echocli.api._preprocess_labels import NO_LABELS, LabelTable
 from echocli.api._preprocess_ledger import Ledger, summarise
 from echocli.api._preprocess_parts import new_incoming, withdraw
@@ -149,7 +149,6 @@ def preprocess(
     settings = {
         "size": size,
         "assume_rate_hz": assume_rate_hz,
-        "labels": pseudonyms.source(source_hash(labels)) if labels else None,
         "label_columns": sorted(label_columns),
         "normal": normal,
         "abnormal": abnormal,

@@ -40,7 +40,8 @@ def fake_outcomes(
         if settings.pseudonyms.source(sha256) in settings.done:
             yield Outcome(task, sha256, known=True)
         elif word == "clip":
-            yield Outcome(task, sha256, fake_clip(sha256, patient, settings))
+            clip = fake_clip(sha256, patient, settings)
+            yield Outcome(task, sha256, clip, patient_key=patient)
         else:
             yield Outcome(task, sha256, refused=Refused(Reason(word)))
 
@@ -410,6 +411,43 @@ def test_a_patient_stays_in_its_split_for_ever(inbox: Path, tmp_path: Path) -> N
     labels.write_text("file,split\n01,test\n00,train\n")
     with pytest.raises(EchoError, match="two splits"):
         run(inbox, tmp_path / "torn", labels=labels)
+
+
+def test_a_table_of_labels_may_grow_but_not_change(inbox: Path, tmp_path: Path) -> None:
+    out, labels = tmp_path / "clips", tmp_path / "labels.csv"
+    labels.write_text("file,view\n00,A4C\n02,A2C\n")
+    run(inbox, out, labels=labels)
+    put(inbox, "10", "clip patient5")
+    put(inbox, "00a", "clip patient5 again")  # all positions move
+    labels.write_text("file,ignored,view\n10,x,PLAX\n02,y,A2C\n00,z,A4C\n")
+    run(inbox, out, labels=labels)
+    views = ClipSet.open(out).manifest["view"].dropna().tolist()
+    assert views == ["A4C", "A2C", "PLAX"]
+    before = state_of(out)
+    for text, problem in (
+        ("00,A3C\n02,A2C\n10,PLAX", "File 1 became a clip with labels and has others"),
+        ("00,A4C\n10,PLAX", "File 4 became a clip with labels and has none"),
+        ("00,A4C\n01,A4C\n02,A2C\n10,PLAX", "File 3 became a clip with no labels and has some"),
+    ):
+        labels.write_text(f"file,view\n{text}\n")
+        with pytest.raises(UsageError, match=problem):
+            run(inbox, out, labels=labels)
+    with pytest.raises(UsageError, match=r"File 1 .* has none"):
+        run(inbox, out)
+    assert state_of(out) == before
+
+
+def test_labels_by_patient_are_compared_too(inbox: Path, tmp_path: Path) -> None:
+    out, labels = tmp_path / "clips", tmp_path / "labels.csv"
+    labels.write_text("patient,sex\npatient0,F\n")
+    run(inbox, out, labels=labels)
+    put(inbox, "10", "clip patient5")
+    labels.write_text("patient,sex\npatient5,M\npatient0,F\n")
+    run(inbox, out, labels=labels)
+    assert ClipSet.open(out).manifest["sex"].dropna().tolist() == ["F", "F", "M"]
+    labels.write_text("patient,sex\npatient0,F\npatient1,M\n")
+    with pytest.raises(UsageError, match="File 3"):
+        run(inbox, out, labels=labels)
 
 
 def test_a_name_among_labels_takes_the_whole_run_back(

@@ -84,7 +84,7 @@ def test_refusals_are_counted_and_told_by_the_exit_code(
     assert [entry["reason"] for entry in document["quarantined"]] == ["not_an_image"]
     assert "Doe" not in out + err
     code, out, err = call(capsys, "--size", "64", "dicom")
-    assert code == ExitCode.USAGE  # the labels are gone: another setting
+    assert code == ExitCode.USAGE  # the labels are gone
     code, out, err = call(capsys, "--size", "64", "dicom", "--overwrite", "--fail-fast")
     assert code == ExitCode.INPUT
     assert len(ClipSet.open(study / "clips")) == 2
