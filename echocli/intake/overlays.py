@@ -23,6 +23,8 @@ STILL_RANGE, STILL_LEVEL, STILL_WIDTH = 4, 48, 5
 least width in pixels."""
 BESIDE_RANGE = 40
 """Grey levels by which what is drawn beside the scan changes at most, by compression."""
+NEAR_MOTION = 3
+"""Pixels from what moves within which a speck may be tissue."""
 GAP, RIM = 0.012, 0.03
 """Gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
 SHORTEST_WORD, LEAST_INK = 8, 10
@@ -56,7 +58,7 @@ def drawn_over(
     sure |= coloured_pixels(chroma[window], motion.brightest[window], inside)
     sure &= inside
     sure |= _beside(motion.darkest[window], motion.brightest[window], inside)
-    amid = eroded(inside, round(RIM * diagonal))
+    amid = eroded(inside, round(RIM * diagonal)) & dilated(motion.active[window], NEAR_MOTION)
     drawn = np.zeros_like(shape)
     drawn[window] = blot_out(replace(found, sure=sure), gap, amid)
     return drawn
@@ -101,8 +103,8 @@ def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
     Args:
         marks: What is drawn, and what may be letters, or a valve or a bright wall.
         gap: Widest gap in pixels between strokes of one text.
-        amid: The scan but for its border, where rulers have their marks: amid the scan, a blot
-            too small for a word is let be, for it is tissue.
+        amid: The scan but for its border and its dark depths, where rulers have their marks:
+            amid the scan, a blot too small for a word is let be, for it is tissue.
     """
     margin = gap + MARGIN
     bright, dark, weak, sure, amid = (

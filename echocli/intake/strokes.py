@@ -38,9 +38,9 @@ CALM_CONTRAST, CALM_TEXTURE = 15.0, 1.5
 tissue around it does."""
 WEAK_CONTRAST = 8
 """Grey levels by which calm parts of a word stand out where the rest of it does clearly."""
-STILL_CONTRAST, STILL = 70, 2.0
+STILL_CONTRAST, STILL = 60, 0.06
 """Grey levels by which a stroke stands out that hardly flickers, whatever is around it, and
-grey levels by which it flickers at most."""
+how much it flickers at most as a share of them."""
 CONTRAST, TEXTURE, TEXTURE_MOST = 30.0, 3.0, 40
 """Grey levels by which any stroke in the mean of the loop stands out, how many more for each
 grey level by which the tissue around it does, and the most that a pixel counts for in that."""
@@ -93,13 +93,13 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
         bright |= beyond.stands_out(contrast, BRIEF_CONTRAST, BRIEF_TEXTURE)
     mean = (total // parts).astype(np.uint8)
     flickers = flicker.astype(np.float32) / np.float32(max(count - parts, 1))
-    calm, still = beyond.calmer(flickers), flickers <= STILL
+    calm = beyond.calmer(flickers)
     contrasts = top_hat(beyond.filled(mean)), bottom_hat(mean)
     marks = [beyond.stands_out(each, CONTRAST, TEXTURE) for each in contrasts]
     sure, weak = np.zeros_like(bright), np.zeros_like(bright)
     for contrast, found in zip(contrasts, marks, strict=True):
         surely = calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
-        surely |= still & (contrast > STILL_CONTRAST)
+        surely |= (contrast > STILL_CONTRAST) & (flickers <= STILL * contrast)
         found |= surely
         weak |= (calm & (contrast > WEAK_CONTRAST)) | (contrast > CONTRAST)
         sure |= surely
