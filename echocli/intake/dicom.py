@@ -33,6 +33,14 @@ NATIVE = frozenset(
 )
 """Transfer syntaxes whose pixels are not compressed."""
 
+NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+"""Names, PS3.6 table A-1, of syntaxes that pydicom does not know yet."""
+
 PIXEL_DATA = 0x7FE00010
 FIRST_OF_PIXELS = 0x7FE00008
 """Pixels of any kind (floats, doubles, integers), or whatever stands in their place."""
@@ -300,4 +308,6 @@ def _region(item: Elements) -> UltrasoundRegion:
 def syntax_name(transfer_syntax: str) -> str:
     """Return the name of a transfer syntax; one that the standard does not know has none."""
     uid = UID(transfer_syntax)
-    return str(uid.name) if uid.name != transfer_syntax else "unknown"
+    if uid.name != transfer_syntax:
+        return str(uid.name)
+    return NEWER_SYNTAXES.get(transfer_syntax, "unknown")
