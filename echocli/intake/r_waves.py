@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from echocli.intake.dicom import Header
 from echocli.intake.ecg import find_strips, read_trace
@@ -109,6 +108,8 @@ def _waves(height: NDArray[np.float64], track: Track) -> NDArray[np.float64]:
     Source:
         Prominence as scipy.signal.find_peaks defines it.
     """
+    from scipy import signal  # half a second and 48 MB, for the loops that show an ECG only
+
     widest = WIDEST_S / track.step_s
     # Level ground before and after: many loops begin and end with an R wave.
     ground = round(widest)
