@@ -81,7 +81,7 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
     """
     total = np.zeros(frames.shape[1:], np.uint32)
     flicker = np.zeros(frames.shape[1:], np.uint16)
-    bright = np.zeros(frames.shape[1:], bool)
+    bright, weak, sure = np.zeros((3, *frames.shape[1:]), bool)
     beyond = _Beyond(scan)
     count = parts = 0
     for part in _parts(frames):
@@ -96,7 +96,6 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
     calm = beyond.calmer(flickers)
     contrasts = top_hat(beyond.filled(mean)), bottom_hat(mean)
     marks = [beyond.stands_out(each, CONTRAST, TEXTURE) for each in contrasts]
-    sure, weak = np.zeros_like(bright), np.zeros_like(bright)
     for contrast, found in zip(contrasts, marks, strict=True):
         surely = calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
         surely |= (contrast > STILL_CONTRAST) & (flickers <= STILL * contrast)

@@ -46,7 +46,8 @@ def fan(half_angle: float = 0.75, tilt: float = 0.0) -> NDArray[np.bool_]:
     y, x = np.mgrid[:ROWS, :COLUMNS].astype(float)
     y, x = y - 12, x - COLUMNS / 2
     angle = np.arctan2(x, y) - tilt
-    return (np.hypot(x, y) < 210) & (np.abs(angle) < half_angle) & (y > 0)
+    inside = (np.hypot(x, y) < 210) & (np.abs(angle) < half_angle) & (y > 0)
+    return np.asarray(inside)
 
 
 def speckle(inside: NDArray[np.bool_], frames: int = 16, seed: int = 0) -> NDArray[np.uint8]:
@@ -247,8 +248,8 @@ def test_letters_make_a_word_and_a_line_does_not(dark: bool) -> None:
     nowhere, amid = np.zeros_like(letters), np.ones_like(letters)
 
     def blots(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        both = (nowhere, marks) if dark else (marks, nowhere)
-        return blot_out(Strokes(*both, nowhere, nowhere), 4, amid)
+        bright = nowhere if dark else marks
+        return blot_out(Strokes(bright, marks & ~bright, nowhere, nowhere), 4, amid)
 
     assert blots(letters)[30:37, 20:37].all()
     assert not blots(line).any()
