@@ -10,9 +10,9 @@ from made_dicom import moving_scan
 from numpy.typing import NDArray
 from PIL import Image
 
+from echocli.intake.pixels import EXPANDED
 from echocli.intake.read import describe, read_loop
 from echocli.intake.reasons import Reason, Refused
-from echocli.intake.pixels import EXPANDED
 from echocli.intake.video import read_video
 
 SCAN = moving_scan(12, 96, 128)
