@@ -84,7 +84,7 @@ def test_areas_are_kept_where_structures_meet() -> None:
     """A wall between cavity and background loses nothing to either, however thin it is."""
     y, x = np.mgrid[:600, :600]
     radius = np.hypot(y - 290.3, x - 310.7)
-    mask = np.select([radius < 150, radius < 170], [1, 2], 0).astype(np.uint8)
+    mask = np.select([radius < 150, radius < 158], [1, 2], 0).astype(np.uint8)
     mask[(y > 400) & (mask == 0)] = 3
     whole = np.ones((600, 600), bool)
     for size in (100, 112, 130):
