@@ -46,7 +46,7 @@ SCREENS = (
 ASPECT_TOLERANCE = 0.01
 FILLS = 0.8
 """Regions reach at least this share of the screen they were drawn on, across or down."""
-TOUCHES = 0.99
+TOUCHES = 0.97
 """Regions that reach this share of it end with it."""
 OVERSHOOT = 0.01
 """A bound beyond the picture by this share of its side is rounding, not another screen."""
