@@ -91,7 +91,8 @@ class Positions(nn.Module):
         dim: Width of a token.
         kind: What is encoded.
         uniform: See ``sincos_3d``.
-        drawn_for: Grid whose table the others interpolate; each is computed if left out.
+        drawn_for: Grid whose table the others interpolate; each is computed if left out. The
+            time of a ``line`` is not interpolated: its numbers go on in a longer clip.
     """
 
     table: Tensor
@@ -116,9 +117,12 @@ class Positions(nn.Module):
 
     def make(self, grid: Grid) -> Float[Tensor, "tokens dim"]:
         """Return the table of a grid."""
-        if self.drawn_for not in (None, grid):
-            return stretch(self.compute(self.drawn_for), self.drawn_for, grid)
-        return self.compute(grid)
+        if self.drawn_for is None:
+            return self.compute(grid)
+        frames, rows, columns = self.drawn_for
+        before = (grid[0] if self.kind == "line" else frames, rows, columns)
+        table = self.compute(before)
+        return table if before == grid else stretch(table, before, grid)
 
     def compute(self, grid: Grid) -> Float[Tensor, "tokens dim"]:
         """Return the table of a grid by its formula."""

@@ -22,7 +22,7 @@ LAYERS = [
 ]
 CORE_LAYERS = [
     {"shapes"},
-    {"vit", "layers", "positions", "pooling", "timm_guard"},
+    {"vit", "layers", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment"},
     {"methods"},
     {"training", "health", "tasks"},
@@ -91,7 +91,11 @@ def is_plain_call(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize(
     ("folder", "inside"),
-    [("models/methods", "echocli.models.methods."), ("echocli/commands", "echocli.commands.")],
+    [
+        ("models/methods", "echocli.models.methods."),
+        ("models/weights", "echocli.models.weights."),
+        ("echocli/commands", "echocli.commands."),
+    ],
 )
 def test_neighbours_do_not_import_each_other(folder: str, inside: str) -> None:
     for path in (ROOT / folder).glob("*.py"):

@@ -1,0 +1,143 @@
+"""Files of public weights, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from echocli.errors import EchoError
+from echocli.models.weights.base import Found
+
+SAFETENSORS = ".safetensors"
+INDEX = "model.safetensors.index.json"
+WHOLE_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""What Hugging Face calls the weights in a folder."""
+
+
+def read_weights(path: Path, *, shapes_only: bool = False) -> Found:
+    """Read the tensors of a file, or of a folder as Hugging Face publishes it.
+
+    Only tensors and plain values are ever unpickled; a file that holds anything else is
+    refused before it can do anything.
+
+    Args:
+        path: The file or folder.
+        shapes_only: Leave the numbers where they are; tensors know their shapes only.
+
+    Raises:
+        EchoError: If it is missing, damaged, no file of weights, or tries to run code.
+    """
+    files, words = weight_files(path), settings_beside(path)
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        if file.suffix == SAFETENSORS:
+            tensors |= _read_safetensors(file, shapes_only=shapes_only)
+        else:
+            found, more = _flatten(_unpickle(file), "")
+            tensors |= {n: t.to("meta") for n, t in found.items()} if shapes_only else found
+            words |= more
+    if not tensors:
+        raise EchoError(f"{path} holds no tensors.", "Name a file of weights.")
+    return Found(tensors=tensors, words=words)
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the files that hold the weights of a file or folder.
+
+    Raises:
+        EchoError: If there are none.
+    """
+    if path.is_file():
+        return [path]
+    if (path / INDEX).is_file():
+        index = json.loads((path / INDEX).read_text(encoding="utf-8"))
+        names = sorted({Path(name).name for name in index["weight_map"].values()})
+        return [path / name for name in names]
+    for name in WHOLE_NAMES:
+        if (path / name).is_file():
+            return [path / name]
+    raise EchoError(
+        f"There are no weights at {path}.",
+        "Name a file of weights, a folder with model.safetensors and config.json, or a model "
+        "of `echocli models list`.",
+    )
+
+
+def settings_beside(path: Path) -> dict[str, Any]:
+    """Return what the ``config.json`` beside weights says, under ``config``."""
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    if (path.is_file() and path.name not in WHOLE_NAMES) or not file.is_file():
+        return {}
+    try:
+        return {"config": json.loads(file.read_text(encoding="utf-8"))}
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise EchoError(
+            f"{file} is damaged: it is no JSON.", "Fetch the whole folder again."
+        ) from None
+
+
+def _read_safetensors(path: Path, *, shapes_only: bool) -> dict[str, Tensor]:
+    try:
+        if not shapes_only:
+            return dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        raise EchoError(f"{path} is damaged or missing.", "Fetch it again.") from None
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def _unpickle(path: Path) -> Any:  # noqa: ANN401
+    refused = EchoError(
+        f"{path} is not a file of tensors and plain values: it is damaged, or asks for code to "
+        "be run. Nothing in it was run.",
+        "Fetch it again from its authors, or ask them for safetensors.",
+    )
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        try:
+            # Mapped, not read: of a file of 5 GB only what is used is ever in memory.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap can only be used" not in str(error):
+                raise refused from None
+        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError):
+            raise refused from None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, EOFError, ValueError, KeyError, RuntimeError):
+            raise refused from None
+
+
+def _flatten(saved: Any, before: str) -> tuple[dict[str, Tensor], dict[str, Any]]:  # noqa: ANN401
+    """Return the tensors of a container by dotted name, and its plain values.
+
+    Parts that hold more than tensors, such as an optimiser's state, are named and left out.
+    """
+    tensors: dict[str, Tensor] = {}
+    words: dict[str, Any] = {}
+    for key, value in saved.items() if isinstance(saved, Mapping) else ():
+        name = f"{before}{key}"
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, argparse.Namespace):
+            words[name] = vars(value)
+        elif isinstance(value, Mapping) and value and _all_tensors(value):
+            tensors |= _flatten(value, f"{name}.")[0]
+        elif isinstance(value, str | int | float | bool | None):
+            words[name] = value
+        else:
+            words[name] = f"a {type(value).__name__} that is left out"
+    return tensors, words
+
+
+def _all_tensors(part: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in part.values())

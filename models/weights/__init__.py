@@ -1,0 +1,1 @@
+"""The published weight formats; a file here is one."""
