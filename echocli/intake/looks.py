@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ TINT_LEVELS = 11
 COLOUR_SHARE = 0.004
 """Colour Doppler covers more than this share of the region in some frame. Real loops: B-mode at
 most 0.0004, tinted or not, with a sweeping green ECG; colour Doppler at least 0.037."""
+USUAL_LEVEL = 0.005
+"""Share of the region that has one of 32 grey levels, above which its colour is judged."""
 SPAN = 511
 """Possible differences of two channels, from -255 to 255."""
 LINE_SHARE = 45
@@ -35,10 +39,22 @@ def sample_frames(frames: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, frames - 1, min(frames, SAMPLES)).round().astype(np.int64))
 
 
-def coloured_share(
+@dataclass(frozen=True)
+class Glance:
+    """What one frame shows of colour."""
+
+    share: float
+    """Share of the region that is coloured beyond a tint, in solid patches."""
+    tint: NDArray[np.int16]
+    """R-G and B-G that most pixels of each of 32 grey levels have, ``(2, 32)``."""
+    usual: NDArray[np.bool_]
+    """Grey levels that enough pixels have for that to mean something."""
+
+
+def glance_at(
     grey: NDArray[np.uint8], red_blue: NDArray[np.int16], region: Region | None
-) -> float:
-    """Return the share of the region that is coloured beyond a tint, in solid patches.
+) -> Glance:
+    """Look for colour in one frame.
 
     A tinted grey map gives every grey level one colour; Doppler gives it many. So the median
     colour of each grey level is taken away first. Lines (ECG, box, ruler) are thinner than the
@@ -57,13 +73,16 @@ def coloured_share(
     difference = red_blue[:, down, across]
     height, width = np.minimum(level.shape, difference.shape[1:])
     level, difference = level[:height, :width], difference[:, :height, :width]
+    usual = np.bincount(level.ravel(), minlength=32) > USUAL_LEVEL * level.size
     if 2 * np.abs(difference).max(initial=0) <= TINT_TOLERANCE:
-        return 0.0  # so grey that no tint could hide anything
+        # So grey that no tint could hide anything.
+        return Glance(0.0, np.zeros((2, 32), dtype=np.int16), usual)
     tint = _tint(level, difference)
     coloured = (np.abs(difference - tint[:, level]) > TINT_TOLERANCE).any(axis=0)
     if not coloured.any():
-        return 0.0
-    return float(_opened(coloured, max(4, round(height / LINE_SHARE))).mean())
+        return Glance(0.0, tint, usual)
+    share = float(_opened(coloured, max(4, round(height / LINE_SHARE))).mean())
+    return Glance(share, tint, usual)
 
 
 def _tint(level: NDArray[Any], difference: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -107,9 +126,19 @@ def _every(axis: slice, step: int, coarse: int) -> slice:
     return slice(axis.start // coarse, stop, step // coarse)
 
 
-def is_colour_doppler(shares: list[float]) -> bool:
-    """Return whether the coloured shares of the sampled frames are those of colour Doppler."""
-    return max(shares, default=0.0) > COLOUR_SHARE
+def is_colour_doppler(glances: Sequence[Glance]) -> bool:
+    """Return whether sampled frames of a loop are those of colour, power or tissue Doppler.
+
+    Flow covers patches of a frame. Tissue Doppler may cover all of the scan and looks like a
+    tint then; but it turns from red to blue with the beat, and a grey map stays what it is.
+    """
+    if max((glance.share for glance in glances), default=0.0) > COLOUR_SHARE:
+        return True
+    return any(
+        bool((np.abs(one.tint - other.tint)[:, one.usual & other.usual] > TINT_TOLERANCE).any())
+        for number, one in enumerate(glances)
+        for other in glances[:number]
+    )
 
 
 def is_static(frames: NDArray[np.uint8], region: Region | None) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from echocli.intake.guard import MAX_LOOP_BYTES, check_size
-from echocli.intake.looks import coloured_share
+from echocli.intake.looks import Glance, glance_at
 from echocli.intake.loop import Region
 from echocli.intake.reasons import Reason, Refused
 
@@ -67,8 +67,8 @@ class Gatherer:
         self._region = region
         self._coloured = spread(frames, COLOUR_FRAMES)
         self.count = 0
-        self.shares: list[float] = []
-        """Coloured share of each frame that was asked."""
+        self.glances: list[Glance] = []
+        """What each frame that was looked at shows of colour."""
         self.notes: tuple[str, ...] = ()
         """What is doubtful about the frames, words of ``loop.NOTES``."""
 
@@ -134,7 +134,7 @@ class Gatherer:
         np.maximum(seen, chroma, out=seen)
         if self._coloured.get(self.count, 1) % SHARE_EVERY == 0:
             grey = self._store[self.count]
-            self.shares.append(coloured_share(grey, red_blue, self._region))
+            self.glances.append(glance_at(grey, red_blue, self._region))
 
 
 def spread(frames: int, samples: int) -> dict[int, int]:

@@ -210,7 +210,7 @@ def _check_count(frames: int) -> None:
 
 def _confirm(gathered: Gatherer, region: Region | None) -> None:
     """Refuse what only the pixels give away."""
-    if is_colour_doppler(gathered.shares):
+    if is_colour_doppler(gathered.glances):
         raise Refused(Reason.COLOUR_DOPPLER)
     if is_static(gathered.frames, region):
         raise Refused(Reason.STATIC)

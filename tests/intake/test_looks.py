@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from echocli.intake.looks import COLOUR_SHARE, coloured_share, is_static, sample_frames
+from echocli.intake.looks import COLOUR_SHARE, glance_at, is_static, sample_frames
 from echocli.intake.loop import Region
 
 
@@ -21,17 +21,17 @@ def test_a_tint_is_no_doppler_however_strong() -> None:
     grey = speckle()
     difference = tinted(grey)
     assert np.abs(difference).max() > 90
-    assert coloured_share(grey, difference, None) == 0
+    assert glance_at(grey, difference, None).share == 0
 
 
 def test_flow_is_seen_on_a_tint_and_at_half_the_size() -> None:
     grey = speckle()
     difference = tinted(grey)
     difference[:, 100:140, 100:140] = [[[150]], [[-20]]]
-    found = coloured_share(grey, difference, None)
+    found = glance_at(grey, difference, None).share
     assert found == pytest.approx(1600 / grey.size, rel=0.25)
     assert found > COLOUR_SHARE
-    half = coloured_share(grey, difference[:, ::2, ::2], None)
+    half = glance_at(grey, difference[:, ::2, ::2], None).share
     assert half == pytest.approx(found, rel=0.25)
 
 
@@ -42,8 +42,8 @@ def test_lines_and_colour_outside_the_region_do_not_count() -> None:
     difference[:, :, 150:152] = 120  # the edge of a box
     difference[:, :60, :40] = 120  # a colour bar
     region = Region(61, 240, 41, 320)
-    assert coloured_share(grey, difference, region) < COLOUR_SHARE
-    assert coloured_share(grey, difference, None) > COLOUR_SHARE
+    assert glance_at(grey, difference, region).share < COLOUR_SHARE
+    assert glance_at(grey, difference, None).share > COLOUR_SHARE
 
 
 def test_a_frozen_loop_is_static_even_with_compression_noise() -> None:
