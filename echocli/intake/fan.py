@@ -20,7 +20,7 @@ STILLNESS = 0.25
 """Share of a strip along the border that must move for it to lie inside."""
 BINS = 400
 """Steps of angle and of radius in which borders are looked for."""
-ACROSS = (-0.3, -0.15, 0.0, 0.15, 0.3)
+ACROSS = (-0.2, 0.0, 0.2)
 ABOVE = (-0.02, 0.05, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Where apices are looked for first: beside the middle of what moves, as shares of its width,
 and above it, as shares of its height. The farthest make a linear array's rectangle."""

@@ -29,7 +29,7 @@ GAP, RIM = 0.012, 0.03
 """Gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
 SHORTEST_WORD, LEAST_INK = 8, 10
 """Pixels: two letters of the smallest readable font (5 x 7) span more and have more ink."""
-SURE_SHARE, STROKES, ROWS = 0.2, 3, 3
+SURE_SHARE, STROKES, ROWS = 0.2, 3, 4
 """What makes a word of a blot: a share of its ink that is surely drawn, or a number of strokes
 beside each other in a number of rows."""
 WORD_GAPS = 4

@@ -171,7 +171,7 @@ class Fitter:
                     start = Fan(row, column, down=down, aspect=aspect)
                     tries.append(around(*self._coarse, start))
         tries.sort(key=lambda each: -each[0])
-        return self.near(*(fan for _, fan in tries[:3]))
+        return self.near(*(fan for _, fan in tries[:2]))
 
     def near(self, *starts: Fan) -> tuple[float, Fan]:
         """Return the best fan near some, and its score."""

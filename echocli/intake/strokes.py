@@ -36,6 +36,8 @@ must change by a grey level from frame to frame for this to tell anything."""
 CALM_CONTRAST, CALM_TEXTURE = 15.0, 1.5
 """Grey levels by which a calm stroke stands out, and how many more for each by which the
 tissue around it does."""
+CALM_DARK = 30.0
+"""The same for a dark stroke to be sure: the corner of a cavity is calm and dark, too."""
 WEAK_CONTRAST = 8
 """Grey levels by which calm parts of a word stand out where the rest of it does clearly."""
 STILL_CONTRAST, STILL = 60, 0.06
@@ -96,12 +98,12 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
     calm = beyond.calmer(flickers)
     contrasts = top_hat(beyond.filled(mean)), bottom_hat(mean)
     marks = [beyond.stands_out(each, CONTRAST, TEXTURE) for each in contrasts]
-    for contrast, found in zip(contrasts, marks, strict=True):
-        surely = calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
-        surely |= (contrast > STILL_CONTRAST) & (flickers <= STILL * contrast)
-        found |= surely
+    for contrast, found, least in zip(contrasts, marks, (0.0, CALM_DARK), strict=True):
+        found |= calm & beyond.stands_out(contrast, CALM_CONTRAST, CALM_TEXTURE)
+        still = (contrast > STILL_CONTRAST) & (flickers <= STILL * contrast)
+        found |= still
+        sure |= (found & calm & (contrast > least)) | still
         weak |= (calm & (contrast > WEAK_CONTRAST)) | (contrast > CONTRAST)
-        sure |= surely
     return Strokes((bright | marks[0]) & scan, marks[1] & scan, weak & scan, sure & scan)
 
 
