@@ -27,6 +27,7 @@ VENDORS = {
     "butterfly": "Butterfly",
     "konica": "Konica Minolta",
     "terason": "Terason",
+    "teratech": "Terason",
     "clarius": "Clarius",
 }
 """Beginnings of what Manufacturer holds, and whose scanner it is. Only these words are shown:

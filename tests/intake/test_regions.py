@@ -113,3 +113,69 @@ def test_two_scans_beside_each_other_are_noticed() -> None:
     inset = replace(SCAN, x0=90, x1=200, y0=40, y1=120)
     assert scans_side_by_side(header(SCAN, inset)) == 1
     assert find_scan(header(inset, SCAN)) == find_scan(header(SCAN))
+
+
+def test_a_bound_a_pixel_outside_is_rounding() -> None:
+    assert find_scan(header(replace(SCAN, x1=642))).spacing_source == "region"
+    outside = find_scan(header(replace(SCAN, x0=700, x1=900), rows=470, columns=640))
+    assert (outside.region, outside.notes) == (None, ("region_ignored",))
+
+
+def test_two_screens_that_explain_a_region_are_none() -> None:
+    # 640 x 480 and 768 x 576 hold it, and it reaches the end of neither.
+    stale = replace(SCAN, x1=619, y1=459)
+    scan = find_scan(header(stale, rows=240, columns=320))
+    assert (scan.spacing_mm, scan.notes) == (None, ("region_ignored",))
+    # The strip below the scan tells the screen by its end.
+    strip = replace(ECG, x1=639, y1=478)
+    told = find_scan(header(stale, strip, rows=240, columns=320))
+    assert told.spacing_mm == (pytest.approx(0.8), pytest.approx(1.0))
+    assert told.notes == ("region_rescaled",)
+
+
+def test_a_scale_told_twice_must_be_the_same() -> None:
+    again = replace(SCAN, x1=594)
+    assert find_scan(header(SCAN, again)).spacing_source == "region"
+    other = replace(again, delta_x=0.06)
+    scan = find_scan(header(SCAN, other))
+    assert scan.region is not None
+    assert (scan.spacing_mm, scan.notes) == (None, ("scales_disagree",))
+
+
+def test_of_two_alike_the_one_with_a_scale_counts() -> None:
+    bare = replace(SCAN, units_x=0, units_y=0)
+    assert find_scan(header(bare, SCAN)).spacing_mm == find_scan(header(SCAN)).spacing_mm
+
+
+def test_each_file_has_its_own_scale() -> None:
+    near, far = header(SCAN), header(replace(SCAN, delta_x=0.025, delta_y=0.02))
+    assert find_scan(far).spacing_mm == (pytest.approx(0.2), pytest.approx(0.25))
+    assert find_scan(near).spacing_mm == (pytest.approx(0.4), pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "notes"),
+    [
+        ({"delta_x": 0.005, "delta_y": 0.005}, ("scale_implausible",)),
+        ({"delta_x": 0.2, "delta_y": 0.04}, ("scale_implausible",)),  # five times as wide
+        ({"units_x": 4}, ()),  # no scale is claimed
+    ],
+)
+def test_doubts_about_the_scale_are_noted(
+    change: dict[str, Any], notes: tuple[str, ...]
+) -> None:
+    assert find_scan(header(replace(SCAN, **change))).notes == notes
+
+
+def test_pixel_spacing_helps_a_region_without_scale() -> None:
+    bare = replace(SCAN, units_x=0, units_y=0)
+    scan = find_scan(header(bare, pixel_spacing_mm=(0.3, -0.4)))
+    assert scan.spacing_mm == (0.3, 0.4)
+    assert scan.region == find_scan(header(SCAN)).region
+    assert find_scan(header(pixel_spacing_mm=(0.0, 0.4))).spacing_mm is None
+
+
+def test_colour_inside_the_scan_is_no_second_scan() -> None:
+    box = replace(SCAN, data_type=2, x0=200, y0=100, x1=450, y1=350)
+    assert scans_side_by_side(header(SCAN, box)) == 1
+    assert scans_side_by_side(header()) == 0
