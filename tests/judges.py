@@ -21,6 +21,8 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+DEFLATED = "1.2.840.10008.1.2.1.99"
+JPEG_XL = "1.2.840.10008.1.2.4.11"  # .110 to .112
 FILMS = ("1.2.840.10008.1.2.4.10",)  # .100 to .108: MPEG-2, MPEG-4, HEVC
 OTHER_PLUGINS = {
     "1.2.840.10008.1.2.4.50": "pylibjpeg",  # ours: simplejpeg, or Pillow
@@ -69,20 +71,23 @@ def _frames(path: Path, plugin: str) -> NDArray[np.uint8]:
 
 
 def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
-    data = pydicom.dcmread(path)
-    syntax = str(data.file_meta.TransferSyntaxUID)
+    # Nothing after the pixels is read, as in any viewer.
+    head = pydicom.dcmread(path, stop_before_pixels=True)
+    syntax = str(head.file_meta.TransferSyntaxUID)
     if syntax.startswith(FILMS):
-        stream = b"".join(generate_fragments(data.PixelData))
+        stream = b"".join(generate_fragments(pydicom.dcmread(path).PixelData))
         return _film(io.BytesIO(stream), "mpegvideo" if stream[3:4] == b"\xb3" else None)
-    if syntax.startswith("1.2.840.10008.1.2.4.11"):
-        frames = _jpeg_xl(data)
-    else:
-        plugin = plugin or OTHER_PLUGINS.get(syntax, "")
-        if str(data.PhotometricInterpretation).startswith("YBR_FULL"):
-            # The stored luma: broken chroma would be clipped on the way to RGB and back.
-            return np.asarray(pixel_array(data, raw=True, decoding_plugin=plugin)[..., 0])
-        frames = pixel_array(data, decoding_plugin=plugin)
-    return _grey(frames, data)
+    if syntax.startswith(JPEG_XL):
+        return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
+    source = pydicom.dcmread(path) if syntax == DEFLATED else path
+    # A value that the standard does not know says nothing: the pixels are unsigned then.
+    signed = int(head.PixelRepresentation == 1)
+    wishes = {"decoding_plugin": plugin or OTHER_PLUGINS.get(syntax, "")}
+    wishes |= {"pixel_representation": signed}
+    if str(head.PhotometricInterpretation).startswith("YBR_FULL"):
+        # The stored luma: broken chroma would be clipped on the way to RGB and back.
+        return np.asarray(pixel_array(source, raw=True, **wishes)[..., 0])
+    return _grey(pixel_array(source, **wishes), head)
 
 
 def _jpeg_xl(data: pydicom.Dataset) -> NDArray[Any]:

@@ -22,6 +22,8 @@ JFIF, ADOBE = 0xE0, 0xEE
 LOSSLESS = 0xC3
 FRAME_HEADS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 """Markers that begin the head of a frame, ITU-T T.81 table B.1 and T.87 (JPEG-LS, F7)."""
+RESTARTS = b"\xff\xdd"
+"""The marker that defines restart intervals."""
 WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 RAW_COLOURS = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """Adobe's segment, saying that the components are not transformed."""
@@ -173,9 +175,11 @@ def read_jpeg(
             return Samples(_deep(frame, head), model, bits)
         if len(head.components) == 1:
             grey = simplejpeg.decode_jpeg(frame, colorspace="GRAY", buffer=place)[..., 0]
+            _check_range(frame, head, grey)
             return Picture(grey) if model is Model.GREY else Samples(grey, model, 8)
         if head.coding == LOSSLESS:
             raw = simplejpeg.decode_jpeg(_with_raw_colours(frame, head), colorspace="RGB")
+            _check_range(frame, head, raw)
             return Samples(raw, model, 8)
         if model is Model.RGB:
             raw = simplejpeg.decode_jpeg(_with_raw_colours(frame, head), colorspace="RGB")
@@ -188,6 +192,22 @@ def read_jpeg(
             frame, colorspace="RGB", min_height=height, min_width=width
         )
         return Picture(grey, differences(rgb))
+
+
+def _check_range(frame: bytes, head: JpegHead, values: NDArray[np.uint8]) -> None:
+    """Refuse a lossless stream whose sums run out of range, as those of a broken one do.
+
+    Decoders wrap such values each in its own way and say nothing, so a second one is asked. It
+    knows no restart markers; where it gives up, nothing is known.
+    """
+    if head.coding != LOSSLESS or RESTARTS in frame[: head.scan]:
+        return
+    try:
+        other: NDArray[np.uint8] = imagecodecs.jpegsof3_decode(frame)
+    except (imagecodecs.Jpegsof3Error, ImportError):  # some builds lack it
+        return
+    if other.shape == values.shape and (other != values).any():
+        raise ValueError("values out of range")
 
 
 def _with_raw_colours(frame: bytes, head: JpegHead) -> bytes:
