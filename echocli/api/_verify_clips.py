@@ -22,7 +22,6 @@ from echocli.api._verify_files import (
     trusted_json,
 )
 from echocli.api._verify_rows import (
-    PACKED,
     overlaps,
     places,
     row_problems,
@@ -32,7 +31,7 @@ from echocli.api._verify_rows import (
 )
 from echocli.clips.manifest import COLUMNS, METADATA_KEY
 from echocli.clips.manifest import SCHEMA as MANIFEST_SCHEMA
-from echocli.clips.store import ClipSet
+from echocli.clips.store import PACKED, ClipSet
 from echocli.errors import EchoError
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.audit import SCHEMA as AUDIT_SCHEMA

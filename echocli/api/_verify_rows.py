@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from echocli.clips.manifest import COLUMNS
+from echocli.clips.store import PACKED
 
-PACKED = re.compile(r"(shard|masks)-[0-9A-Za-z_-]+\.u8")
-"""What a file of packed pixels is called."""
 SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 """What an id looks like."""
 HASH = re.compile(r"[0-9a-f]{64}")

@@ -147,7 +147,8 @@ def _chosen(clips: ClipSet, where: str | None, ids: Sequence[str]) -> ClipSet:
                     f"{clips.folder} has no clip {name} that was asked for.",
                     f"Did you mean {near[0]}?" if near else "Ids stand in its manifest.",
                 )
-        clips = clips.subset([row for row, name in enumerate(known) if name in set(ids)])
+        wanted = set(ids)
+        clips = clips.subset([row for row, name in enumerate(known) if name in wanted])
     if not len(clips):
         raise EchoError(
             f"No clip of {clips.folder} meets {where!r}.", "Ask for less with --where."
