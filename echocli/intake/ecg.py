@@ -60,7 +60,7 @@ class Trace:
 def find_strips(
     regions: Sequence[UltrasoundRegion],
     scan: Region | None,
-    brightest: NDArray[np.uint8],
+    frames: NDArray[np.uint8],
     chroma: NDArray[np.uint8],
 ) -> Iterator[Strip]:
     """Yield where an ECG may be, the likeliest first.
@@ -71,10 +71,10 @@ def find_strips(
     Args:
         regions: Of the header, in pixels of the picture.
         scan: The two-dimensional scan.
-        brightest: Largest luma over all frames, ``(height, width)``.
-        chroma: Largest difference of two primaries over all frames.
+        frames: The whole pictures, ``(frames, height, width)``.
+        chroma: Largest difference of two primaries over all frames, ``(height, width)``.
     """
-    height, width = brightest.shape
+    height, width = chroma.shape
     for region in regions:
         told = (region.spatial_format, region.data_type) == (WAVE_FORM, ECG_TYPE)
         fits = 0 <= region.x0 < region.x1 <= width and 0 <= region.y0 < region.y1 <= height
@@ -85,21 +85,25 @@ def find_strips(
                 slice(max(region.x0 - 4, 0), region.x1 + 9),
                 region.delta_x if calibrated else None,
             )
-    yield from _coloured_strips(brightest, chroma)
+    yield from _coloured_strips(frames, chroma)
     if scan is not None:
         for rows in (slice(scan.row1, height), slice(0, scan.row0)):
             if rows.stop - rows.start >= MARGIN * height:
                 yield Strip(rows, slice(0, width))
 
 
-def _coloured_strips(
-    brightest: NDArray[np.uint8], chroma: NDArray[np.uint8]
-) -> Iterator[Strip]:
+def _coloured_strips(frames: NDArray[np.uint8], chroma: NDArray[np.uint8]) -> Iterator[Strip]:
     height, width = chroma.shape
-    drawn = (chroma > COLOURED) & (chroma > SATURATED * brightest.astype(np.float32))
+    drawn = chroma > COLOURED
+    lines = np.flatnonzero(drawn.sum(axis=1) >= 2)
+    if len(lines) == 0:
+        return
+    inside = slice(lines[0], lines[-1] + 1)
+    brightest = frames[:, inside].max(axis=0)
+    drawn[inside] &= chroma[inside] > SATURATED * brightest.astype(np.float32)
     if not drawn.any() or drawn.mean() > TALLEST:
         return
-    joined = ndimage.binary_dilation(drawn, np.ones((3, 9)))
+    joined = ndimage.maximum_filter(drawn.view(np.uint8), (3, 9))
     pieces, _ = ndimage.label(joined)
     boxes = [
         (rows, columns)

@@ -53,8 +53,7 @@ def find_r_waves(
     told = r_waves_of_header(header.r_wave_times_ms, float(times_s[-1]))
     if told:
         return told, "header"
-    brightest = frames.max(axis=0)
-    for strip in find_strips(header.regions, scan, brightest, chroma):
+    for strip in find_strips(header.regions, scan, frames, chroma):
         trace = read_trace(frames, strip)
         track = None if trace is None else track_of(trace, times_s, strip.seconds_per_column)
         if track is None:
