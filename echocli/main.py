@@ -146,7 +146,8 @@ def _print_stack(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
     for link in reversed(chain):
         lines = traceback.format_tb(link.__traceback__)
-        typer.echo("".join([*lines, f"{type(link).__name__}\n"]), err=True)
+        head, tail = "Traceback, without messages:\n", f"{type(link).__name__}\n"
+        typer.echo("".join([head, *lines, tail]), err=True)
 
 
 def _our_last_line(error: BaseException) -> str:
