@@ -85,9 +85,9 @@ def load_model(path: Path) -> LoadedModel:
     folder = _model_folder(path)
     weights, config, sha256 = _load(folder, WEIGHTS, MODEL_SCHEMA, "model")
     encoder_config = resolve(ViTConfig(), [Layer(CONFIG, config["encoder"])]).value
-    encoder = VisionTransformer(encoder_config, torch.Generator().manual_seed(0))
+    encoder = VisionTransformer(encoder_config, None)
     try:
-        encoder.load_state_dict(weights)
+        encoder.load_state_dict(weights, assign=True)
     except RuntimeError:
         raise EchoError(
             f"The weights in {folder} do not fit the encoder that its {CONFIG} describes.",
@@ -102,7 +102,8 @@ def find_model(argument: str | Path | None, study: Study) -> Path:
     """Return where a model is.
 
     Args:
-        argument: Run folder, model folder or file; the study's newest run if left out.
+        argument: Run folder, model folder or file, or the name of one that this study made or
+            brought in; its newest run if left out.
         study: The study folder.
 
     Raises:
@@ -112,7 +113,7 @@ def find_model(argument: str | Path | None, study: Study) -> Path:
         return study.latest_run()
     path = Path(argument)
     named = study.runs / path
-    for candidate in (path, named):
+    for candidate in (path, named, study.models / path):
         if candidate.exists():
             return candidate
     raise EchoError(

@@ -28,6 +28,11 @@ class Study:
         return self.root / "runs"
 
     @property
+    def models(self) -> Path:
+        """The folder of public models that were brought in."""
+        return self.root / "models"
+
+    @property
     def embeddings(self) -> Path:
         """The table that ``embed`` writes."""
         return self.root / "embeddings.parquet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def read_weights(path: Path, *, shapes_only: bool = False) -> Found:
 
     Args:
         path: The file or folder.
-        shapes_only: Leave the numbers where they are; tensors know their shapes only.
+        shapes_only: Leave the numbers where they are: tensors know their shapes only, but for
+            tables of positions, which tell what clips a file is for.
 
     Raises:
         EchoError: If it is missing, damaged, no file of weights, or tries to run code.
@@ -43,7 +45,10 @@ def read_weights(path: Path, *, shapes_only: bool = False) -> Found:
             tensors |= _read_safetensors(file, shapes_only=shapes_only)
         else:
             found, more = _flatten(_unpickle(file), "")
-            tensors |= {n: t.to("meta") for n, t in found.items()} if shapes_only else found
+            tensors |= {
+                name: tensor.to("meta") if shapes_only and not _is_table(name) else tensor
+                for name, tensor in found.items()
+            }
             words |= more
     if not tensors:
         raise EchoError(f"{path} holds no tensors.", "Name a file of weights.")
@@ -90,10 +95,18 @@ def _read_safetensors(path: Path, *, shapes_only: bool) -> dict[str, Tensor]:
         if not shapes_only:
             return dict(load_file(path))
         with safe_open(path, "pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            return {
+                name: file.get_tensor(name)
+                if _is_table(name)
+                else torch.empty(file.get_slice(name).get_shape(), device="meta")
+                for name in file.keys()  # noqa: SIM118
+            }
     except (SafetensorError, OSError):
         raise EchoError(f"{path} is damaged or missing.", "Fetch it again.") from None
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def _is_table(name: str) -> bool:
+    return name.rpartition(".")[2] == "pos_embed"
 
 
 def _unpickle(path: Path) -> Any:  # noqa: ANN401
@@ -102,7 +115,8 @@ def _unpickle(path: Path) -> Any:  # noqa: ANN401
         "be run. Nothing in it was run.",
         "Fetch it again from its authors, or ask them for safetensors.",
     )
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what it then refuses
         try:
             # Mapped, not read: of a file of 5 GB only what is used is ever in memory.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)

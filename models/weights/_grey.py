@@ -47,6 +47,7 @@ def fold_stem(
 ) -> dict[str, Tensor]:
     """Return weight and offset of a patch embedding with one channel."""
     weight, bias = weights[f"{stem}.weight"], weights[f"{stem}.bias"]
+    mean, std = mean.to(weight.device), std.to(weight.device)
     kernel = weight.double().unflatten(1, (len(std), -1))  # type: ignore[no-untyped-call]
     scale = (std.mean() / std)[:, None]
     shift = ((mean.mean() - mean) / std)[:, None]
