@@ -218,7 +218,8 @@ def _model_folder(path: Path) -> Path:
         )
     raise EchoError(
         f"There is no model in {path}: neither model/{WEIGHTS} nor {WEIGHTS}.",
-        "Run `echocli pretrain` first, or name a run folder with --model.",
+        "Run `echocli pretrain` first, bring public weights in with `echocli models import`, "
+        "or name a run folder or a model folder.",
     )
 
 

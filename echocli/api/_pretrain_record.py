@@ -99,6 +99,7 @@ def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
         "loss": loss,
         "clip_size": saved["clips"]["height"],
         "settings": saved["settings"],
+        **({"init": saved["init"]} if saved.get("init") else {}),
     }
     encoder = job.method.export_encoder()
     save_model(run.model, encoder, job.settings.data, job.settings.method, details)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from echocli.errors import UsageError
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods.base import available, load
 from echocli.models.training import OptimConfig
-from echocli.models.vit import ViTConfig
+from echocli.models.vit import Architecture, ViTConfig
 
 METHOD = "discovr"
 PRESET = "tiny"
@@ -33,19 +33,8 @@ WITHOUT_TEST = "split != 'test'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
+class EncoderConfig(Architecture):
     """Shape of the encoder; its input comes from the section ``data``."""
-
-    tubelet: tuple[int, int, int] = ViTConfig.tubelet
-    """Frames, rows and columns that become one token."""
-    dim: int = ViTConfig.dim
-    """Width of a token."""
-    depth: int = ViTConfig.depth
-    """Number of blocks."""
-    heads: int = ViTConfig.heads
-    """Attention heads; they share the width."""
-    mlp_ratio: float = ViTConfig.mlp_ratio
-    """Width inside a block's MLP, as a multiple of ``dim``."""
 
     def vit(self, data: DataConfig) -> ViTConfig:
         """Return the encoder for an input.
@@ -53,16 +42,8 @@ class EncoderConfig:
         Raises:
             ValueError: If the tubelets do not fit the input, or the heads the width.
         """
-        return ViTConfig(
-            frames=data.frames,
-            size=data.size,
-            channels=data.channels,
-            tubelet=self.tubelet,
-            dim=self.dim,
-            depth=self.depth,
-            heads=self.heads,
-            mlp_ratio=self.mlp_ratio,
-        )
+        shape = {item.name: getattr(self, item.name) for item in fields(Architecture)}
+        return ViTConfig(frames=data.frames, size=data.size, channels=data.channels, **shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +75,10 @@ class Settings:
     """Start of weights, order of clips, windows, masks and augmentation."""
     where: str = WITHOUT_TEST
     """Condition on the manifest that a clip must meet; none if empty."""
+    init: str = ""
+    """Model whose weights student and teacher start from; random ones if empty."""
+    init_sha256: str = ""
+    """Of these weights."""
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -126,6 +111,7 @@ def resolve_settings(
     options: Mapping[str, Any] | None = None,
     changes: Sequence[str] = (),
     base: Mapping[str, Any] | None = None,
+    start: Layer | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Resolved[Settings]:
     """Merge all layers.
@@ -137,6 +123,7 @@ def resolve_settings(
         options: Settings that have an option of their own.
         changes: Words such as ``optim.lr=1e-4``.
         base: Settings of a run to go on with, instead of the preset.
+        start: Settings that the model of ``--init`` decides.
         environment: The process's own if left out.
 
     Raises:
@@ -150,6 +137,7 @@ def resolve_settings(
     others = {name for name in available() if name != method}
     layers = [
         Layer("the run", below) if base else Layer(f"preset {preset}", read_preset(preset)),
+        *([start] if start else []),
         Layer(str(file), given),
         Layer("the environment", variables),
         Layer(OPTION, {"method": method, "preset": preset, **(options or {})}),

@@ -18,8 +18,10 @@ from echocli.api._pretrain_record import (
     state_bytes,
 )
 from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
+from echocli.api._pretrain_start import load_start, settings_of, start_from, tell_start
 from echocli.api._pretrain_steps import Clock, Job, run_steps
 from echocli.api.preprocess import SIZE
+from echocli.checkpoint import LoadedModel, has_resume
 from echocli.clips.batches import Batches, describe_left_out
 from echocli.clips.store import ClipSet
 from echocli.config import Resolved, read_settings, to_table
@@ -96,6 +98,7 @@ class Choice:
     steps: int | None = None
     where: str | None = None
     seed: int | None = None
+    init: str | Path | None = None
     config: Path | None = None
     changes: Sequence[str] = ()
 
@@ -110,9 +113,16 @@ class Choice:
             chosen["seed"] = self.seed
         return chosen
 
-    def resolve(self, base: dict[str, Any] | None = None) -> Resolved[Settings]:
+    def start(self) -> LoadedModel | None:
+        """Return the model to start from, if one is named."""
+        return None if self.init is None else load_start(self.init)
+
+    def resolve(
+        self, base: dict[str, Any] | None = None, start: LoadedModel | None = None
+    ) -> Resolved[Settings]:
         """Merge all layers of settings."""
         return resolve_settings(
+            start=None if start is None else settings_of(start),
             method=self.method,
             preset=self.preset,
             file=self.config,
@@ -144,12 +154,15 @@ def plan(
     Raises:
         EchoError: If the run could not be begun.
     """
-    resolved = choice.resolve()
+    start = choice.start()
+    resolved = choice.resolve(start=start)
     settings = resolved.value
     place = choose_device(device, precision)
     limit_threads()
     with _training_clips(clips, settings, reporter) as (opened, batches):
         job = Job(settings, batches, place)
+        if start is not None:
+            start_from(job.method, settings, start)
         seconds = _measure(job)
         vit = settings.encoder.vit(settings.data)
         patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
@@ -212,7 +225,9 @@ def pretrain(
     if resume:
         out = out or Study().latest_run()
     base = _settings_of(out) if resume and out else None
-    settings = (choice or Choice()).resolve(base).value
+    chosen = choice or Choice()
+    start = chosen.start()
+    settings = chosen.resolve(base, start).value
     folder = out or default_run(settings)
     place = choose_device(device, precision)
     limit_threads()
@@ -220,7 +235,7 @@ def pretrain(
         reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
         job = Job(settings, batches, place)
         with overwritten(folder, overwrite=overwrite) as run:
-            _begin_or_go_on(run, job, reporter)
+            _begin_or_go_on(run, job, start, reporter)
             done, loss = run_steps(job, run, stop, reporter)
             if loss is not None or not run.model.exists():
                 export_model(job, run, done, loss)
@@ -265,8 +280,12 @@ def _training_clips(
         yield opened, batches
 
 
-def _begin_or_go_on(run: Run, job: Job, reporter: Reporter) -> None:
+def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Reporter) -> None:
     details = details_of(job)
+    if job.settings.init and not has_resume(run.checkpoints):
+        details["init"] = start_from(job.method, job.settings, start)
+        if start is not None:
+            tell_start(job.method, start, reporter)
     if run.exists:
         check_same(run, job.settings, details, job.device, reporter)
         run.mark_latest()

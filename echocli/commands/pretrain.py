@@ -57,6 +57,10 @@ def command(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Start of all random numbers.")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="MODEL", help="Start from these weights."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run and its settings.")
     ] = False,
@@ -80,6 +84,8 @@ def command(
 
     * `echocli pretrain --steps 2000 --set optim.lr=3e-4 -o runs/mine`: change settings
 
+    * `echocli pretrain --init models/vitl --method vjepa`: from public weights; see `models`
+
     * `echocli pretrain --resume`: go on with the newest run, exactly where it stopped
 
     Settings: defaults, then the preset, --config, the environment (ECHOCLI_OPTIM__LR=3e-4),
@@ -90,7 +96,7 @@ def command(
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
     named = expand([clips or Study().clips], null=null)
-    choice = Choice(method, preset, steps, where, seed, config, changes or [])
+    choice = Choice(method, preset, steps, where, seed, init, config, changes or [])
     if plan:
         _plan(console, named, choice, out, device, precision)
         return
