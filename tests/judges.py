@@ -21,6 +21,7 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # little-endian
 DEFLATED = "1.2.840.10008.1.2.1.99"
 JPEG_XL = "1.2.840.10008.1.2.4.11"  # .110 to .112
 FILMS = ("1.2.840.10008.1.2.4.10",)  # .100 to .108: MPEG-2, MPEG-4, HEVC
@@ -79,7 +80,10 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
         return _film(io.BytesIO(stream), "mpegvideo" if stream[3:4] == b"\xb3" else None)
     if syntax.startswith(JPEG_XL):
         return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
-    source = pydicom.dcmread(path) if syntax == DEFLATED else path
+    source = path
+    if syntax == DEFLATED or "BitsAllocated" not in head:
+        source = pydicom.dcmread(path)
+        source.setdefault("BitsAllocated", 8)
     # A value that the standard does not know says nothing: the pixels are unsigned then.
     signed = int(head.PixelRepresentation == 1)
     wishes = {"decoding_plugin": plugin or OTHER_PLUGINS.get(syntax, "")}
@@ -87,7 +91,16 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if str(head.PhotometricInterpretation).startswith("YBR_FULL"):
         # The stored luma: broken chroma would be clipped on the way to RGB and back.
         return np.asarray(pixel_array(source, raw=True, **wishes)[..., 0])
+    if syntax in NATIVE and head.HighBit >= head.BitsStored and head.SamplesPerPixel == 1:
+        return _grey(_words(pydicom.dcmread(path)), head)
     return _grey(pixel_array(source, **wishes), head)
+
+
+def _words(data: pydicom.Dataset) -> NDArray[Any]:
+    """Return samples with all their bits; pydicom drops those above the lowest ones."""
+    shape = (int(data.NumberOfFrames), data.Rows, data.Columns)
+    kind = f"<u{data.BitsAllocated // 8}"
+    return np.frombuffer(data.PixelData, kind, count=int(np.prod(shape))).reshape(shape)
 
 
 def _jpeg_xl(data: pydicom.Dataset) -> NDArray[Any]:
