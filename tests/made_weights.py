@@ -208,6 +208,6 @@ MADE: dict[str, Callable[[], Found]] = {
             }
         },
     ),
-    "timm_vit": lambda: Found(tensors=timm_vit(), words={"size": SIZE}),
+    "timm_vit": lambda: Found(tensors=timm_vit()),
 }
 """A small file of every format."""

@@ -102,6 +102,7 @@ def fetch_from_hub(public: Public, sha256: str, reporter: Reporter) -> Path:
     Raises:
         EchoError: If it cannot be fetched, or has another hash.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from echocli.api._models_fetch import check_online
@@ -22,6 +23,7 @@ def read_timm(name: str) -> Found:
         EchoError: If timm knows no such transformer, or its weights cannot be fetched.
     """
     check_online(f"{PREFIX}{name}")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     timm = load_timm()
     if name.partition(".")[0] not in timm.list_models():
         raise EchoError(
@@ -52,6 +54,5 @@ def found_in(model: Any) -> Found:  # noqa: ANN401
         "norm_eps": blocks[0].norm1.eps,
         "mean": tuple(settings["mean"]),
         "std": tuple(settings["std"]),
-        "size": int(settings["input_size"][-1]),
     }
     return Found(tensors=model.state_dict(), words=words)

@@ -16,11 +16,13 @@ LABEL = "timm 2-D ViT, inflated"
 LICENCE = "that of the model's card on huggingface.co/timm"
 SOURCE = "github.com/huggingface/pytorch-image-models"
 USUAL = (16, 224)
+"""Frames, and rows and columns, that patches of 14, 16 and 32 pixels fill; pictures were larger
+for some."""
 DURATION = 2
 """Frames of a tubelet: a picture's kernel is spread evenly over them."""
 SCALES = {
-    "attn.proj": (r"ls1.gamma", "gamma_1"),
-    "mlp.fc2": (r"ls2.gamma", "gamma_2"),
+    "attn.proj": ("ls1.gamma", "gamma_1"),
+    "mlp.fc2": ("ls2.gamma", "gamma_2"),
 }
 """Layer scales, as timm's families name them: they multiply what a layer gives, so they fold
 into its weights exactly."""
@@ -28,7 +30,7 @@ NOT_NEEDED = {
     "pos_embed": "positions of pictures; ours are computed and know time",
     r"rope\..*": "positions of pictures; ours are computed and know time",
     r"reg_token|register_tokens": "registers, which our encoder lacks",
-    r"(head|fc_norm|head_dist)\..*|dist_token|mask_token": "a classifier of pictures",
+    r"(head|fc_norm|head_dist|attn_pool)\..*|dist_token|mask_token": "a head for pictures",
 }
 
 
@@ -56,7 +58,7 @@ def convert(found: Found, wish: Wish) -> Converted:
     said: dict[str, Any] = dict(found.words)
     config = ViTConfig(
         frames=wish.frames or USUAL[0],
-        size=wish.size or said.get("size") or USUAL[1],
+        size=wish.size or USUAL[1],
         cls_token=f"{prefix}cls_token" in tensors,
         qkv_bias=has_bias(tensors, names),
         norm_eps=said.get("norm_eps", ViTConfig.norm_eps),

@@ -280,6 +280,39 @@ def test_a_download_is_what_its_hash_says_or_nothing(
         _models_fetch.fetch(public, tmp_path / "elsewhere", digest, SILENT)
 
 
+def test_a_file_of_the_hub_must_have_the_hubs_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    class Metadata:
+        etag = "0" * 64
+
+    file = write(tmp_path, "discovr")
+    asked: list[str] = []
+
+    def download(repository: str, name: str) -> str:
+        asked.append(f"{repository}/{name}")
+        return str(file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda _: Metadata)
+    with pytest.raises(EchoError, match="another hash"):
+        models.import_model("discovr", out=tmp_path / "out", choice=CHOICE, download=True)
+    assert asked == ["Div97/DISCOVR_ADULT_PEDIATRIC_MODEL/checkpoint-399.pth"]
+    Metadata.etag = hashlib.sha256(file.read_bytes()).hexdigest()
+    result = models.import_model("discovr", out=tmp_path / "out", choice=CHOICE, download=True)
+    assert "EchoNet-Dynamic" in result.description.trained_on
+    assert "EchoNet-Dynamic" in result.description.warning
+
+    def fail(*_: object) -> str:
+        raise huggingface_hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(EchoError, match="cannot be fetched"):
+        models.import_model("discovr", out=tmp_path / "new", choice=CHOICE, download=True)
+
+
 def test_the_catalogue_names_formats_licences_and_sources() -> None:
     names = _models_catalogue.names()
     assert len(set(names)) == len(names)
