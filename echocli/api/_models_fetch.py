@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import urllib.error
@@ -88,9 +89,9 @@ def fetch_url(url: str, path: Path, sha256: str, reporter: Reporter) -> Path:
                     f"{url} has another hash than it should; it was thrown away.",
                     "Ask its authors which file is theirs before you use it.",
                 )
-    except urllib.error.URLError as error:
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
         raise EchoError(
-            f"{url} cannot be fetched: {error.reason}.",
+            f"{url} cannot be fetched.",
             "Fetch it on another machine and import the file.",
         ) from None
     return path

@@ -65,7 +65,7 @@ def branch_prefix(tensors: Mapping[str, Tensor], wish: str | None) -> tuple[str,
     """Return which network of a file to take, and what stands before its names."""
     for branch in (wish,) if wish else BRANCHES:
         prefix = prefix_of(tensors, KERNEL, branch)
-        if prefix is not None and re.fullmatch(rf"{branch}\.{WRAPPERS}", prefix):
+        if prefix is not None and re.fullmatch(rf"{re.escape(branch)}\.{WRAPPERS}", prefix):
             return branch, prefix
     bare = prefix_of(tensors, KERNEL)
     if not wish and bare is not None and re.fullmatch(WRAPPERS, bare):

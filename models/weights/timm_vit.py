@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..vit import ViTConfig
-from ._layout import KERNEL, Layout, architecture_of, assemble, named, prefix_of
+from ._layout import KERNEL, MOST_BLOCKS, Layout, architecture_of, assemble, named, prefix_of
 from ._videomae import has_bias, with_split_bias
 from .base import IMAGENET_MEAN, IMAGENET_STD, Converted, Found, KeysError, Wish
 
@@ -20,12 +20,14 @@ USUAL = (16, 224)
 for some."""
 DURATION = 2
 """Frames of a tubelet: a picture's kernel is spread evenly over them."""
-SCALES = {
-    "attn.proj": ("ls1.gamma", "gamma_1"),
-    "mlp.fc2": ("ls2.gamma", "gamma_2"),
-}
-"""Layer scales, as timm's families name them: they multiply what a layer gives, so they fold
-into its weights exactly."""
+SCALES = (
+    ("attn.proj", "ls1.gamma"),
+    ("attn.proj", "gamma_1"),
+    ("mlp.fc2", "ls2.gamma"),
+    ("mlp.fc2", "gamma_2"),
+)
+"""Layers, and their scales as timm's families name them: they multiply what the layer gives, so
+they fold into its weights exactly."""
 NOT_NEEDED = {
     "pos_embed": "positions of pictures; ours are computed and know time",
     r"rope\..*": "positions of pictures; ours are computed and know time",
@@ -86,15 +88,30 @@ def inflated(tensors: dict[str, Tensor], kernel: str) -> dict[str, Tensor]:
 
 
 def fold_scales(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Multiply layer scales into the layers before them."""
-    for layer, scales in SCALES.items():
-        pattern = rf"{re.escape(prefix)}blocks\.\d+\.({'|'.join(map(re.escape, scales))})"
-        for name in [name for name in tensors if re.fullmatch(pattern, name)]:
-            gamma = tensors.pop(name)
-            block = ".".join(name.removeprefix(prefix).split(".")[:2])
+    """Multiply layer scales into the layers before them.
+
+    Raises:
+        KeysError: If some blocks have one and others have not, or one is of another shape.
+    """
+    blocks = {f"{prefix}blocks.{i}." for i in range(MOST_BLOCKS)}
+    blocks = {block for block in blocks if f"{block}norm1.weight" in tensors}
+    for layer, scale in SCALES:
+        names = {f"{block}{scale}" for block in blocks}
+        if names.isdisjoint(tensors):
+            continue
+        if missing := sorted(names - tensors.keys()):
+            raise KeysError(missing, [])
+        for block in blocks:
+            gamma = tensors.pop(f"{block}{scale}")
             for kind in ("weight", "bias"):
-                target = f"{prefix}{block}.{layer}.{kind}"
-                if target in tensors:
-                    rows = gamma.reshape(-1, *[1] * (tensors[target].ndim - 1))
-                    tensors[target] = tensors[target] * rows
+                target = tensors.get(f"{block}{layer}.{kind}")
+                if target is not None:
+                    tensors[f"{block}{layer}.{kind}"] = scaled(target, gamma, block + scale)
     return tensors
+
+
+def scaled(target: Tensor, gamma: Tensor, name: str) -> Tensor:
+    """Return a layer's weight or offset with every output multiplied by its scale."""
+    if gamma.shape != target.shape[:1]:
+        raise KeysError([], [], [f"{name} is {tuple(gamma.shape)}, not ({len(target)},)"])
+    return target * gamma.reshape(-1, *[1] * (target.ndim - 1))

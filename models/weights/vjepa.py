@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -23,10 +25,10 @@ def recognises(found: Found) -> bool:
 def convert(found: Found, wish: Wish) -> Converted:
     """Turn a file's tensors into ours; other sizes interpolate the published table."""
     branch, prefix = branch_prefix(found.tensors, wish.branch)
-    name = f"{branch}." if prefix is None else f"{prefix}{TABLE}"
+    name = f"{f'{branch}.' if prefix is None else prefix}{TABLE}"
     if name not in found.tensors:
         raise KeysError([name], [])
-    grid = grid_of(found.tensors[name])
+    grid, uniform = drawn_as(found.tensors[name])
     kernel = found.tensors[f"{prefix}patch_embed.proj.weight"].shape
     return convert_family(
         found,
@@ -35,22 +37,25 @@ def convert(found: Found, wish: Wish) -> Converted:
         not_needed={TABLE: "the table of positions: computed, and equal to ours"},
         usual=(grid[0] * kernel[2], grid[1] * kernel[3]),
         drawn_for=grid,
+        uniform_power=uniform,
     )
 
 
-def grid_of(table: Tensor) -> Grid:
-    """Return the grid that a table of positions was drawn for.
+def drawn_as(table: Tensor) -> tuple[Grid, bool]:
+    """Return the grid that a table was drawn for, and whether its axes have equal shares.
 
     Raises:
-        ValueError: If it is the published table of no grid.
+        ValueError: If it is a table of neither kind for any grid.
     """
     grids = square_grids(table.shape[1])
     if table.is_meta:
-        return grids[0]
-    for grid in grids:
-        ours = sincos_3d(grid, table.shape[2])
-        if torch.allclose(ours, table[0].float(), rtol=0, atol=1e-5):
-            return grid
+        return grids[0], True
+    for grid, uniform in product(grids, (True, False)):
+        ours = sincos_3d(grid, table.shape[2], uniform=uniform)
+        if ours.shape == table.shape[1:] and torch.allclose(
+            ours, table[0].float(), rtol=0, atol=1e-5
+        ):
+            return grid, uniform
     raise ValueError(
         "The table of positions in pos_embed is not the published one, so this encoder would "
         "not compute what it was trained to."

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from echocli.models.positions import sincos_line
+from echocli.models.positions import sincos_3d, sincos_line
 from echocli.models.vit import VisionTransformer
 from echocli.models.weights import base
 from echocli.models.weights._grey import fold_to_grey
@@ -59,8 +59,6 @@ def test_every_name_is_taken_or_left_out_for_a_reason(name: str) -> None:
     used = set(found.tensors) - set(converted.left_out)
     # What is used is needed: without any one of them the file is refused.
     for gone in (n for n in used if "s.1." in n or "r.1." in n or n.endswith("norm.bias")):
-        if gone.endswith("gamma"):
-            continue
         rest = {n: t for n, t in found.tensors.items() if n != gone}
         with pytest.raises(KeysError) as refused:
             base.load(name).convert(replace(found, tensors=rest), WISH)
@@ -227,6 +225,17 @@ def test_another_table_of_positions_is_refused() -> None:
         other = {n: t + 0.1 if n.endswith("pos_embed") else t for n, t in found.tensors.items()}
         with pytest.raises(ValueError, match="not the published"):
             base.load(name).convert(replace(found, tensors=other), WISH)
+
+
+def test_time_may_have_half_of_the_table() -> None:
+    found = MADE["vjepa"]()
+    halved = sincos_3d((2, 4, 4), 48, uniform=False)[None]
+    tensors = {n: halved if n.endswith("pos_embed") else t for n, t in found.tensors.items()}
+    converted = base.load("vjepa").convert(replace(found, tensors=tensors), WISH)
+    encoder = encoder_of(converted)
+    assert encoder.positions is not None
+    assert torch.equal(encoder.positions((2, 4, 4)), halved)
+    assert not converted.config.uniform_power
 
 
 def test_a_table_without_a_predictor_could_be_either_v_jepa() -> None:
