@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from made_models import SMALLER, blobs
 from torch import Tensor
 from torch.testing import assert_close
 
 from echocli.models.layers import rotate
+from echocli.models.methods import base
 from echocli.models.positions import Positions, rotary_table, sincos_3d, sincos_line, stretch
 from echocli.models.vit import Architecture, VisionTransformer, ViTConfig
 
@@ -199,3 +201,22 @@ def test_queries_may_have_no_offset(micro: ViTConfig, generator: torch.Generator
     encoder = VisionTransformer(replace(micro, qkv_bias=False), generator)
     assert "blocks.0.attn.qkv.bias" not in encoder.state_dict()
     assert "blocks.0.attn.proj.bias" in encoder.state_dict()
+
+
+@pytest.mark.parametrize("pairing", ["interleaved", "tiled"])
+def test_every_method_trains_an_encoder_of_the_newest_kind(
+    method_name: str, pairing: Any, micro: ViTConfig, generator: torch.Generator
+) -> None:
+    module = base.load(method_name)
+    shape = replace(
+        micro, **ROTARY, rope_pairing=pairing, rope_side=16, levels=2, stills=True, depth=2
+    )
+    method = module.build(shape, module.Config(**SMALLER.get(method_name, {})), generator)
+    video = blobs(2, seed=3)
+    output = method(video, generator)
+    output.loss.backward()
+    weight = method.encoder.blocks[0].attn.qkv.weight
+    assert output.loss.isfinite()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0
+    method.after_step(0.5, output.state)
