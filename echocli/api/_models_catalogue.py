@@ -92,7 +92,7 @@ _HF_VJEPA2 = replace(
     format="hf_vjepa2",
     url="",
     repository="facebook",
-    files=("model.safetensors", "config.json"),
+    files=("model.safetensors", "config.json", "video_preprocessor_config.json"),
 )
 _HF_VIDEOMAE = replace(
     _HF_VJEPA2,
@@ -100,6 +100,7 @@ _HF_VIDEOMAE = replace(
     licence=NON_COMMERCIAL,
     trained_on=f"Kinetics-400: {EVERYDAY}",
     repository="MCG-NJU",
+    files=("model.safetensors", "config.json", "preprocessor_config.json"),
 )
 _DISCOVR = Public(
     name="discovr",

@@ -105,14 +105,23 @@ def fetch_from_hub(public: Public, sha256: str, reporter: Reporter) -> Path:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
 
     weights, *others = public.files
     reporter.say(f"downloading {public.source}")
     try:
         path = Path(hf_hub_download(public.repository, weights))
         for name in others:
-            hf_hub_download(public.repository, name)
+            try:
+                hf_hub_download(public.repository, name)
+            except LocalEntryNotFoundError:  # the network went away
+                raise
+            except EntryNotFoundError:  # settings that not every repository has
+                continue
         told = get_hf_file_metadata(hf_hub_url(public.repository, weights)).etag or ""
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
         raise EchoError(

@@ -22,6 +22,12 @@ SAFETENSORS = ".safetensors"
 INDEX = "model.safetensors.index.json"
 WHOLE_NAMES = ("model.safetensors", "pytorch_model.bin")
 """What Hugging Face calls the weights in a folder."""
+SETTINGS = {
+    "config.json": "config",
+    "preprocessor_config.json": "preprocessor",
+    "video_preprocessor_config.json": "preprocessor",
+}
+"""What it lays beside them."""
 
 
 def read_weights(path: Path, *, shapes_only: bool = False) -> Found:
@@ -78,16 +84,27 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
-    """Return what the ``config.json`` beside weights says, under ``config``."""
-    file = (path if path.is_dir() else path.parent) / "config.json"
-    if (path.is_file() and path.name not in WHOLE_NAMES) or not file.is_file():
+    """Return what the settings say that Hugging Face lays beside weights.
+
+    Returns:
+        The encoder's under ``config``, the pixels' under ``preprocessor``, if they are there.
+
+    Raises:
+        EchoError: If a file of them is damaged.
+    """
+    if path.is_file() and path.name not in WHOLE_NAMES:
         return {}
-    try:
-        return {"config": json.loads(file.read_text(encoding="utf-8"))}
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise EchoError(
-            f"{file} is damaged: it is no JSON.", "Fetch the whole folder again."
-        ) from None
+    folder = path if path.is_dir() else path.parent
+    found: dict[str, Any] = {}
+    for name, kind in SETTINGS.items():
+        try:
+            if (folder / name).is_file():
+                found[kind] = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise EchoError(
+                f"{folder / name} is damaged: it is no JSON.", "Fetch the whole folder again."
+            ) from None
+    return found
 
 
 def _read_safetensors(path: Path, *, shapes_only: bool) -> dict[str, Tensor]:

@@ -108,6 +108,13 @@ class FormatModule(Protocol):
         """
 
 
+def pixel_scale(found: Found) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and spread of pixels as stated beside the weights, ImageNet's otherwise."""
+    said = found.words.get("preprocessor") or {}
+    mean, std = said.get("image_mean"), said.get("image_std")
+    return tuple(mean or IMAGENET_MEAN), tuple(std or IMAGENET_STD)
+
+
 def available() -> list[str]:
     """Return the names of the formats: the files in this folder."""
     package = importlib.import_module(__package__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..vit import ViTConfig
 from ._layout import Layout, architecture_of, assemble, prefix_of
-from .base import Converted, Found, KeysError, Wish
+from .base import Converted, Found, KeysError, Wish, pixel_scale
 
 LABEL = "VideoMAE (Hugging Face)"
 LICENCE = "CC BY-NC 4.0 (not for commercial use)"
@@ -73,7 +73,15 @@ def convert(found: Found, wish: Wish) -> Converted:
     )
     layout = Layout(names=names, not_needed=NOT_NEEDED)
     weights, left_out = assemble(found.tensors, layout, config)
-    return Converted(config=config, weights=weights, left_out=left_out, branch="encoder")
+    mean, std = pixel_scale(found)
+    return Converted(
+        config=config,
+        weights=weights,
+        left_out=left_out,
+        branch="encoder",
+        mean=mean,
+        std=std,
+    )
 
 
 def theirs(ours: str) -> tuple[str, ...]:

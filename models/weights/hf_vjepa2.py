@@ -6,7 +6,7 @@ from typing import Any
 
 from ..vit import ViTConfig
 from ._layout import BLOCK_NAMES, KERNEL, Layout, architecture_of, assemble, prefix_of
-from .base import Converted, Found, KeysError, Wish
+from .base import Converted, Found, KeysError, Wish, pixel_scale
 
 LABEL = "V-JEPA 2 (Hugging Face)"
 LICENCE = "MIT or Apache-2.0, as the card of the weights says"
@@ -60,7 +60,15 @@ def convert(found: Found, wish: Wish) -> Converted:
     )
     layout = Layout(names=names, not_needed={f"(.*\\.)?{p}": w for p, w in NOT_NEEDED.items()})
     weights, left_out = assemble(found.tensors, layout, config)
-    return Converted(config=config, weights=weights, left_out=left_out, branch="encoder")
+    mean, std = pixel_scale(found)
+    return Converted(
+        config=config,
+        weights=weights,
+        left_out=left_out,
+        branch="encoder",
+        mean=mean,
+        std=std,
+    )
 
 
 def theirs(ours: str) -> tuple[str, ...]:

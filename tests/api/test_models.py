@@ -189,6 +189,22 @@ def test_a_folder_in_pieces_is_read_whole(tmp_path: Path) -> None:
     assert len(models.verify(str(tmp_path)).sha256) == 64
 
 
+@pytest.mark.parametrize("name", ["hf_vjepa2", "hf_videomae"])
+def test_the_scale_of_pixels_is_read_beside_the_weights(name: str, tmp_path: Path) -> None:
+    import json
+
+    folder = write(tmp_path, name)
+    scale = {"image_mean": [0.5, 0.4, 0.6], "image_std": [0.25, 0.25, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(scale))
+    data = models.describe(str(folder), replace(CHOICE, colour=True)).data
+    assert (data["mean"], data["std"]) == (scale["image_mean"], scale["image_std"])
+    grey = models.describe(str(folder), CHOICE).data
+    assert grey["mean"] == pytest.approx([0.5])
+    (folder / "preprocessor_config.json").write_text("{")
+    with pytest.raises(EchoError, match="no JSON"):
+        models.describe(str(folder), CHOICE)
+
+
 def test_the_hash_that_is_asked_for_is_demanded(tmp_path: Path) -> None:
     path = write(tmp_path, "vjepa")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
