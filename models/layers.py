@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .shapes import Grid, Tokens, Video
 
@@ -198,6 +200,7 @@ class Blocks(nn.Sequential):
         generator: Source of the weights.
         qkv_bias: Whether queries, keys and values have an offset.
         norm_eps: Added to the variance in their LayerNorms.
+        recompute: Compute the inside of blocks again for the gradient instead of keeping it.
     """
 
     def __init__(
@@ -210,6 +213,7 @@ class Blocks(nn.Sequential):
         *,
         qkv_bias: bool = True,
         norm_eps: float = NORM_EPS,
+        recompute: bool = False,
     ) -> None:
         super().__init__(
             *(
@@ -217,9 +221,19 @@ class Blocks(nn.Sequential):
                 for _ in range(depth)
             )
         )
+        self.recompute = recompute
+
+    def each(self, tokens: Tokens, rotation: Rotation | None = None) -> Iterator[Tokens]:
+        """Yield the tokens after every block; all share one table of rotary positions."""
+        for block in self:
+            if self.recompute and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, rotation, use_reentrant=False)
+            else:
+                tokens = block(tokens, rotation)
+            yield tokens
 
     def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
-        """Pass tokens through all blocks, which share one table of rotary positions."""
-        for block in self:
-            tokens = block(tokens, rotation)
+        """Pass tokens through all blocks."""
+        for after in self.each(tokens, rotation):
+            tokens = after
         return tokens

@@ -91,6 +91,9 @@ class ViTConfig(Architecture):
     """Channels of a clip; ultrasound is grey."""
     cls_token: bool = False
     """Whether a learned token gathers the whole clip; DISCOVR has one, V-JEPA has none."""
+    recompute: bool = False
+    """Whether training computes the inside of blocks twice instead of keeping it: a third more
+    time for a fraction of the memory (activation checkpointing)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,6 +156,7 @@ class VisionTransformer(nn.Module):
             generator,
             qkv_bias=config.qkv_bias,
             norm_eps=eps,
+            recompute=config.recompute,
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
         self.level_norms = nn.ModuleList(
@@ -238,10 +242,9 @@ class VisionTransformer(nn.Module):
         tokens, rotation = self.begin(video, keep)
         norms = dict(zip(self.config.level_blocks, [*self.level_norms, self.norm], strict=True))
         found = []
-        for index, block in enumerate(self.blocks):
-            tokens = block(tokens, rotation)
+        for index, after in enumerate(self.blocks.each(tokens, rotation)):
             if index in norms:
-                found.append(norms[index](tokens))
+                found.append(norms[index](after))
         first = 0 if self.cls_token is None else 1
         return torch.cat(found, dim=-1)[:, first:]
 

@@ -36,6 +36,9 @@ WITHOUT_TEST = "split != 'test'"
 class EncoderConfig(Architecture):
     """Shape of the encoder; its input comes from the section ``data``."""
 
+    recompute: bool = ViTConfig.recompute
+    """Whether the inside of blocks is computed twice instead of kept: slower, much smaller."""
+
     def vit(self, data: DataConfig) -> ViTConfig:
         """Return the encoder for an input.
 
@@ -43,7 +46,13 @@ class EncoderConfig(Architecture):
             ValueError: If the tubelets do not fit the input, or the heads the width.
         """
         shape = {item.name: getattr(self, item.name) for item in fields(Architecture)}
-        return ViTConfig(frames=data.frames, size=data.size, channels=data.channels, **shape)
+        return ViTConfig(
+            frames=data.frames,
+            size=data.size,
+            channels=data.channels,
+            recompute=self.recompute,
+            **shape,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -108,3 +109,33 @@ def test_same_generator_same_weights(micro: ViTConfig) -> None:
     assert not torch.equal(
         weights[0]["blocks.1.mlp.fc2.weight"], weights[2]["blocks.1.mlp.fc2.weight"]
     )
+
+
+def kept_bytes(encoder: VisionTransformer, video: Tensor) -> int:
+    """Train one step; return the bytes that the backward pass had to find."""
+    sizes: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        encoder(video).square().mean().backward()
+    return sum(sizes)
+
+
+@pytest.mark.parametrize("positions", ["sincos", "rotary"])
+def test_recomputing_changes_memory_and_nothing_else(
+    micro: ViTConfig, positions: Literal["sincos", "rotary"], video: Tensor
+) -> None:
+    kept, bytes_kept = {}, {}
+    for recompute in (False, True):
+        config = replace(micro, depth=4, positions=positions, recompute=recompute)
+        encoder = VisionTransformer(config, torch.Generator().manual_seed(0))
+        bytes_kept[recompute] = kept_bytes(encoder, video)
+        kept[recompute] = [p.grad for p in encoder.parameters()]
+    for with_memory, without in zip(kept[False], kept[True], strict=True):
+        assert with_memory is not None
+        assert without is not None
+        assert torch.equal(with_memory, without)
+    assert bytes_kept[True] < bytes_kept[False] / 3
