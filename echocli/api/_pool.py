@@ -117,12 +117,13 @@ def run(
                 else:
                     crew.give(taken, source)
                     taken += 1
-            results.update(crew.collect(patient=given not in results))
+            # Only now, when all have something to do: the caller may take its time.
             if given in results:
                 yield results.pop(given)
                 given += 1
             elif exhausted and given == taken:
                 return
+            results.update(crew.collect(patient=given not in results))
     finally:
         crew.stop()
 
