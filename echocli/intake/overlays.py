@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echocli.intake.motion import Motion, running
-from echocli.intake.strokes import Strokes, strokes
+from echocli.intake.strokes import Strokes, strokes, unlit_strokes
 
 Mask = NDArray[np.bool_]
 EIGHT = np.ones((3, 3))
@@ -32,8 +32,9 @@ SHORTEST_WORD, LEAST_INK = 8, 10
 SURE_SHARE, STROKES, ROWS = 0.2, 3, 4
 """What makes a word of a blot: a share of its ink that is surely drawn, or a number of strokes
 beside each other in a number of rows."""
-WORD_GAPS = 4
-"""Gaps to both sides of a word in which less clear parts of the text are looked for."""
+WORD_GAPS, UNLIT_GAPS = 4, 12
+"""Gaps to both sides of a word in which less clear parts of the text are looked for, and the
+same for dark words, which dark tissue interrupts."""
 MARGIN = 3
 """Pixels around strokes that are cut out with them: smoothed edges and JPEG's shadows."""
 
@@ -61,6 +62,8 @@ def drawn_over(
     amid = eroded(inside, round(RIM * diagonal)) & dilated(motion.active[window], NEAR_MOTION)
     drawn = np.zeros_like(shape)
     drawn[window] = blot_out(replace(found, sure=sure), gap, amid)
+    unlit = unlit_strokes(motion.brightest[window], inside)
+    drawn[window] |= blot_out(unlit, gap, amid, UNLIT_GAPS)
     return drawn
 
 
@@ -97,7 +100,7 @@ def _beside(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], scan: Mask
     return still & ~scan & dilated(scan, MARGIN)
 
 
-def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
+def blot_out(marks: Strokes, gap: int, amid: Mask, reach: int = WORD_GAPS) -> Mask:
     """Join marks into blots, so that the shape of what is cut out cannot be read either.
 
     Args:
@@ -105,6 +108,7 @@ def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
         gap: Widest gap in pixels between strokes of one text.
         amid: The scan but for its border and its dark depths, where rulers have their marks:
             amid the scan, a blot too small for a word is let be, for it is tissue.
+        reach: Gaps to both sides of a word in which weak marks count.
     """
     margin = gap + MARGIN
     bright, dark, weak, sure, amid = (
@@ -123,7 +127,7 @@ def blot_out(marks: Strokes, gap: int, amid: Mask) -> Mask:
     words &= (sure_ink >= SURE_SHARE * ink) | (written >= ROWS)
     at_border = np.bincount(pieces[sure & ~amid], minlength=count + 1) > 0
     drawn = (words | at_border)[pieces] & blots
-    drawn |= weak & _beside_words(words[pieces] & blots, WORD_GAPS * gap)
+    drawn |= weak & _beside_words(words[pieces] & blots, reach * gap)
     drawn = eroded(dilated(drawn, gap), gap) | drawn
     return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
 

@@ -2,7 +2,8 @@
 
 In the mean of many frames tissue grows smooth, for it moves; what is drawn does not, be it
 white, dark or half transparent, and digits that change still leave their mean. What is drawn
-also calms the pixels it covers: they flicker less than those around them.
+also calms the pixels it covers: they flicker less than those around them. Dark ink stays dark
+in the brightest projection, too.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ TEXTURE_WINDOW = 41
 """Side in pixels of that surrounding."""
 BRIEF_CONTRAST, BRIEF_TEXTURE = 60.0, 4.0
 """The same for a part of the loop, whose mean is less smooth."""
+UNLIT_CONTRAST, UNLIT_RATIO = 45, 1.2
+"""Grey levels by which a dark stroke stands out in the brightest projection, and the least that
+this is as a multiple of its own: tissue lights each pixel at some time, ink does not."""
+UNLIT_WEAK_CONTRAST, UNLIT_WEAK_RATIO = 14, 0.4
+"""The same for parts of a word where the rest of it stands out clearly."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,21 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
         sure |= (found & calm & (contrast > least)) | still
         weak |= (calm & (contrast > WEAK_CONTRAST)) | (contrast > CONTRAST)
     return Strokes((bright | marks[0]) & scan, marks[1] & scan, weak & scan, sure & scan)
+
+
+def unlit_strokes(brightest: Grey, scan: NDArray[np.bool_]) -> Strokes:
+    """Return the thin dark structures that no frame lights, none of them sure.
+
+    Args:
+        brightest: Largest value of each pixel over all frames.
+        scan: Where the scan is; what lies beyond does not count.
+    """
+    contrast = bottom_hat(brightest)
+    ratio = contrast / np.maximum(brightest, 1).astype(np.float32)
+    dark = (contrast > UNLIT_CONTRAST) & (ratio > UNLIT_RATIO) & scan
+    weak = (contrast > UNLIT_WEAK_CONTRAST) & (ratio > UNLIT_WEAK_RATIO) & scan
+    nowhere = np.zeros_like(scan)
+    return Strokes(nowhere, dark, weak, nowhere)
 
 
 def top_hat(image: Grey) -> Grey:

@@ -19,6 +19,7 @@ from echocli.intake.loop import CineLoop
 from echocli.intake.read import read_loop
 from echocli.intake.reasons import Refused
 from echocli.intake.sector import find_sector
+from echocli.intake.strokes import unlit_strokes
 from echocli.phantoms.dicom import DicomOptions, write_loop
 from echocli.phantoms.patient import PhantomConfig, draw_patient
 from echocli.phantoms.screen import draw_screen
@@ -89,6 +90,15 @@ def write(
     return replace(loop, frames=frames), seen
 
 
+def through_jpeg(frames: NDArray[np.uint8], quality: int = 85) -> NDArray[np.uint8]:
+    out = np.empty_like(frames)
+    for index, frame in enumerate(frames):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
+        out[index] = np.array(Image.open(buffer))
+    return out
+
+
 def texts() -> Iterator[tuple[str, Written]]:
     yield "small", Written(size=7)
     yield "large", Written(size=22, text="DOE 1970")
@@ -114,11 +124,35 @@ def test_no_glyph_that_can_be_seen_is_left(how: Written, at: tuple[int, int]) ->
     assert (clean & ~found).sum() < 0.12 * truth.sum(), "the blot is larger than the text"
 
 
-def test_dark_text_on_bright_tissue_is_cut_out() -> None:
+@pytest.mark.parametrize("at", [(150, 150), (120, 200), (200, 130)])
+@pytest.mark.parametrize(("size", "value"), [(7, 0), (9, 10), (12, 20), (16, 0), (24, 10)])
+def test_dark_text_on_bright_tissue_is_cut_out(
+    size: int, value: int, at: tuple[int, int]
+) -> None:
     loop, truth = phantom()
-    bright = np.where(truth, 90 + loop.frames // 3, loop.frames)
-    written, seen = write(replace(loop, frames=bright), (150, 150), Written(value=0))
-    assert not (find_sector(written) & seen & truth).any()
+    loop = replace(loop, frames=np.where(truth, 90 + loop.frames // 3, loop.frames))
+    clean = find_sector(loop)
+    written, seen = write(loop, at, Written(size=size, value=value))
+    found = find_sector(replace(written, frames=through_jpeg(written.frames)))
+    assert (seen & truth).sum() > 100
+    assert not (found & seen & truth).any()
+    assert (clean & ~found).sum() < 0.2 * truth.sum(), "the blot is larger than the text"
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "dark", "weak"),
+    [(10, 3, True, True), (80, 3, False, True), (112, 3, False, False), (10, 12, False, False)],
+)
+def test_ink_is_thin_and_no_frame_lights_it(
+    value: int, width: int, dark: bool, weak: bool
+) -> None:
+    brightest = np.full((40, 60), 120, np.uint8)
+    brightest[10:30, 20 : 20 + width] = value
+    stroke = brightest != 120
+    found = unlit_strokes(brightest, np.ones_like(stroke))
+    assert found.dark[stroke].all() if dark else not found.dark.any()
+    assert found.weak[stroke].all() if weak else not found.weak.any()
+    assert not (found.weak & ~stroke).any()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
