@@ -77,13 +77,15 @@ class WorkerError(RuntimeError):
         kind: Name of the exception's type.
         line: Where it was raised, such as ``kind.py:17``.
         position: Which of the inputs was being worked on, from 1.
+        stack: The lines that led there, without messages.
     """
 
-    def __init__(self, kind: str, line: str, position: int) -> None:
-        super().__init__(kind, line, position)
+    def __init__(self, kind: str, line: str, position: int, stack: str) -> None:
+        super().__init__(kind, line, position, stack)
         self.kind = kind
         self.line = line
         self.position = position
+        self.stack = stack
 
     def __str__(self) -> str:
         return f"{self.kind} at {self.line}, working on file {self.position}"

@@ -146,6 +146,8 @@ def _print_stack(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
     for link in reversed(chain):
         lines = traceback.format_tb(link.__traceback__)
+        if isinstance(link, WorkerError):
+            lines.append(link.stack)
         head, tail = "Traceback, without messages:\n", f"{type(link).__name__}\n"
         typer.echo("".join([head, *lines, tail]), err=True)
 

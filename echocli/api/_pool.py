@@ -98,7 +98,7 @@ def run(
         limits: What one input may cost.
 
     Raises:
-        WorkerError: If a worker meets a mistake of ours.
+        WorkerError: If a worker meets a mistake of ours, under ``--debug``.
         EchoError: If the work raises one, or a worker cannot start.
         OSError: If a worker finds the disk full.
     """
@@ -218,11 +218,13 @@ class _Crew(Generic[In, Out]):
         elif sign is Sign.STOP:
             raise content
         else:
-            kind, line, details = content
-            error = WorkerError(kind, line, source.position)
-            if details:
-                error.add_note(details)
-            raise error
+            kind, line, stack = content
+            if os.environ.get("ECHOCLI_DEBUG"):
+                raise WorkerError(kind, line, source.position, stack)
+            # Loud, but no reason to leave the other thousands unread.
+            bug = Refused(Reason.BUG, f"a bug in echocli: {kind} at {line}")
+            seat.hand = None
+            return {number: self._job.lost(source, seat.note, bug)}
         return {}
 
     def _lose(self, seat: _Seat[In], refused: Refused | None) -> dict[int, Out]:

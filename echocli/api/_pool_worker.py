@@ -32,7 +32,7 @@ class Sign(Enum):
     STOP = auto()
     """An exception that ends the whole run."""
     BUG = auto()
-    """Kind and line of a mistake of ours, and the traceback under ``--debug``."""
+    """Kind and line of a mistake of ours, and the lines that led there."""
 
 
 Message = tuple[Sign, Any]
@@ -86,13 +86,13 @@ def _answer(
         message = (Sign.LOST, Refused(Reason.OUT_OF_MEMORY))
     except RecursionError:
         message = (Sign.LOST, Refused(Reason.UNREADABLE, "its parts are nested too deeply"))
-    except BaseException as error:  # not swallowed: the parent raises what is sent
+    except BaseException as error:  # not swallowed: the parent tells what is sent
         message = _told(error)
     return message[0], _packed(message)
 
 
 def _told(error: BaseException) -> Message:
-    """Return what the parent shall raise, without a word that may come from a file."""
+    """Return what the parent shall know, without a word that may come from a file."""
     if isinstance(error, EchoError):
         return Sign.STOP, error
     if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -100,13 +100,9 @@ def _told(error: BaseException) -> Message:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
     *_, last = ours[1:] or frames  # the first of ours is this module
-    whole = "".join(traceback.format_exception(error))
-    details = whole if os.environ.get("ECHOCLI_DEBUG") else ""
-    return Sign.BUG, (
-        type(error).__name__,
-        f"{Path(last.filename).name}:{last.lineno}",
-        details,
-    )
+    line = f"{Path(last.filename).name}:{last.lineno}"
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return Sign.BUG, (type(error).__name__, line, stack)
 
 
 def _packed(message: Message) -> bytes:

@@ -30,6 +30,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.NO_TIME: "Give the frame rate with --assume-fps.",
     Reason.OUT_OF_MEMORY: "Use a machine with more memory, or fewer --workers.",
     Reason.TOO_SLOW: "Try again with fewer --workers, or export the file again.",
+    Reason.BUG: "Please report the line; a newer version reads the file again.",
 }
 """What mends each reason; those not named here are no faults of the file."""
 
@@ -48,9 +49,9 @@ class Quarantined:
 
 
 RETRIED = frozenset(
-    (Reason.NO_DECODER, Reason.TOO_SLOW, Reason.OUT_OF_MEMORY, Reason.UNREADABLE)
+    (Reason.NO_DECODER, Reason.TOO_SLOW, Reason.OUT_OF_MEMORY, Reason.UNREADABLE, Reason.BUG)
 )
-"""Reasons that lie in the machine, not in the file: such files are read again next time."""
+"""Reasons that lie in machine or program, not in the file: it is read again next time."""
 
 
 def quarantine(source_id: str, position: int, refused: Refused) -> Quarantined:

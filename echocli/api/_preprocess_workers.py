@@ -29,7 +29,7 @@ def outcomes(
         limits: What one file may cost.
 
     Raises:
-        WorkerError: If a worker meets a mistake of ours.
+        WorkerError: If a worker meets a mistake of ours, under ``--debug``.
         EchoError: If a worker cannot start, or the privacy guard refuses a copy.
         OSError: If the disk is full.
     """

@@ -149,6 +149,13 @@ def command(
         console.warn("The linkage file says who is who: keep it where patient data belong.")
     if result.stopped:
         raise typer.Exit(wish.exit_code)
+    if bugs := sum(entry.reason == "bug" for entry in result.quarantined):
+        console.error(
+            f"echocli itself failed on {bugs} source(s): a bug.",
+            "Please report the line that quarantine.csv names; `echocli --debug preprocess` "
+            "stops at the first and tells more, without names of patients or files.",
+        )
+        raise typer.Exit(ExitCode.BUG)
     if result.quarantined:
         raise typer.Exit(ExitCode.PARTIAL)
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NO_TIME = "no_time"
     OUT_OF_MEMORY = "out_of_memory"
     TOO_SLOW = "too_slow"
+    BUG = "bug"
 
 
 MEANINGS: dict[Reason, str] = {
@@ -69,6 +70,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.NO_TIME: "nothing tells the time between frames",
     Reason.OUT_OF_MEMORY: "the declared picture is larger than the memory allowed for one file",
     Reason.TOO_SLOW: "reading took longer than the time allowed for one file",
+    Reason.BUG: "echocli itself failed on this file",
 }
 """A few words for people, for each reason."""
 

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,10 +216,22 @@ def test_what_ends_the_run_ends_it_as_it_would_in_one_process(
         assert caught.value.errno == errno.ENOSPC
 
 
-def test_a_bug_is_told_as_one_and_quotes_nothing(tasks: MakeTasks) -> None:
+def test_a_bug_is_told_as_one_quotes_nothing_and_costs_one_file(tasks: MakeTasks) -> None:
+    found = list(outcomes(tasks(read_well, have_a_bug, read_well), SETTINGS, 1))
+    assert words(found) == ["clip", "bug", "clip"]
+    told = found[1].refused
+    assert told is not None
+    assert re.fullmatch(r"a bug in echocli: KeyError at \w+\.py:\d+", told.detail)
+
+
+def test_a_bug_ends_the_run_when_it_is_looked_for(
+    tasks: MakeTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECHOCLI_DEBUG", "1")
     with pytest.raises(WorkerError, match=r"KeyError at \w+\.py:\d+, .* file 2") as caught:
         list(outcomes(tasks(read_well, have_a_bug), SETTINGS, 1))
-    assert "Doe" not in str(caught.value)
+    assert "have_a_bug" in caught.value.stack
+    assert "Doe" not in str(caught.value) + caught.value.stack
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
