@@ -140,6 +140,20 @@ def test_dark_text_on_bright_tissue_is_cut_out(
 
 
 @pytest.mark.parametrize(
+    ("size", "value", "at"),
+    [(9, 10, (150, 150)), (12, 20, (200, 130)), (12, 20, (110, 110)), (16, 0, (120, 200))],
+)
+def test_dark_text_that_dark_tissue_interrupts_is_cut_out(
+    size: int, value: int, at: tuple[int, int]
+) -> None:
+    loop, truth = phantom()
+    written, seen = write(loop, at, Written(size=size, value=value))
+    found = find_sector(replace(written, frames=through_jpeg(written.frames, 75)))
+    assert (seen & truth).sum() > 100
+    assert not (found & seen & truth).any()
+
+
+@pytest.mark.parametrize(
     ("value", "width", "dark", "weak"),
     [(10, 3, True, True), (80, 3, False, True), (112, 3, False, False), (10, 12, False, False)],
 )
