@@ -21,6 +21,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev  ## Prints tables; see docs/ for figures and the machine.
 	$(BIN)/python benchmarks/learning.py --small --folder $(VENV)/bench
 	$(BIN)/python benchmarks/phantom_difficulty.py
+	$(BIN)/python benchmarks/intake.py --small
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info echo-demo
