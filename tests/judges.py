@@ -17,7 +17,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments, generate_frames
-from pydicom.pixels import pixel_array
+from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.processing import apply_color_lut
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
@@ -36,6 +36,16 @@ STRICT = {"err_detect": "explode+crccheck+bitstream+buffer"}
 
 class UnreadableError(Exception):
     """The judge cannot decode the file."""
+
+
+def is_in_session(syntax: str) -> bool:
+    """Return whether this machine has an independent decoder of a transfer syntax.
+
+    The only one of lossless JPEG, pylibjpeg-libjpeg, is GPL and not among our requirements.
+    """
+    if syntax.startswith((*FILMS, JPEG_XL)):
+        return True
+    return bool(get_decoder(syntax).is_available)
 
 
 def judge(path: Path, plugin: str = "") -> NDArray[np.uint8]:

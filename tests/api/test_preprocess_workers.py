@@ -297,8 +297,10 @@ def test_closing_ends_hanging_workers_at_once(tasks: MakeTasks) -> None:
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by those begun with &
 sys.path.insert(0, {tests!r})
 import test_preprocess_workers as here
 from echocli.api._preprocess_workers import Limits, outcomes

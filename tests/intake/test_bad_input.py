@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import simplejpeg
-from judges import UnreadableError, judge
+from judges import UnreadableError, is_in_session, judge
 from mutations import fragments_of
 from numpy.typing import NDArray
 from originals import (
@@ -29,7 +30,7 @@ from originals import (
     saved,
     screen,
 )
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import JPEGBaseline8Bit, JPEGLosslessSV1
 
 from echocli.intake.loop import CineLoop
 from echocli.intake.read import describe, read_loop
@@ -216,6 +217,9 @@ def test_a_recorded_stream_that_does_not_know_its_length_is_read(tmp_path: Path)
     assert len(found.frames) == 12
 
 
+@pytest.mark.skipif(
+    not is_in_session(JPEGLosslessSV1), reason="no independent decoder of lossless JPEG"
+)
 def test_a_flipped_bit_never_makes_lossless_pixels_of_our_own(tmp_path: Path) -> None:
     """Sums that run out of range are wrapped by each decoder in its own way."""
     original = BY_NAME["JPEG lossless"]
@@ -315,7 +319,12 @@ def test_the_judge_agrees_on_whole_files_and_refuses_cut_ones(
 ) -> None:
     """Without this, the fuzzing would compare with nothing."""
     for number, original in enumerate(originals()):
-        seen = judge(original.write(tmp_path / str(number)))
+        path = original.write(tmp_path / str(number))
+        if path.suffix == ".dcm":
+            meta = pydicom.dcmread(path, stop_before_pixels=True).file_meta
+            if not is_in_session(meta.TransferSyntaxUID):
+                continue
+        seen = judge(path)
         apart = np.abs(seen.astype(int) - wholes[original.name])
         assert apart.mean() < 1.5, original.name
         cut = original.content[: len(original.content) // 2]
