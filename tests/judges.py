@@ -96,7 +96,10 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
         source.setdefault("BitsAllocated", 8)
     # A value that the standard does not know says nothing: the pixels are unsigned then.
     signed = int(head.PixelRepresentation == 1)
-    wishes = {"decoding_plugin": plugin or OTHER_PLUGINS.get(syntax, "")}
+    other = OTHER_PLUGINS.get(syntax, "")
+    if other not in get_decoder(syntax).available_plugins:
+        other = ""  # whoever there is
+    wishes = {"decoding_plugin": plugin or other}
     wishes |= {"pixel_representation": signed}
     if str(head.PhotometricInterpretation).startswith("YBR_FULL"):
         # The stored luma: broken chroma would be clipped on the way to RGB and back.
