@@ -97,7 +97,7 @@ def give(network: VisionTransformer, weights: dict[str, Tensor]) -> None:
             f"{f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''}.",
             "Leave out the settings that change the encoder, or start without --init.",
         )
-    network.load_state_dict(given, strict=False)
+    network.load_state_dict({**own, **given})
 
 
 def tell_start(method: Method, start: LoadedModel, reporter: Reporter) -> None:

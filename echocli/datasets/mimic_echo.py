@@ -127,8 +127,8 @@ def _measurements(folder: Path) -> Iterator[Row]:
             wanted = tuple(f",{name}," for name in MEASURED)
             for line in file:
                 if any(word in line for word in wanted):
-                    row = dict(zip(header, next(csv.reader([line])), strict=False))
-                    if row.get("measurement") in MEASURED and "result" in row:
+                    row = dict(zip(header, next(csv.reader([line])), strict=True))
+                    if row["measurement"] in MEASURED:
                         yield row
     except (OSError, EOFError, ValueError, csv.Error, zlib.error):
         raise EchoError(

@@ -193,8 +193,11 @@ def _save(copy: Dataset, path: Path) -> None:
 def _compare(path: Path, loop: CineLoop, sector: NDArray[np.bool_]) -> None:
     """Open the file again and compare every frame with what it should be."""
     count = 0
-    for frame, stored in zip(loop.frames, stored_frames(open_copy(path)), strict=False):
-        if stored[~sector].any() or not np.array_equal(stored, cleaned(frame, sector)):
+    for stored in stored_frames(open_copy(path)):
+        if count == len(loop.frames):
+            raise _wrong("more frames than were written")
+        expected = cleaned(loop.frames[count], sector)
+        if stored[~sector].any() or not np.array_equal(stored, expected):
             raise _wrong("another frame than was written")
         count += 1
     if count != len(loop.frames):
