@@ -13,28 +13,47 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from .shapes import Grid, TokenIds, TokenMask
+from .shapes import Grid, Places, TokenIds, TokenMask
 
 
-def tube_mask(rows: int, grid: Grid, ratio: float, generator: torch.Generator) -> TokenMask:
-    """Hide the same places in every frame; at least one place stays visible.
+def every_place(rows: int, grid: Grid) -> Places:
+    """Return all columns of a grid, for clips without a sector."""
+    return torch.arange(grid[1] * grid[2]).expand(rows, -1)
+
+
+def tokens_at(places: Int[Tensor, "rows places"], grid: Grid) -> TokenIds:
+    """Return the ids of the tokens at some columns of the grid, at every time, ascending."""
+    frames, height, width = grid
+    times = torch.arange(frames, device=places.device) * (height * width)
+    return (times[:, None] + places[:, None, :]).flatten(1)
+
+
+def tube_ids(
+    rows: int,
+    grid: Grid,
+    ratio: float,
+    generator: torch.Generator,
+    places: Places | None = None,
+) -> TokenIds:
+    """Hide the same places in every frame and return what is left; one place or more.
 
     Args:
-        rows: Number of masks.
+        rows: Number of masks, a multiple of the clips; those of a clip are neighbours.
         grid: Tubelets along time, height and width.
         ratio: Share of the places to hide.
         generator: Source of the draw.
+        places: What may be seen at all, clip by clip; everything if left out.
+
+    Source:
+        VideoMAE (Tong et al. 2022, arXiv 2203.12602), section 3.3, tube masking.
     """
-    frames, height, width = grid
-    places = height * width
-    draw = torch.rand(rows, places, generator=generator, device=generator.device)
-    hidden = draw.argsort(dim=1).argsort(dim=1) < min(round(ratio * places), places - 1)
-    return hidden.repeat(1, frames)
-
-
-def visible_ids(mask: TokenMask) -> TokenIds:
-    """Return the ids of the tokens that are not hidden; every row must hide equally many."""
-    return (~mask).nonzero()[:, 1].reshape(mask.shape[0], -1)
+    found = every_place(1, grid) if places is None else places
+    count = found.shape[1]
+    kept = max(1, count - round(ratio * count))
+    candidates = torch.ones(rows, count, dtype=torch.bool, device=generator.device)
+    columns = draw_ids(candidates, kept, generator)
+    per_clip = rows if places is None else rows // len(places)
+    return tokens_at(found.repeat_interleave(per_clip, dim=0).gather(1, columns), grid)
 
 
 @dataclass(frozen=True, kw_only=True)

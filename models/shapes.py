@@ -20,6 +20,10 @@ TokenIds: TypeAlias = Int[Tensor, "rows kept"]
 """Which tokens a row keeps, ascending. ``rows`` is a multiple of the batch: row
 ``b * views + v`` is view ``v`` of clip ``b``."""
 
+Places: TypeAlias = Int[Tensor, "batch places"]
+"""Which columns of the grid may be seen, normally the sector's: ``row * width + column``,
+ascending, equally many a clip."""
+
 TokenMask: TypeAlias = Bool[Tensor, "rows tokens"]
 """True where a token is hidden."""
 

@@ -161,9 +161,9 @@ def train(
         lr = schedule(optimizer, step, config)
 
         with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = method(video, draw)
+            output = method.step(video, draw)
         optimizer.zero_grad()
-        output.loss.backward()
+        output.loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = nn.utils.clip_grad_norm_(trained, config.clip)
         optimizer.step()
         method.after_step((step + 1) / config.steps, output.state)

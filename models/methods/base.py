@@ -6,13 +6,16 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from ..shapes import Scalar, Video
+from ..shapes import Grid, Places, Scalar, Video
 from ..vit import VisionTransformer, ViTConfig
+
+Draws: TypeAlias = dict[str, Tensor]
+"""All that is random in a step: ids of visible tokens, of targets, of pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,10 @@ class StepOutput:
 class Method(nn.Module, ABC):
     """An encoder with all that trains it.
 
-    ``forward`` changes nothing, so that it may be called for validation or repeated for
-    accumulation; teachers, centres and schedules move in ``after_step`` only.
+    A step has three parts. ``draw`` decides what is random, on the CPU, knowing neither pixels
+    nor weights. ``forward`` computes, without randomness and without changing anything: it may
+    be compiled as one graph, called for validation, or repeated for accumulation. Teachers,
+    centres and schedules move in ``after_step`` only.
     """
 
     @property
@@ -40,8 +45,36 @@ class Method(nn.Module, ABC):
         """The network in training."""
 
     @abstractmethod
-    def forward(self, video: Video, generator: torch.Generator) -> StepOutput:
-        """Return the loss of a batch, with the masks that the generator draws."""
+    def draw(
+        self, batch: int, grid: Grid, generator: torch.Generator, places: Places | None = None
+    ) -> Draws:
+        """Draw the masks of a step.
+
+        Args:
+            batch: Number of clips.
+            grid: Tubelets of the clips along time, height and width.
+            generator: Source of the draw.
+            places: What may be seen at all, the sector of each clip; everything if left out.
+                Nothing outside is encoded, hidden, predicted or scored.
+        """
+
+    @abstractmethod
+    def forward(self, video: Video, draws: Draws) -> StepOutput:
+        """Return the loss of a batch.
+
+        Args:
+            video: Normalised clips.
+            draws: What ``draw`` returned for them, on their device.
+        """
+
+    def step(
+        self, video: Video, generator: torch.Generator, places: Places | None = None
+    ) -> StepOutput:
+        """Draw, then return the loss of a batch."""
+        draws = self.draw(len(video), self.encoder.grid(video.shape), generator, places)
+        here = {name: ids.to(video.device, non_blocking=True) for name, ids in draws.items()}
+        output: StepOutput = self(video, here)
+        return output
 
     @abstractmethod
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:

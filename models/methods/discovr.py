@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from ..ema import make_teacher, momentum_at, update_teacher
 from ..heads import DinoHead, TokenDecoder
 from ..losses import cluster_distillation_loss, dino_loss, dino_targets
-from ..masking import tube_mask, visible_ids
-from ..shapes import Grid, Scalar, Tokens, Video
+from ..masking import tube_ids
+from ..shapes import Grid, Places, Scalar, Tokens, Video
 from ..vit import VisionTransformer, ViTConfig
-from .base import Method, StepOutput
+from .base import Draws, Method, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +179,33 @@ class DISCOVR(Method):
         """The video student."""
         return self.video.student
 
-    def forward(self, video: Video, generator: torch.Generator) -> StepOutput:
+    def draw(
+        self, batch: int, grid: Grid, generator: torch.Generator, places: Places | None = None
+    ) -> Draws:
+        """Draw the visible tokens of every view of frames and clips."""
+        config = self.config
+        frames = grid[0] * self.frames_a_tubelet
+        each = None if places is None else places.repeat_interleave(frames, dim=0)
+        still = (1, *grid[1:])
+        ratio = config.mask_ratio
+        image_rows = batch * frames * config.image_views
+        video_rows = batch * (config.video_views + 1)
+        return {
+            "image": tube_ids(image_rows, still, ratio, generator, each),
+            "video": tube_ids(video_rows, grid, ratio, generator, places),
+        }
+
+    @property
+    def frames_a_tubelet(self) -> int:
+        """Frames of a tubelet that the image branch sees."""
+        return 1 if self.config.image_frames == "one" else self.encoder.config.tubelet[0]
+
+    def forward(self, video: Video, draws: Draws) -> StepOutput:
         """Distil clips and frames, and make video tokens predict clusters of image tokens."""
         grid = self.encoder.grid(video.shape)
-        image_loss, image_logits, image_tokens = self.image_step(video, grid, generator)
+        image_loss, image_logits, image_tokens = self.image_step(video, grid, draws["image"])
 
-        views = self.config.video_views + 1
-        ids = self.draw_views(len(video) * views, grid, generator, video.device)
+        views, ids = self.config.video_views + 1, draws["video"]
         video_logits, _ = self.video.teach(video)
         cls, visible = self.video.student.embed(video, ids)
         assert cls is not None
@@ -217,29 +237,19 @@ class DISCOVR(Method):
         )
 
     def image_step(
-        self, video: Video, grid: Grid, generator: torch.Generator
+        self, video: Video, grid: Grid, ids: Int[Tensor, "rows kept"]
     ) -> tuple[Scalar, Float[Tensor, "images outputs"], Tokens]:
-        """Distil single frames.
+        """Distil single frames, with the visible tokens of their views.
 
         Returns:
             The loss, the teacher's logits, and its tokens arranged as those of the clips.
         """
-        step = self.encoder.config.tubelet[0]
-        seen = video[:, :, ::step] if self.config.image_frames == "one" else video
+        seen = video[:, :, :: self.encoder.config.tubelet[0] // self.frames_a_tubelet]
         frames = seen.transpose(1, 2).flatten(0, 1).unsqueeze(2)
         logits, tokens = self.image.teach(frames)
-        rows = len(frames) * self.config.image_views
-        ids = self.draw_views(rows, (1, *grid[1:]), generator, video.device)
         cls, _ = self.image.student.embed(frames, ids)
         assert cls is not None
         return self.image.distil(cls, logits), logits, gather_tubelets(tokens, len(video), grid)
-
-    def draw_views(
-        self, rows: int, grid: Grid, generator: torch.Generator, device: torch.device
-    ) -> Int[Tensor, "rows kept"]:
-        """Draw the visible tokens of masked views."""
-        ids = visible_ids(tube_mask(rows, grid, self.config.mask_ratio, generator))
-        return ids.to(device, non_blocking=True)
 
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:
         """Move both teachers, their centres and their temperature."""

@@ -18,9 +18,9 @@ from ..heads import PairLocator, Predictor
 from ..layers import take
 from ..losses import grid_places, jepa_loss, localisation_loss, sample_pairs
 from ..masking import BlockConfig, block_mask, context_and_targets
-from ..shapes import Grid, Scalar, Tokens, Video
+from ..shapes import Grid, Places, Scalar, Tokens, Video
 from ..vit import VisionTransformer, ViTConfig
-from .base import Method, StepOutput
+from .base import Draws, Method, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,21 @@ class VJEPA(Method):
         """The context encoder."""
         return self.context_encoder
 
-    def forward(self, video: Video, generator: torch.Generator) -> StepOutput:
+    def draw(
+        self, batch: int, grid: Grid, generator: torch.Generator, places: Places | None = None
+    ) -> Draws:
+        """Draw context, targets and pairs of targets for every kind of mask."""
+        draws: Draws = {}
+        for kind, config in enumerate(self.kinds):
+            mask = block_mask(batch, grid, config, generator)
+            context, targets = context_and_targets(mask, generator)
+            draws |= {f"context{kind}": context, f"targets{kind}": targets}
+            if self.config.jepa_weight < 1:
+                pairs = sample_pairs(batch, targets.shape[1], self.config.pairs, generator)
+                draws |= {f"first{kind}": pairs[0], f"second{kind}": pairs[1]}
+        return draws
+
+    def forward(self, video: Video, draws: Draws) -> StepOutput:
         """Hide blocks, predict the target encoder's features there, locate the predictions."""
         grid = self.encoder.grid(video.shape)
         with torch.no_grad():
@@ -91,7 +105,7 @@ class VJEPA(Method):
             targets = F.layer_norm(features, features.shape[-1:])
 
         losses = [
-            self.masked_step(video, targets, grid, kind, generator)
+            self.masked_step(video, targets, grid, kind, draws)
             for kind in range(len(self.kinds))
         ]
         feature_loss, place_loss = torch.stack([torch.stack(pair) for pair in losses]).mean(0)
@@ -108,27 +122,17 @@ class VJEPA(Method):
         )
 
     def masked_step(
-        self,
-        video: Video,
-        targets: Tokens,
-        grid: Grid,
-        kind: int,
-        generator: torch.Generator,
+        self, video: Video, targets: Tokens, grid: Grid, kind: int, draws: Draws
     ) -> tuple[Scalar, Scalar]:
         """Return feature loss and localisation loss under one kind of mask."""
-        device = video.device
-        mask = block_mask(len(video), grid, self.kinds[kind], generator)
-        ids = context_and_targets(mask, generator)
-        context_ids, target_ids = (i.to(device, non_blocking=True) for i in ids)
-
+        context_ids, target_ids = draws[f"context{kind}"], draws[f"targets{kind}"]
         context = self.context_encoder(video, context_ids)
         predicted = self.predictor(context, context_ids, target_ids, grid, kind)
         feature_loss = jepa_loss(predicted, take(targets, target_ids))
         if self.config.jepa_weight == 1:
             return feature_loss, feature_loss.new_zeros(())
 
-        pairs = sample_pairs(len(target_ids), target_ids.shape[1], self.config.pairs, generator)
-        first, second = (p.to(device, non_blocking=True) for p in pairs)
+        first, second = draws[f"first{kind}"], draws[f"second{kind}"]
         places = grid_places(target_ids, grid)
         offsets = take(places, first) - take(places, second)
         return feature_loss, localisation_loss(self.locator(predicted, first, second), offsets)

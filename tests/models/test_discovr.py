@@ -61,7 +61,8 @@ def test_each_video_token_meets_the_image_token_of_its_own_pixels(
         "echocli.models.methods.discovr.standardise",
         lambda tokens: seen.append(tokens) or tokens,
     )
-    _, _, paired = method.image_step(video, (2, 4, 4), generator)
+    ids = method.draw(2, (2, 4, 4), generator)["image"]
+    _, _, paired = method.image_step(video, (2, 4, 4), ids)
     assert len(seen) == 1
     assert_close(paired[0, :, 0], marks.flatten())
     assert_close(paired[1, :, 0], marks.flatten() + 1000)
@@ -89,7 +90,7 @@ def test_the_decoder_gets_the_first_view_at_its_own_places(
 
     monkeypatch.setattr(method.video.student, "embed", spy_embed)
     monkeypatch.setattr(method.decoder, "forward", spy_decode)
-    method(make_blobs(4, 1), torch.Generator().manual_seed(1))
+    method.step(make_blobs(4, 1), torch.Generator().manual_seed(1))
     (tokens, ids), (visible, places) = views[0], decoded[0]
     assert len(ids) == 4 * (3 + 1)
     for clip in range(4):
@@ -99,7 +100,7 @@ def test_the_decoder_gets_the_first_view_at_its_own_places(
 
 def gradient_reaches(method: DISCOVR, video: Tensor) -> set[str]:
     """Return the names of the parts that a method's loss trains."""
-    loss = method(video, torch.Generator().manual_seed(1)).loss
+    loss = method.step(video, torch.Generator().manual_seed(1)).loss
     loss.backward()
     reached = {
         name

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from echocli.models.health import health
+from echocli.models.masking import tube_ids
 from echocli.models.methods import base
 from echocli.models.methods.discovr import DISCOVR, Branch
 from echocli.models.methods.vjepa import VJEPA
@@ -43,7 +44,7 @@ def held_out(make_blobs: MakeBlobs) -> Tensor:
 
 @torch.no_grad()
 def parts_of_the_loss(method: base.Method, video: Tensor) -> dict[str, float]:
-    output = method(video, seeded(1))
+    output = method.step(video, seeded(1))
     parts = {k: v.item() for k, v in output.metrics.items() if not k.endswith("_std")}
     return {"loss": output.loss.item(), **parts}
 
@@ -71,7 +72,7 @@ def own_and_other_clip(branch: Branch, method: DISCOVR, video: Tensor) -> tuple[
     """Return the loss against the teacher's answer to the same clip, and to another."""
     logits, _ = branch.teach(video)
     grid = branch.student.grid(video.shape)
-    ids = method.draw_views(2 * len(video), grid, seeded(1), video.device)
+    ids = tube_ids(2 * len(video), grid, method.config.mask_ratio, seeded(1))
     cls, _ = branch.student.embed(video, ids)
     assert cls is not None
     own, other = branch.distil(cls, logits), branch.distil(cls, logits.roll(1, 0))
@@ -101,7 +102,8 @@ def own_and_other_features(method: VJEPA, video: Tensor) -> tuple[float, float]:
     errors = torch.zeros(2)
     for draw in range(DRAWS):
         for kind, wanted in enumerate((targets, targets.roll(1 + draw, 0))):
-            error, _ = method.masked_step(video, wanted, (2, 4, 4), 0, seeded(draw))
+            ids = method.draw(len(video), (2, 4, 4), seeded(draw))
+            error, _ = method.masked_step(video, wanted, (2, 4, 4), 0, ids)
             errors[kind] += error / DRAWS
     own, other = errors.tolist()
     return own, other

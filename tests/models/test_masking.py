@@ -14,33 +14,36 @@ from echocli.models.masking import (
     block_size,
     context_and_targets,
     draw_ids,
-    tube_mask,
-    visible_ids,
+    tube_ids,
 )
 
 GRID = (4, 7, 7)
 
 
 def test_a_tube_hides_the_same_places_in_every_frame(generator: torch.Generator) -> None:
-    mask = tube_mask(16, GRID, 0.9, generator).reshape(16, 4, 49)
-    assert (mask == mask[:, :1]).all()
-    assert (mask.sum(dim=2) == 44).all()  # int(49 * 0.9), as the released DISCOVR
-    assert len({tuple(row.tolist()) for row in mask[:, 0]}) > 10
+    ids = tube_ids(16, GRID, 0.9, generator).reshape(16, 4, 5)  # 49 - 44, as published
+    assert (ids // 49 == torch.arange(4)[:, None]).all()
+    assert (ids % 49 == ids[:, :1] % 49).all()
+    assert (ids.diff(dim=2) > 0).all()
+    assert len({tuple(row.tolist()) for row in ids[:, 0]}) > 10
 
 
 def test_something_always_stays_visible(generator: torch.Generator) -> None:
-    assert (~tube_mask(4, (2, 2, 2), 0.99, generator)).sum(dim=1).tolist() == [2] * 4
+    assert tube_ids(4, (2, 2, 2), 0.99, generator).shape == (4, 2)
 
 
-def test_every_place_is_hidden_equally_often(generator: torch.Generator) -> None:
-    share = tube_mask(4000, (1, 4, 4), 0.75, generator).float().mean(dim=0)
-    assert_close(share, torch.full((16,), 0.75), atol=0.04, rtol=0)
+def test_every_place_is_visible_equally_often(generator: torch.Generator) -> None:
+    ids = tube_ids(4000, (1, 4, 4), 0.75, generator)
+    share = torch.bincount(ids.flatten(), minlength=16) / 4000
+    assert_close(share, torch.full((16,), 0.25), atol=0.04, rtol=0)
 
 
-def test_visible_ids_are_the_places_not_hidden(generator: torch.Generator) -> None:
-    mask = tube_mask(3, GRID, 0.8, generator)
-    for row, ids in zip(mask, visible_ids(mask), strict=True):
-        assert ids.tolist() == [i for i, hidden in enumerate(row.tolist()) if not hidden]
+def test_tubes_stay_inside_the_sector_of_their_clip(generator: torch.Generator) -> None:
+    places = torch.tensor([[0, 5, 9, 12], [3, 4, 30, 48]])
+    ids = tube_ids(40, GRID, 0.5, generator, places).reshape(2, 20, 4, 2)
+    for clip, allowed in enumerate(places.tolist()):
+        assert set((ids[clip] % 49).flatten().tolist()) == set(allowed)
+    assert (ids // 49 == torch.arange(4)[:, None]).all()
 
 
 @pytest.mark.parametrize("config", [BlockConfig(), BlockConfig(blocks=2, scale=0.7)])
@@ -114,12 +117,9 @@ def test_draw_takes_each_candidate_equally_often(generator: torch.Generator) -> 
 def test_same_generator_same_masks() -> None:
     def masks(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return torch.cat(
-            [
-                tube_mask(4, GRID, 0.5, generator),
-                block_mask(4, GRID, BlockConfig(), generator),
-            ]
-        )
+        tubes = tube_ids(4, GRID, 0.5, generator)
+        blocks = block_mask(4, GRID, BlockConfig(), generator)
+        return torch.cat([tubes.flatten(), blocks.flatten().long()])
 
     assert torch.equal(masks(5), masks(5))
     assert not torch.equal(masks(5), masks(6))

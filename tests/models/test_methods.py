@@ -58,7 +58,7 @@ def test_the_exported_encoder_is_frozen_and_starts_as_the_trained_one(
 
 def test_looking_changes_nothing(method: base.Method, make_blobs: MakeBlobs) -> None:
     before, random = snapshot(method), torch.get_rng_state()
-    method(make_blobs(4, 1), seeded(1)).loss.backward()
+    method.step(make_blobs(4, 1), seeded(1)).loss.backward()
     assert differing(before, snapshot(method)) == set()
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -67,14 +67,14 @@ def test_same_generator_same_loss_and_another_draws_other_masks(
     method: base.Method, make_blobs: MakeBlobs
 ) -> None:
     video = make_blobs(4, 1)
-    losses = [method(video, seeded(seed)).loss.item() for seed in (1, 1, 2)]
+    losses = [method.step(video, seeded(seed)).loss.item() for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_loss_and_metrics_are_finite_single_numbers(
     method: base.Method, make_blobs: MakeBlobs
 ) -> None:
-    output = method(make_blobs(4, 1), seeded(1))
+    output = method.step(make_blobs(4, 1), seeded(1))
     for value in (output.loss, *output.metrics.values()):
         assert value.shape == ()
         assert torch.isfinite(value)
@@ -86,7 +86,7 @@ def test_loss_and_metrics_are_finite_single_numbers(
 def test_gradient_reaches_all_that_is_trained_and_nothing_else(
     method: base.Method, make_blobs: MakeBlobs
 ) -> None:
-    method(make_blobs(4, 1), seeded(1)).loss.backward()
+    method.step(make_blobs(4, 1), seeded(1)).loss.backward()
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -100,7 +100,7 @@ def test_gradient_reaches_the_encoder_in_bfloat16(
 ) -> None:
     # Autocast keeps cast weights: a teacher that ran first must not leave its copies behind.
     with torch.autocast("cpu", torch.bfloat16):
-        loss = method(make_blobs(4, 1), seeded(1)).loss
+        loss = method.step(make_blobs(4, 1), seeded(1)).loss
     loss.backward()
     assert all(p.grad is not None for p in method.encoder.parameters())
 
@@ -114,7 +114,7 @@ def test_after_step_moves_the_teacher_towards_the_student(
     student = {name: t.clone() for name, t in method.encoder.state_dict().items()}
     teacher = method.export_encoder().state_dict()
     distance = {name: (student[name] - t).abs().sum() for name, t in teacher.items()}
-    output = method(make_blobs(4, 1), seeded(1))
+    output = method.step(make_blobs(4, 1), seeded(1))
     method.after_step(0.0, output.state)
     for name, moved in method.export_encoder().state_dict().items():
         assert 0 < (student[name] - moved).abs().sum() < distance[name], name
@@ -129,12 +129,12 @@ def test_the_whole_state_is_saved(
     list(train(trained, make_batches(4, 0, 3), config, seeded(0)))
     fresh.load_state_dict(trained.state_dict())
     video = make_blobs(4, 7)
-    assert torch.equal(trained(video, seeded(1)).loss, fresh(video, seeded(1)).loss)
+    assert torch.equal(trained.step(video, seeded(1)).loss, fresh.step(video, seeded(1)).loss)
 
 
 def test_longer_larger_clips_work(method: base.Method) -> None:
     video = torch.randn(2, 1, 6, 40, 32, generator=seeded(0))
-    assert torch.isfinite(method(video, seeded(1)).loss)
+    assert torch.isfinite(method.step(video, seeded(1)).loss)
 
 
 def test_default_settings_suit_one_clip_of_a_small_encoder(method_name: str) -> None:
@@ -143,6 +143,6 @@ def test_default_settings_suit_one_clip_of_a_small_encoder(method_name: str) -> 
     module = base.load(method_name)
     shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=1)
     method = module.build(shape, module.Config(), seeded(0))
-    output = method(torch.randn(1, 1, 4, 32, 32, generator=seeded(0)), seeded(1))
+    output = method.step(torch.randn(1, 1, 4, 32, 32, generator=seeded(0)), seeded(1))
     assert torch.isfinite(output.loss)
     assert all(torch.isfinite(value) for value in output.metrics.values())

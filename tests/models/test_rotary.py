@@ -213,7 +213,7 @@ def test_every_method_trains_an_encoder_of_the_newest_kind(
     )
     method = module.build(shape, module.Config(**SMALLER.get(method_name, {})), generator)
     video = blobs(2, seed=3)
-    output = method(video, generator)
+    output = method.step(video, generator)
     output.loss.backward()
     weight = method.encoder.blocks[0].attn.qkv.weight
     assert output.loss.isfinite()

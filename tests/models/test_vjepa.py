@@ -22,7 +22,7 @@ def seeded() -> torch.Generator:
 def test_lambda_mixes_the_two_losses(
     make_method: MakeMethod, make_blobs: Callable[..., Tensor]
 ) -> None:
-    output = make_method("vjepa", jepa_weight=0.25)(make_blobs(4, 1), seeded())
+    output = make_method("vjepa", jepa_weight=0.25).step(make_blobs(4, 1), seeded())
     mixed = 0.25 * output.metrics["jepa"] + 0.75 * output.metrics["localisation"]
     assert_close(output.loss.detach(), mixed)
 
@@ -31,7 +31,7 @@ def test_lambda_of_one_is_plain_vjepa(
     make_method: MakeMethod, make_blobs: Callable[..., Tensor]
 ) -> None:
     method = make_method("vjepa", jepa_weight=1.0)
-    output = method(make_blobs(4, 1), seeded())
+    output = method.step(make_blobs(4, 1), seeded())
     output.loss.backward()
     assert_close(output.loss.detach(), output.metrics["jepa"])
     assert all(p.grad is None for p in method.locator.parameters())
@@ -49,7 +49,7 @@ def test_the_context_does_not_see_what_is_to_be_predicted(
         return forward(context, seen, asked, *rest)
 
     monkeypatch.setattr(method.predictor, "forward", spy)
-    method(make_blobs(4, 1), seeded())
+    method.step(make_blobs(4, 1), seeded())
     assert len(calls) == 2  # short-range and long-range
     for context, seen, asked in calls:
         assert context.shape[1] == seen.shape[1]
@@ -75,7 +75,7 @@ def test_targets_are_the_normalised_features_of_the_whole_clip_at_the_hidden_pla
     with torch.no_grad():  # fresh features come normalised, trained ones do not
         method.target_encoder.norm.weight.copy_(torch.linspace(0.5, 2, 48))
         method.target_encoder.norm.bias.fill_(0.3)
-    loss = method(video, seeded()).loss
+    loss = method.step(video, seeded()).loss
     features = method.target_encoder(video)
     expected = torch.zeros(())
     for predicted, asked in records:
@@ -115,7 +115,7 @@ def test_the_first_token_is_located_from_the_second(
     monkeypatch.setattr(method.predictor, "forward", spy_predict)
     monkeypatch.setattr(method.locator, "forward", spy_locate)
     monkeypatch.setattr("echocli.models.methods.vjepa.localisation_loss", spy_loss)
-    method(make_blobs(4, 1), seeded())
+    method.step(make_blobs(4, 1), seeded())
     for ids, (first, second), true in zip(asked, pairs, offsets, strict=True):
         for row in range(4):
             for pair in range(20):
