@@ -1,7 +1,7 @@
 """The first losses of every method, kept in a file.
 
 A refactoring leaves them as they are; a change of computation replaces the file in the same
-commit and says why: ``python tests/models/test_golden.py``.
+commit and says why: ``PYTHONPATH=tests python tests/models/test_golden.py``.
 """
 
 from __future__ import annotations
