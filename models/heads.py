@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .layers import MLP, NORM_EPS, Blocks, learned_token, linear, take
+from .layers import MLP, NORM_EPS, Blocks, learned_token, linear
 from .positions import Positions
 from .shapes import Grid
 
@@ -48,57 +48,6 @@ class DinoHead(nn.Module):
         with torch.autocast(points.device.type, enabled=False):
             unit = F.normalize(points.float(), dim=1)
             return unit @ F.normalize(self.prototypes, dim=1).T
-
-
-class Predictor(nn.Module):
-    """Narrow transformer that fills in the features of hidden tokens.
-
-    Args:
-        grid: Tubelets of a usual clip.
-        dim: Width of the encoder.
-        width: Width inside.
-        depth: Number of blocks.
-        heads: Attention heads.
-        mask_kinds: Kinds of masks, each with a mask token of its own.
-        generator: Source of the weights.
-
-    Source:
-        V-JEPA (Bardes et al. 2024, arXiv 2404.08471), section 3.1 and appendix.
-    """
-
-    def __init__(
-        self,
-        grid: Grid,
-        dim: int,
-        width: int,
-        depth: int,
-        heads: int,
-        mask_kinds: int,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.embed = linear(dim, width, generator)
-        self.mask_tokens = nn.Parameter(torch.zeros(mask_kinds, 1, width))
-        self.positions = Positions(grid, width)
-        self.blocks = Blocks(width, depth, heads, 4.0, generator)
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.proj = linear(width, dim, generator)
-
-    def forward(
-        self,
-        context: Float[Tensor, "rows context dim"],
-        context_ids: Int[Tensor, "rows context"],
-        target_ids: Int[Tensor, "rows targets"],
-        grid: Grid,
-        mask_kind: int,
-    ) -> Float[Tensor, "rows targets dim"]:
-        """Predict the tokens at ``target_ids`` from the visible ones."""
-        places = self.positions(grid)[0]
-        seen = self.embed(context) + places[context_ids]
-        asked = self.mask_tokens[mask_kind] + places[target_ids]
-        tokens = self.blocks(torch.cat([seen, asked.to(seen.dtype)], dim=1))
-        predicted: Tensor = self.proj(self.norm(tokens[:, context_ids.shape[1] :]))
-        return predicted
 
 
 class TokenDecoder(nn.Module):
@@ -148,39 +97,3 @@ class TokenDecoder(nn.Module):
         tokens = tokens.scatter(1, ids[..., None].expand_as(seen), seen)
         decoded: Tensor = self.proj(self.norm(self.blocks(tokens + places)))
         return decoded
-
-
-class PairLocator(nn.Module):
-    """Guess from two tokens where the first lies, seen from the second.
-
-    Args:
-        dim: Width of a token.
-        hidden: Width inside.
-        generator: Source of the weights.
-
-    Source:
-        Ellis et al. 2025 (arXiv 2507.18424): three fully connected layers on both tokens.
-        They do not state width or activation; ReLU and the width are those of their
-        two-dimensional ancestor (Liu et al. 2021, arXiv 2106.03746).
-    """
-
-    def __init__(self, dim: int, hidden: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            linear(2 * dim, hidden, generator),
-            nn.ReLU(),
-            linear(hidden, hidden, generator),
-            nn.ReLU(),
-            linear(hidden, 3, generator),
-        )
-
-    def forward(
-        self,
-        tokens: Float[Tensor, "rows tokens dim"],
-        first: Int[Tensor, "rows pairs"],
-        second: Int[Tensor, "rows pairs"],
-    ) -> Float[Tensor, "rows pairs 3"]:
-        """Return offsets along time, height and width, as shares of the grid's sides."""
-        pairs = torch.cat([take(tokens, first), take(tokens, second)], dim=-1)
-        offsets: Tensor = self.layers(pairs)
-        return offsets

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from .shapes import Grid, Scalar
+from .shapes import Scalar
 
 
 def cross_entropy(
@@ -116,55 +116,3 @@ def cluster_distillation_loss(
     return cross_entropy(video_scores / temperature, from_image) + cross_entropy(
         image_scores / temperature, from_video
     )
-
-
-def jepa_loss(
-    predicted: Float[Tensor, "rows targets dim"], target: Float[Tensor, "rows targets dim"]
-) -> Scalar:
-    """Return the mean absolute error of predicted features.
-
-    Source:
-        V-JEPA (Bardes et al. 2024, arXiv 2404.08471), equation 1.
-    """
-    return F.l1_loss(predicted.float(), target.float())
-
-
-def sample_pairs(
-    rows: int, tokens: int, pairs: int, generator: torch.Generator
-) -> tuple[Int[Tensor, "rows pairs"], Int[Tensor, "rows pairs"]]:
-    """Draw pairs of two different tokens, with replacement between pairs.
-
-    Args:
-        rows: Number of clips.
-        tokens: Tokens to choose from, at least two.
-        pairs: Pairs a clip.
-        generator: Source of the draw.
-    """
-    shape, device = (rows, pairs), generator.device
-    first = torch.randint(tokens, shape, generator=generator, device=device)
-    step = torch.randint(1, tokens, shape, generator=generator, device=device)
-    return first, (first + step) % tokens
-
-
-def grid_places(ids: Int[Tensor, "rows kept"], grid: Grid) -> Float[Tensor, "rows kept 3"]:
-    """Return time, row and column of tokens, each as a share of the grid's side."""
-    frames, height, width = grid
-    time = ids // (height * width)
-    row = ids // width % height
-    column = ids % width
-    return torch.stack([time / frames, row / height, column / width], dim=-1)
-
-
-def localisation_loss(
-    predicted: Float[Tensor, "rows pairs 3"], offsets: Float[Tensor, "rows pairs 3"]
-) -> Scalar:
-    """Return the squared length of the error, averaged over pairs and clips.
-
-    Args:
-        predicted: Offsets along time, height and width, as shares of the grid's sides.
-        offsets: The true ones.
-
-    Source:
-        Ellis et al. 2025 (arXiv 2507.18424), the 3D localisation loss.
-    """
-    return (predicted.float() - offsets).square().sum(dim=-1).mean()

@@ -23,7 +23,8 @@ LAYERS = [
 CORE_LAYERS = [
     {"shapes"},
     {"vit", "layers", "positions", "pooling", "timm_guard", "weights"},
-    {"heads", "losses", "masking", "ema", "augment"},
+    {"heads", "losses", "masking", "ema", "augment"}
+    | {"predictor", "localisation", "block_masks"},
     {"methods"},
     {"training", "health", "tasks"},
 ]

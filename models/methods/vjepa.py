@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..block_masks import BlockConfig, block_mask, context_and_targets
 from ..ema import make_teacher, momentum_at, update_teacher
-from ..heads import PairLocator, Predictor
 from ..layers import take
-from ..losses import grid_places, jepa_loss, localisation_loss, sample_pairs
-from ..masking import BlockConfig, block_mask, context_and_targets
+from ..localisation import PairLocator, grid_places, localisation_loss, sample_pairs
+from ..predictor import Predictor, jepa_loss
 from ..shapes import Grid, Places, Scalar, Tokens, Video
 from ..vit import VisionTransformer, ViTConfig
 from .base import Draws, Method, StepOutput

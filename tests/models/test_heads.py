@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from echocli.models.heads import DinoHead, PairLocator, Predictor, TokenDecoder
+from echocli.models.heads import DinoHead, TokenDecoder
 
 GRID = (2, 2, 2)
 
@@ -33,27 +33,6 @@ def test_dino_logits_stay_fine_in_bfloat16(generator: torch.Generator) -> None:
         assert head(torch.randn(2, 6, generator=generator)).dtype == torch.float32
 
 
-def predictor(generator: torch.Generator) -> Predictor:
-    made = Predictor(GRID, 6, 12, 1, 2, 2, generator)
-    torch.nn.init.normal_(made.mask_tokens, generator=generator)
-    return made
-
-
-def test_a_prediction_depends_on_its_place_its_mask_and_the_context(
-    generator: torch.Generator,
-) -> None:
-    predict = predictor(generator)
-    context = torch.randn(1, 3, 6, generator=generator)
-    seen, asked = torch.tensor([[0, 3, 5]]), torch.tensor([[1, 6]])
-    first = predict(context, seen, asked, GRID, 0)
-    assert first.shape == (1, 2, 6)
-    assert not torch.allclose(first[:, 0], first[:, 1])
-    assert not torch.allclose(first, predict(context, seen, asked, GRID, 1))
-    assert not torch.allclose(first, predict(context + 1, seen, asked, GRID, 0))
-    assert not torch.allclose(first, predict(context, seen + 1, asked, GRID, 0))
-    assert_close(predict(context, seen, asked.flip(1), GRID, 0), first.flip(1))
-
-
 def test_decoder_answers_in_the_order_of_the_grid(generator: torch.Generator) -> None:
     decoder = TokenDecoder(GRID, 6, 12, 1, 2, 5, generator)
     visible = torch.randn(2, 3, 6, generator=generator)
@@ -74,12 +53,3 @@ def test_decoder_puts_each_visible_token_at_its_id(generator: torch.Generator) -
     moved[0, 0] += 1
     changed = (decoder(moved, torch.tensor([[6, 1]]), GRID) != decoded).any(dim=2)
     assert changed[0].nonzero().flatten().tolist() == [6]
-
-
-def test_locator_sees_first_then_second_and_nothing_else(generator: torch.Generator) -> None:
-    locate = PairLocator(4, 8, generator)
-    tokens = torch.randn(1, 5, 4, generator=generator)
-    first, second = torch.tensor([[0, 2]]), torch.tensor([[1, 4]])
-    offsets = locate(tokens, first, second)
-    for pair, (a, b) in enumerate([(0, 1), (2, 4)]):
-        assert_close(offsets[0, pair], locate.layers(torch.cat([tokens[0, a], tokens[0, b]])))

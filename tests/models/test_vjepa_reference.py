@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from echocli.models.layers import take
-from echocli.models.losses import jepa_loss
 from echocli.models.methods.vjepa import VJEPA, Config, build
+from echocli.models.predictor import jepa_loss
 from echocli.models.vit import ViTConfig
 
 FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "vjepa1_micro"
