@@ -40,11 +40,13 @@ from echocli.models.augment import AugmentConfig, augment
 from echocli.models.health import health
 from echocli.models.layers import cut_patches
 from echocli.models.methods.base import load
+from echocli.models.optim import OptimConfig
 from echocli.models.pooling import pool, pooled_dim
+from echocli.models.schedules import cosine
 from echocli.models.tasks.anomaly import NearestNormals
 from echocli.models.tasks.lvef import RidgeProbe
 from echocli.models.tasks.segmentation import LinearSegmenter
-from echocli.models.training import OptimConfig, cosine, step_generator, train
+from echocli.models.training import step_generator, train
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.statistics.agreement import agreement
 from echocli.statistics.bootstrap import Interval, bootstrap_intervals, weighted_mean

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from echocli.models.health import health
 from echocli.models.methods.base import load
+from echocli.models.optim import OptimConfig
 from echocli.models.pooling import pool
-from echocli.models.training import OptimConfig, train
+from echocli.models.training import train
 from echocli.models.vit import ViTConfig
 
 

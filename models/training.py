@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,42 +10,15 @@ from typing import Literal, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from .augment import AugmentConfig, augment
 from .methods.base import Method
+from .optim import OptimConfig, build_optimizer
+from .schedules import schedule
 from .shapes import Video
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """How to optimise."""
-
-    steps: int = 1000
-    """Steps of the whole training, those before a resume included."""
-    batch: int = 16
-    """Clips a step."""
-    lr: float = 5e-4
-    """Learning rate once warm."""
-    min_lr: float = 1e-6
-    """Learning rate of the last step."""
-    warmup_steps: int = 100
-    """Steps over which the learning rate rises from 0."""
-    weight_decay: float = 0.04
-    """Weight decay at the start, on weight matrices only."""
-    weight_decay_end: float = 0.4
-    """Weight decay at the end (V-JEPA's schedule)."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Of AdamW."""
-    clip: float = 3.0
-    """Greatest length of the gradient."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -82,38 +54,6 @@ class StepRecord:
         """The method's own numbers."""
         own = ("loss", "grad_norm")
         return {name: value for name, value in self.numbers.items() if name not in own}
-
-
-def cosine(progress: float, start: float, end: float) -> float:
-    """Return the value at a share of the way from ``start`` to ``end``, on half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def learning_rate(step: int, config: OptimConfig) -> float:
-    """Return the learning rate of a step: a straight rise, then half a cosine down."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    rest = max(1, config.steps - 1 - config.warmup_steps)
-    return cosine((step - config.warmup_steps) / rest, config.lr, config.min_lr)
-
-
-def build_optimizer(method: nn.Module, config: OptimConfig) -> AdamW:
-    """Return AdamW over what is trained; weights of linear layers alone can decay."""
-    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.ndim == 2 and name.endswith("weight")]
-    others = [p for name, p in named if not (p.ndim == 2 and name.endswith("weight"))]
-    groups = [{"params": matrices, "decays": True}, {"params": others, "decays": False}]
-    return AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=0.0, fused=True)
-
-
-def schedule(optimizer: Optimizer, step: int, config: OptimConfig) -> float:
-    """Set learning rate and weight decay of a step; return the learning rate."""
-    lr = learning_rate(step, config)
-    decay = cosine(step / config.steps, config.weight_decay, config.weight_decay_end)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-        group["weight_decay"] = decay if group["decays"] else 0.0
-    return lr
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:

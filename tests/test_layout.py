@@ -24,7 +24,7 @@ CORE_LAYERS = [
     {"shapes"},
     {"vit", "layers", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment"}
-    | {"predictor", "localisation", "block_masks"},
+    | {"predictor", "localisation", "block_masks", "optim", "schedules"},
     {"methods"},
     {"training", "health", "tasks"},
 ]

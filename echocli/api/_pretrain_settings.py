@@ -22,7 +22,7 @@ from echocli.config import (
 from echocli.errors import UsageError
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods.base import available, load
-from echocli.models.training import OptimConfig
+from echocli.models.optim import OptimConfig
 from echocli.models.vit import Architecture, ViTConfig
 
 METHOD = "discovr"

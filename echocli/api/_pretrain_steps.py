@@ -23,7 +23,8 @@ from echocli.device import Device
 from echocli.errors import EchoError
 from echocli.models.health import Health, health
 from echocli.models.methods.base import Method, load
-from echocli.models.training import StepRecord, build_optimizer, train
+from echocli.models.optim import build_optimizer
+from echocli.models.training import StepRecord, train
 from echocli.run import Run
 
 STEPS_BETWEEN_READS = 10

@@ -13,7 +13,8 @@ import torch
 from made_models import blob_batches, micro_method
 
 from echocli.models.methods import base
-from echocli.models.training import OptimConfig, train
+from echocli.models.optim import OptimConfig
+from echocli.models.training import train
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CONFIG = OptimConfig(steps=5, warmup_steps=2, lr=1e-3)

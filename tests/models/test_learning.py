@@ -19,7 +19,8 @@ from echocli.models.masking import tube_ids
 from echocli.models.methods import base
 from echocli.models.methods.discovr import DISCOVR, Branch
 from echocli.models.methods.vjepa import VJEPA
-from echocli.models.training import OptimConfig, train
+from echocli.models.optim import OptimConfig
+from echocli.models.training import train
 
 MakeMethod = Callable[..., Any]
 MakeBlobs = Callable[..., Tensor]

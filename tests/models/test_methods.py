@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from echocli.models.methods import base
-from echocli.models.training import OptimConfig, train
+from echocli.models.optim import OptimConfig
+from echocli.models.training import train
 from echocli.models.vit import VisionTransformer
 
 MakeMethod = Callable[..., base.Method]

@@ -14,14 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods import base
-from echocli.models.training import (
-    OptimConfig,
-    build_optimizer,
-    cosine,
-    learning_rate,
-    schedule,
-    train,
-)
+from echocli.models.optim import OptimConfig, build_optimizer
+from echocli.models.schedules import cosine, learning_rate, schedule
+from echocli.models.training import train
 
 MakeMethod = Callable[..., base.Method]
 MakeBatches = Callable[..., Any]
