@@ -46,11 +46,10 @@ def draw_between(
     return low + (high - low) * draw
 
 
-def random_resized_crop(
-    video: Video, config: AugmentConfig, generator: torch.Generator
-) -> Video:
-    """Cut a box out of every clip, the same in all its frames, and stretch it to full size."""
-    batch, channels, frames, height, width = video.shape
+def draw_boxes(
+    batch: int, config: AugmentConfig, generator: torch.Generator
+) -> Float[Tensor, "batch 2 3"]:
+    """Draw a box inside the picture for every clip, as ``crop`` takes them."""
     area = draw_between(*config.scale, batch, generator)
     low, high = (math.log(side) for side in config.aspect)
     aspect = draw_between(low, high, batch, generator).exp()
@@ -61,13 +60,26 @@ def random_resized_crop(
     right = (1 - wide) * draw_between(-1.0, 1.0, batch, generator)
     zero = torch.zeros_like(tall)
     rows = [torch.stack([wide, zero, right], 1), torch.stack([zero, tall, down], 1)]
-    boxes = torch.stack(rows, dim=1).to(video.device, video.dtype, non_blocking=True)
+    return torch.stack(rows, dim=1)
+
+
+def crop(video: Video, boxes: Float[Tensor, "batch 2 3"]) -> Video:
+    """Cut a box out of every clip, the same in all its frames, and stretch it to full size."""
+    batch, channels, frames, height, width = video.shape
+    boxes = boxes.to(video.device, video.dtype, non_blocking=True)
     where = F.affine_grid(boxes, [batch, 1, height, width], align_corners=False)
     flat = video.reshape(batch, channels * frames, height, width)
     cut = F.grid_sample(
         flat, where, mode="bilinear", padding_mode="border", align_corners=False
     )
     return cut.reshape(video.shape)
+
+
+def random_resized_crop(
+    video: Video, config: AugmentConfig, generator: torch.Generator
+) -> Video:
+    """Cut a random box out of every clip."""
+    return crop(video, draw_boxes(len(video), config, generator))
 
 
 def random_gain(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
