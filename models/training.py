@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .augment import AugmentConfig, augment
+from .augment import AugmentConfig, augment, crop, draw_boxes
 from .methods.base import Method
 from .optim import OptimConfig, build_optimizer
-from .schedules import schedule
+from .schedules import longest_gradient, schedule, teacher_progress
+from .sector import Scan, choose_places
 from .shapes import Video
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
@@ -63,7 +64,7 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 def train(
     method: Method,
-    batches: Iterable[Video],
+    batches: Iterable[Video | Scan],
     config: OptimConfig,
     generator: torch.Generator,
     *,
@@ -71,6 +72,7 @@ def train(
     optimizer: Optimizer | None = None,
     augmentation: AugmentConfig | None = None,
     precision: Precision = "fp32",
+    share: float = 1.0,
 ) -> Iterator[StepRecord]:
     """Train a method and yield a record after every step.
 
@@ -79,7 +81,8 @@ def train(
 
     Args:
         method: What to train; it is changed in place.
-        batches: Normalised clips on the method's device, the first one for step ``start``.
+        batches: Normalised clips on the method's device, the first one for step ``start``; with
+            their sectors, if the method shall see nothing else.
         config: How to optimise.
         generator: Its seed, together with a step's number, decides all that is random in the
             step; it is not advanced.
@@ -87,6 +90,8 @@ def train(
         optimizer: From ``build_optimizer``; a fresh one if left out.
         augmentation: How to vary the clips; not at all if left out.
         precision: ``bf16`` computes matrix products in bfloat16, weights stay float32.
+        share: Share of the grid's columns that the method sees, where sectors are given; see
+            ``sector.share_of_most``.
 
     Yields:
         One record a step, until ``config.steps`` are done or the batches end.
@@ -94,19 +99,24 @@ def train(
     optimizer = optimizer or build_optimizer(method, config)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     method.train()
-    for step, video in zip(range(start, config.steps), batches, strict=False):
+    for step, batch in zip(range(start, config.steps), batches, strict=False):
         draw = step_generator(generator.initial_seed(), step)
+        video, sector = batch if isinstance(batch, Scan) else (batch, None)
         if augmentation is not None:
-            video = augment(video, augmentation, draw)
+            boxes = draw_boxes(len(video), augmentation, draw)
+            video = augment(video, augmentation, draw, boxes)
+            sector = None if sector is None else crop(sector[:, None, None], boxes)[:, 0, 0]
+        grid = method.encoder.grid(video.shape)
+        places = None if sector is None else choose_places(sector, grid, share, draw)
         lr = schedule(optimizer, step, config)
 
         with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = method.step(video, draw)
+            output = method.step(video, draw, places)
         optimizer.zero_grad()
         output.loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        grad_norm = nn.utils.clip_grad_norm_(trained, longest_gradient(step, config))
         optimizer.step()
-        method.after_step((step + 1) / config.steps, output.state)
+        method.after_step(teacher_progress(step, config), output.state)
 
         values = {"loss": output.loss.detach(), "grad_norm": grad_norm, **output.metrics}
         yield StepRecord(step, lr, tuple(values), torch.stack(list(values.values())).detach())

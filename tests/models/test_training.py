@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods import base
 from echocli.models.optim import OptimConfig, build_optimizer
-from echocli.models.schedules import cosine, learning_rate, schedule
+from echocli.models.schedules import learning_rate, schedule, weight_decay
 from echocli.models.training import train
 
 MakeMethod = Callable[..., base.Method]
@@ -27,29 +26,22 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_learning_rate_rises_peaks_and_falls_to_its_end() -> None:
-    config = OptimConfig(steps=100, warmup_steps=10, lr=1.0, min_lr=0.1)
-    rates = [learning_rate(step, config) for step in range(100)]
-    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.1)
-    assert all(a >= b for a, b in pairwise(rates[10:]))
-
-
-def test_half_a_cosine_passes_through_the_middle() -> None:
-    assert [cosine(p, 2.0, 1.0) for p in (0.0, 0.5, 1.0)] == pytest.approx([2.0, 1.5, 1.0])
-
-
-@pytest.mark.parametrize("config", [OptimConfig(steps=1, warmup_steps=0), OptimConfig(steps=3)])
-def test_very_short_trainings_have_a_learning_rate(config: OptimConfig) -> None:
-    for step in range(config.steps):
-        assert 0 < learning_rate(step, config) <= config.lr
-
-
-@pytest.mark.parametrize("name", ["steps", "batch", "lr", "clip"])
-def test_numbers_that_cannot_be_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("batch", 0),
+        ("lr", 0.0),
+        ("start_lr", -1.0),
+        ("clip", -1.0),
+        ("stretch", 0.5),
+        ("cooldown", 1.5),
+        ("cooldown", 0.1),  # of a cosine
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        replace(CONFIG, **{name: 0 if name in ("steps", "batch") else 0.0})
+        replace(CONFIG, **{name: value})
 
 
 def test_only_weights_of_linear_layers_decay(method: base.Method) -> None:
@@ -57,12 +49,22 @@ def test_only_weights_of_linear_layers_decay(method: base.Method) -> None:
     schedule(optimizer, 3, CONFIG)
     names = {id(p): name for name, p in method.named_parameters()}
     decays, spared = ({names[id(p)] for p in g["params"]} for g in optimizer.param_groups)
-    assert [g["weight_decay"] for g in optimizer.param_groups] == [pytest.approx(0.25), 0.0]
+    found = [group["weight_decay"] for group in optimizer.param_groups]
+    assert found == [weight_decay(3, CONFIG), 0.0]
     assert any("mlp.fc1.weight" in name for name in decays)
     assert all(name.endswith("weight") and "norm" not in name for name in decays)
     assert any("norm1.weight" in name for name in spared)
     trained = {name for name, p in method.named_parameters() if p.requires_grad}
     assert decays | spared == trained
+
+
+def test_all_but_biases_and_vectors_decay_as_published(method: base.Method) -> None:
+    optimizer = build_optimizer(method, replace(CONFIG, decayed="published"))
+    names = {id(p): name for name, p in method.named_parameters()}
+    decayed, spared = ({names[id(p)] for p in g["params"]} for g in optimizer.param_groups)
+    assert all(name.endswith("bias") or "norm" in name for name in spared)
+    assert not any(name.endswith("bias") or "norm" in name for name in decayed)
+    assert any("token" in name for name in decayed)  # of masks or of the class
 
 
 def test_records_tell_the_step(method: base.Method, make_batches: MakeBatches) -> None:
