@@ -23,8 +23,9 @@ LAYERS = [
 CORE_LAYERS = [
     {"shapes"},
     {"vit", "layers", "positions", "pooling", "timm_guard", "weights"},
-    {"heads", "losses", "masking", "ema", "augment"}
-    | {"predictor", "localisation", "block_masks", "optim", "schedules"},
+    {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
+    | {"predictor", "localisation", "block_masks", "optim", "schedules"}
+    | {"clusters", "distillation", "fidelity"},
     {"methods"},
     {"training", "health", "tasks"},
 ]

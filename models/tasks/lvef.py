@@ -1,4 +1,4 @@
-"""Ejection fraction by ridge regression on frozen features."""
+"""Ejection fraction from frozen features, by ridge regression or by an attentive probe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..attentive import AttentivePooler
+from ..finetune import Check, FitConfig, hold_out, train_on_labels
+from ..folds import deal_patients
+from ..layers import linear
 
 ALPHAS = tuple(10 ** (exponent / 2) for exponent in range(-2, 15))
 """From 0.1 to 10 million in half decades: from almost none to almost all shrinkage."""
@@ -115,16 +121,129 @@ def ridge_path(
     return coefficients, centre - coefficients @ mean
 
 
-def deal_patients(
-    patients: Int[Tensor, " clips"], folds: int, generator: torch.Generator
-) -> Int[Tensor, " clips"]:
-    """Return the fold of each clip: patients are shuffled, then dealt round in turn.
+class AttentiveProbe:
+    """An attentive pooler and a linear layer on frozen tokens.
 
-    Raises:
-        ValueError: If there are fewer than two patients.
+    Training looks at one window of a clip at a time; a prediction is the mean over all of them.
+    Some of the patients are held out, and the weights that serve them best are kept.
+
+    Args:
+        heads: Attention heads; normally the encoder's.
+        depth: Blocks of the pooler; see ``AttentivePooler``.
+        config: How it is fitted.
+        device: Where it computes; the tokens may stay elsewhere.
     """
-    names, of_clip = torch.unique(patients, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError("Cross-validation by patient needs at least two patients.")
-    place = torch.randperm(len(names), generator=generator)
-    return (place % min(folds, len(names)))[of_clip]
+
+    def __init__(
+        self,
+        heads: int,
+        depth: int = 1,
+        config: FitConfig | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.heads, self.depth = heads, depth
+        self.config = config or FitConfig()
+        self.device = torch.device(device)
+        self.model_: TokenRegressor
+        self.checks_: list[Check]
+        self.out_of_fold_: Tensor
+
+    def fit(
+        self,
+        tokens: Float[Tensor, "clips windows tokens dim"],
+        targets: Float[Tensor, " clips"],
+        patients: Int[Tensor, " clips"],
+        generator: torch.Generator,
+    ) -> AttentiveProbe:
+        """Fit; ``out_of_fold_`` keeps what the patients held out were predicted, else NaN.
+
+        Args:
+            tokens: Frozen tokens, of any precision, in memory or mapped from a file: only the
+                rows of a batch are read at once.
+            targets: What to predict.
+            patients: Number of each clip's patient; all clips of one are held out together.
+            generator: Draws first weights, the patients held out, batches and windows.
+
+        Raises:
+            ValueError: If there are fewer than two patients or a target is not finite.
+        """
+        if not bool(targets.isfinite().all()):
+            raise ValueError("Targets must be finite.")
+        held_out = hold_out(patients, self.config.held_out, generator)
+        self.model_ = TokenRegressor(tokens.shape[-1], self.heads, self.depth, generator)
+        self.model_.centre.copy_(targets.mean())
+        self.model_.spread.copy_(targets.std(correction=0).clamp(min=1e-6))
+        self.model_.to(self.device)
+        wanted = ((targets - targets.mean()) / self.model_.spread.cpu()).to(self.device)
+
+        def look(rows: Tensor, draw: torch.Generator | None) -> tuple[Tensor]:
+            middle = torch.full((len(rows),), tokens.shape[1] // 2)
+            windows = (
+                middle
+                if draw is None
+                else torch.randint(tokens.shape[1], (len(rows),), generator=draw)
+            )
+            return (tokens[rows, windows].to(self.device, torch.float32),)
+
+        def loss(output: Tensor, rows: Tensor) -> Tensor:
+            return functional.smooth_l1_loss(output, wanted[rows], reduction="none")
+
+        rounds = train_on_labels(self.model_, look, loss, held_out, self.config, generator)
+        self.checks_ = list(rounds)
+        self.out_of_fold_ = torch.full((len(targets),), torch.nan)
+        for rows in torch.split(held_out.nonzero()[:, 0], self.config.batch):
+            self.out_of_fold_[rows] = self.predict(tokens[rows])
+        return self
+
+    @torch.no_grad()
+    def predict(
+        self, tokens: Float[Tensor, "clips windows tokens dim"]
+    ) -> Float[Tensor, " clips"]:
+        """Return the predicted values, each the mean over a clip's windows."""
+        found = []
+        for rows in torch.split(tokens, self.config.batch):
+            here = rows.flatten(0, 1).to(self.device, torch.float32)
+            standard = self.model_(here).view(rows.shape[:2]).mean(dim=1)
+            found.append((standard * self.model_.spread + self.model_.centre).cpu())
+        return torch.cat(found)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that ``from_state`` needs."""
+        shape = {"heads": torch.tensor(self.heads), "depth": torch.tensor(self.depth)}
+        return {**shape, **self.model_.state_dict()}
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    ) -> AttentiveProbe:
+        """Return the fitted probe."""
+        rest = dict(state)
+        heads, depth = int(rest.pop("heads")), int(rest.pop("depth"))
+        probe = cls(heads, depth, device=device)
+        probe.model_ = TokenRegressor(rest["pooler.query"].shape[-1], heads, depth, None)
+        probe.model_.load_state_dict(rest, assign=True)
+        probe.model_.to(probe.device).eval()
+        return probe
+
+
+class TokenRegressor(nn.Module):
+    """An attentive pooler and a linear layer, which starts by always saying the mean."""
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, dim: int, heads: int, depth: int, generator: torch.Generator | None
+    ) -> None:
+        super().__init__()
+        self.pooler = AttentivePooler(dim, heads, depth, generator)
+        self.readout = linear(dim, 1, generator)
+        if generator is not None:
+            nn.init.zeros_(self.readout.weight)
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, tokens: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, " rows"]:
+        """Return the target in units of its spread around its centre."""
+        found: Tensor = self.readout(self.pooler(tokens))
+        return found[:, 0]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 from torch.testing import assert_close
 
-from echocli.models.tasks.lvef import RidgeProbe, deal_patients, ridge_path
+from echocli.models.finetune import FitConfig
+from echocli.models.folds import deal_patients
+from echocli.models.tasks.lvef import AttentiveProbe, RidgeProbe, ridge_path
 
 
 def data(clips: int, dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -94,3 +100,85 @@ def test_one_patient_and_nan_are_refused() -> None:
         RidgeProbe().fit(x, y, torch.zeros_like(patients), generator)
     with pytest.raises(ValueError, match="finite"):
         RidgeProbe().fit(x, y.index_fill(0, torch.tensor(3), torch.nan), patients, generator)
+
+
+def looks(clips: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens of which one, anywhere, tells the answer and is marked in its first channel.
+
+    A mean over tokens hardly sees it: the probe must look.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randn(clips, 2, 30, 8, generator=generator)
+    tokens[..., 0] = 0
+    answer = torch.randn(clips, generator=generator)
+    for clip in range(clips):
+        for window in range(2):
+            place = int(torch.randint(30, (1,), generator=generator))
+            tokens[clip, window, place, 0] = 5
+            tokens[clip, window, place, 1] = answer[clip]
+    return tokens, 55 + 10 * answer, torch.arange(clips) // 2
+
+
+QUICK = FitConfig(least_steps=400, epochs=1, batch=32, lr=5e-3, checks=8)
+
+
+@pytest.fixture(scope="module")
+def attentive() -> AttentiveProbe:
+    tokens, ef, patients = looks(400)
+    return AttentiveProbe(2, config=QUICK).fit(
+        tokens.half(), ef, patients, torch.Generator().manual_seed(0)
+    )
+
+
+def test_the_attentive_probe_finds_the_token_that_tells(attentive: AttentiveProbe) -> None:
+    tokens, ef, _ = looks(60, seed=1)
+    known, said, patients = looks(400)
+    ridge = RidgeProbe().fit(
+        known.mean(dim=(1, 2)), said, patients, torch.Generator().manual_seed(0)
+    )
+    of_ridge = (ridge.predict(tokens.mean(dim=(1, 2))) - ef).abs().mean()
+    error = (attentive.predict(tokens) - ef).abs().mean()
+    assert error < 0.5 * of_ridge
+    assert error < 0.5 * (ef - 55).abs().mean()
+
+
+def test_the_held_out_patients_alone_are_predicted_out_of_fold(
+    attentive: AttentiveProbe,
+) -> None:
+    tokens, _, _ = looks(400)
+    known = attentive.out_of_fold_.isfinite()
+    assert 0 < int(known.sum()) < len(known) // 2
+    assert torch.equal(known[::2], known[1::2])
+    assert_close(attentive.out_of_fold_[known], attentive.predict(tokens.half()[known]))
+
+
+def test_windows_are_predicted_alone_and_averaged(attentive: AttentiveProbe) -> None:
+    tokens, _, _ = looks(4, seed=2)
+    apart = [attentive.predict(tokens[:, w : w + 1]) for w in range(2)]
+    assert_close(attentive.predict(tokens), torch.stack(apart).mean(dim=0))
+
+
+def test_an_attentive_probe_comes_back_from_its_state(attentive: AttentiveProbe) -> None:
+    tokens, _, _ = looks(4, seed=2)
+    state = {name: tensor.clone() for name, tensor in attentive.state().items()}
+    again = AttentiveProbe.from_state(state)
+    assert torch.equal(again.predict(tokens), attentive.predict(tokens))
+
+
+def test_tokens_may_be_mapped_from_a_file(tmp_path: Path) -> None:
+    tokens, ef, patients = looks(20)
+    mapped = np.memmap(tmp_path / "t", np.float16, "w+", shape=tuple(tokens.shape))
+    mapped[:] = tokens.numpy()
+    config = FitConfig(least_steps=5, epochs=1, checks=1)
+    probes = [
+        AttentiveProbe(2, 2, config).fit(x, ef, patients, torch.Generator().manual_seed(0))
+        for x in (torch.from_numpy(mapped), tokens.half())
+    ]
+    assert torch.equal(probes[0].predict(tokens), probes[1].predict(tokens))
+
+
+def test_a_target_that_is_no_number_is_refused() -> None:
+    tokens, ef, patients = looks(6)
+    ef[2] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        AttentiveProbe(2).fit(tokens, ef, patients, torch.Generator())

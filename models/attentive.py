@@ -1,0 +1,123 @@
+"""The attentive pooler: a learned query gathers from all tokens of a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .layers import MLP, Blocks, learned_token, linear
+from .shapes import Embedding, Tokens
+
+PROBE_EPS = 1e-5
+"""Added to the variance in the probe's LayerNorms; the encoders have 1e-6."""
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of some queries to other tokens, without a last projection."""
+
+    def __init__(self, dim: int, heads: int, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = linear(dim, dim, generator)
+        self.kv = linear(dim, 2 * dim, generator)
+
+    def forward(
+        self, queries: Float[Tensor, "batch queries dim"], tokens: Tokens
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Return, for every query, a mean of the tokens' values."""
+        batch, _, dim = tokens.shape
+        split = (batch, -1, self.heads, dim // self.heads)
+        query = self.q(queries).view(split).transpose(1, 2)
+        key, value = (
+            part.reshape(split).transpose(1, 2) for part in self.kv(tokens).chunk(2, -1)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class AttentivePooler(nn.Module):
+    """One vector of a clip: a learned query attends to its tokens, then an MLP.
+
+    Args:
+        dim: Width of a token.
+        heads: Attention heads; the published probes have as many as their encoder.
+        depth: Blocks, the cross-attention counted: 1 is V-JEPA's probe, 4 is V-JEPA 2's, whose
+            first three let the tokens look at each other.
+        generator: Source of the weights. Without one they are shapes that hold no numbers.
+        mlp_ratio: Width inside the MLPs, as a multiple of ``dim``.
+
+    Source:
+        V-JEPA (Bardes et al. 2024, arXiv 2404.08471), appendix on the attentive probe; V-JEPA 2
+        (Assran et al. 2025, arXiv 2506.09985), its four-layer probe.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        depth: int,
+        generator: torch.Generator | None,
+        *,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if depth < 1 or dim % heads:
+            raise ValueError(f"depth is {depth}, and {heads} heads must divide width {dim}.")
+        self.query = learned_token(dim, generator)
+        self.blocks = Blocks(dim, depth - 1, heads, mlp_ratio, generator, norm_eps=PROBE_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=PROBE_EPS)
+        self.attn = CrossAttention(dim, heads, generator)
+        self.norm2 = nn.LayerNorm(dim, eps=PROBE_EPS)
+        self.mlp = MLP(dim, round(dim * mlp_ratio), generator)
+
+    def forward(self, tokens: Tokens) -> Embedding:
+        """Gather the tokens of each clip."""
+        tokens = self.norm1(self.blocks(tokens))
+        query = self.query.expand(len(tokens), -1, -1)
+        gathered = query + self.attn(query, tokens)
+        pooled: Tensor = gathered + self.mlp(self.norm2(gathered))
+        return pooled[:, 0]
+
+
+PUBLISHED = {
+    r"query_tokens": "query",
+    r"cross_attention_block\.(norm[12]\..*)": r"\1",
+    r"cross_attention_block\.xattn\.((?:q|kv)\..*)": r"attn.\1",
+    r"cross_attention_block\.mlp\.(.*)": r"mlp.\1",
+    r"(blocks\..*)": r"\1",
+}
+"""Names in the pooler of V-JEPA's and V-JEPA 2's published probes, and ours."""
+UNUSED = r"cross_attention_block\.xattn\.proj\..*"
+"""Stands in V-JEPA's files, but its code never applies it; V-JEPA 2 has dropped it."""
+
+
+def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a published probe's pooler to those of ``AttentivePooler``.
+
+    Args:
+        weights: Tensors of one probe: an entry of ``classifiers`` (V-JEPA 2) or the
+            ``classifier`` (V-JEPA). What belongs to its classifier, ``linear``, is left out.
+
+    Raises:
+        ValueError: If a name is of neither.
+    """
+    ours = {}
+    for name, value in weights.items():
+        own = name.removeprefix("module.")
+        if own.startswith("linear.") or re.fullmatch(f"pooler.{UNUSED}", own):
+            continue
+        matches = (
+            found.expand(new)
+            for old, new in PUBLISHED.items()
+            if (found := re.fullmatch(rf"pooler\.{old}", own))
+        )
+        renamed = next(matches, None)
+        if renamed is None:
+            raise ValueError(f"{name} is no weight of an attentive probe.")
+        ours[renamed] = value
+    return ours

@@ -1,0 +1,218 @@
+"""Training on labels: a head alone, or with some or all blocks of its encoder.
+
+One loop for all of it. Some patients are held out; the weights that serve them best are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .folds import deal_patients
+from .optim import OptimConfig, build_optimizer
+from .schedules import schedule
+
+Look: TypeAlias = Callable[[Tensor, torch.Generator | None], tuple[Tensor, ...]]
+"""From numbers of rows to what the model is given; drawn and varied if there is a generator."""
+
+RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""From the model's output and the numbers of its rows to the loss of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How labels are learnt: AdamW, a straight rise, then half a cosine to zero."""
+
+    epochs: int = 20
+    """Looks at every row, if that makes steps enough (V-JEPA's probe: 20)."""
+    least_steps: int = 600
+    """Steps of a training whose rows are few."""
+    batch: int = 16
+    """Rows a step."""
+    lr: float = 1e-3
+    """Learning rate once warm (V-JEPA's probe)."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: float = 0.01
+    """On weight matrices only (V-JEPA's probe)."""
+    clip: float = 1.0
+    """Greatest length of the gradient."""
+    held_out: float = 0.2
+    """Share of the patients by whom the best moment is chosen."""
+    checks: int = 20
+    """How often they are asked, at equal distances."""
+    patience: int = 10
+    """Checks without anything better after which training ends. Attention learns in leaps: less
+    patience ends before them."""
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.least_steps, self.batch, self.checks, self.patience) < 1:
+            raise ValueError("Epochs, steps, batch, checks and patience must be positive.")
+        if not 0 < self.held_out <= 0.5:
+            raise ValueError(f"held_out is {self.held_out}; give a share up to a half.")
+
+    def optim(self, rows: int) -> OptimConfig:
+        """Return how to optimise on so many rows."""
+        batch = min(self.batch, rows)
+        steps = max(self.least_steps, math.ceil(self.epochs * rows / batch))
+        return OptimConfig(
+            steps=steps,
+            batch=batch,
+            lr=self.lr,
+            min_lr=0.0,
+            warmup_steps=round(self.warmup * steps),
+            weight_decay=self.weight_decay,
+            weight_decay_end=self.weight_decay,
+            betas=(0.9, 0.999),
+            clip=self.clip,
+        )
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the held-out patients said."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps of the whole training, if nothing ends it sooner."""
+    loss: float
+    """Mean over the rows trained on since the check before."""
+    held_out_loss: float
+    """Mean over the rows of the patients held out."""
+    best: bool
+    """Whether it is the least so far: these weights are kept."""
+
+
+def hold_out(
+    patients: Int[Tensor, " rows"], share: float, generator: torch.Generator
+) -> Bool[Tensor, " rows"]:
+    """Return which rows are of the patients held out, about a share of the patients.
+
+    Raises:
+        ValueError: If there are fewer than two patients.
+    """
+    return deal_patients(patients, round(1 / share), generator) == 0
+
+
+def train_on_labels(
+    model: nn.Module,
+    look: Look,
+    loss: RowLoss,
+    held_out: Bool[Tensor, " rows"],
+    config: FitConfig,
+    generator: torch.Generator,
+    *,
+    precision: str = "fp32",
+) -> Iterator[Check]:
+    """Train what asks for gradients, and end with the weights that the held-out rows like best.
+
+    Args:
+        model: Changed in place; after the last check it holds the best weights, frozen parts
+            untouched, and is in evaluation mode.
+        look: What the model is given.
+        loss: What to minimise.
+        held_out: Rows to judge by; the others are trained on.
+        config: How.
+        generator: Orders the rows, and is handed to ``look``.
+        precision: ``bf16`` computes matrix products in bfloat16.
+
+    Yields:
+        One record a check.
+    """
+    rows, judges = torch.nonzero(~held_out)[:, 0], torch.nonzero(held_out)[:, 0]
+    optim = config.optim(len(rows))
+    optimizer = build_optimizer(model, optim)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    device = trained[0].device
+    best = _Best(model)
+    losses: list[Tensor] = []
+    order = _shuffled(rows, optim.batch, generator)
+    for step in range(1, optim.steps + 1):
+        model.train()
+        schedule(optimizer, step - 1, optim)
+        drawn = next(order)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output = model(*look(drawn, generator))
+        value = loss(output.float(), drawn).mean()
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(trained, optim.clip)
+        optimizer.step()
+        losses.append(value.detach())
+        if step * config.checks // optim.steps > (step - 1) * config.checks // optim.steps:
+            of_judges = _mean_loss(model, look, loss, judges, optim.batch, precision)
+            better = best.offer(of_judges)
+            of_rows = torch.stack(losses).mean().item()
+            yield Check(step, optim.steps, of_rows, of_judges, better)
+            losses.clear()
+            if best.since == config.patience:
+                break
+    best.restore()
+    model.eval()
+
+
+class _Best:
+    """Keeps the best weights of a model, those that are trained and its running statistics."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.kept = [p for p in model.parameters() if p.requires_grad] + [*model.buffers()]
+        self.loss, self.since = math.inf, 0
+        self.values: list[Tensor] = []
+
+    def offer(self, loss: float) -> bool:
+        """Keep the weights of this moment if the loss is less than ever."""
+        self.since += 1
+        if loss < self.loss:
+            self.loss, self.since = loss, 0
+            self.values = [tensor.detach().clone() for tensor in self.kept]
+        return not self.since
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Return the model to its best moment.
+
+        Raises:
+            ValueError: If there was none: the loss was never a number.
+        """
+        if not self.values:
+            raise ValueError("The loss was never finite; a lower learning rate may help.")
+        for tensor, value in zip(self.kept, self.values, strict=True):
+            tensor.copy_(value)
+
+
+def _shuffled(
+    rows: Int[Tensor, " rows"], batch: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, " batch"]]:
+    """Yield full batches for ever; every row once before any comes again."""
+    rest = rows[:0]
+    while True:
+        while len(rest) < batch:
+            rest = torch.cat([rest, rows[torch.randperm(len(rows), generator=generator)]])
+        yield rest[:batch]
+        rest = rest[batch:]
+
+
+@torch.no_grad()
+def _mean_loss(
+    model: nn.Module,
+    look: Look,
+    loss: RowLoss,
+    rows: Int[Tensor, " rows"],
+    batch: int,
+    precision: str,
+) -> float:
+    model.eval()
+    device = next(model.parameters()).device
+    found: list[Float[Tensor, " batch"]] = []
+    for drawn in torch.split(rows, batch):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            output = model(*look(drawn, None))
+        found.append(loss(output.float(), drawn))
+    return torch.cat(found).mean().item()
