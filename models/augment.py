@@ -75,13 +75,6 @@ def crop(video: Video, boxes: Float[Tensor, "batch 2 3"]) -> Video:
     return cut.reshape(video.shape)
 
 
-def random_resized_crop(
-    video: Video, config: AugmentConfig, generator: torch.Generator
-) -> Video:
-    """Cut a random box out of every clip."""
-    return crop(video, draw_boxes(len(video), config, generator))
-
-
 def random_gain(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
     """Multiply every clip's brightness above black; black is the clip's darkest pixel."""
     gain = draw_between(*config.gain, video.shape[0], generator)
@@ -90,6 +83,20 @@ def random_gain(video: Video, config: AugmentConfig, generator: torch.Generator)
     return (video - black) * gain + black
 
 
-def augment(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
-    """Crop and change the gain of every clip."""
-    return random_gain(random_resized_crop(video, config, generator), config, generator)
+def augment(
+    video: Video,
+    config: AugmentConfig,
+    generator: torch.Generator,
+    boxes: Float[Tensor, "batch 2 3"] | None = None,
+) -> Video:
+    """Crop and change the gain of every clip.
+
+    Args:
+        video: Clips.
+        config: How much they may change.
+        generator: Source of the changes.
+        boxes: What to cut out, if it was drawn already.
+    """
+    if boxes is None:
+        boxes = draw_boxes(len(video), config, generator)
+    return random_gain(crop(video, boxes), config, generator)

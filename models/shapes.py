@@ -24,6 +24,9 @@ Places: TypeAlias = Int[Tensor, "batch places"]
 """Which columns of the grid may be seen, normally the sector's: ``row * width + column``,
 ascending, equally many a clip."""
 
+Sector: TypeAlias = Float[Tensor, "batch height width"]
+"""Above 0 where a clip's picture holds any of the scan; all else is black in every frame."""
+
 TokenMask: TypeAlias = Bool[Tensor, "rows tokens"]
 """True where a token is hidden."""
 

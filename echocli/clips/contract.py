@@ -28,6 +28,9 @@ class DataConfig:
     """Divided by: one number, or one for each channel."""
     channels: int = 1
     """1 for grey; 3 repeats it, for networks that were trained on colour."""
+    sector_tokens: bool = False
+    """Whether the network sees no token but those in the sector; what is black in every frame
+    is then neither hidden, predicted nor encoded. Public networks saw all tokens."""
 
     def __post_init__(self) -> None:
         """Check the values and settle seconds against stride.

@@ -112,19 +112,43 @@ def to_video(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
         float32, ``(batch, channels, frames, size, size)``.
     """
     import torch
-    import torch.nn.functional as F
 
-    video = windows.float()
-    height, width = video.shape[-2:]
-    if height != width:
-        more = (max(height, width) - width, max(height, width) - height)
-        video = F.pad(video, (more[0] // 2, -(-more[0] // 2), more[1] // 2, -(-more[1] // 2)))
-    if video.shape[-1] != data.size:
-        video = F.interpolate(
-            video, size=(data.size, data.size), mode="bilinear", antialias=True
-        )
+    video = to_size(windows.float(), data.size)
     video = video[:, None].expand(-1, data.channels, -1, -1, -1) / 255
     shape = (1, -1, 1, 1, 1)
     mean = torch.tensor(data.mean, device=video.device).view(shape)
     std = torch.tensor(data.std, device=video.device).view(shape)
     return (video - mean) / std
+
+
+def to_sector(sectors: NDArray[np.bool_], data: DataConfig) -> torch.Tensor:
+    """Return where clips have anything to see, at the size that the network sees.
+
+    Args:
+        sectors: Where the scan is, ``(batch, height, width)``.
+        data: The input contract.
+
+    Returns:
+        float32, ``(batch, size, size)``, 0 where ``to_video`` makes every frame black.
+    """
+    import torch
+
+    return to_size(torch.from_numpy(sectors)[:, None].float(), data.size)[:, 0]
+
+
+def to_size(frames: torch.Tensor, size: int) -> torch.Tensor:
+    """Pad frames black to a square and average them down, or interpolate them up.
+
+    Args:
+        frames: Floating point, ``(batch, frames, height, width)``.
+        size: Height and width to reach.
+    """
+    import torch.nn.functional as F
+
+    height, width = frames.shape[-2:]
+    if height != width:
+        more = (max(height, width) - width, max(height, width) - height)
+        frames = F.pad(frames, (more[0] // 2, -(-more[0] // 2), more[1] // 2, -(-more[1] // 2)))
+    if frames.shape[-1] == size:
+        return frames
+    return F.interpolate(frames, size=(size, size), mode="bilinear", antialias=True)
