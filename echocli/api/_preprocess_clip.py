@@ -134,6 +134,7 @@ def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> 
     frames, stored_sector = frame.frames(loop.frames, sector)
     timed = _with_assumed_times(loop, settings.assume_rate_hz)
     pseudonyms = settings.pseudonyms
+    masks, mask_box = (None, None) if loop.masks is None else frame.masks(loop.masks)
     return Clip(
         clip_id=pseudonyms.clip(loop.sha256),
         patient_id=pseudonyms.patient(loop.patient_key),
@@ -146,8 +147,9 @@ def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> 
         spacing_mm=frame.spacing_mm,
         spacing_source=loop.spacing_source,
         labels=dict(loop.labels),
-        masks=None if loop.masks is None else frame.labels(loop.masks),
+        masks=masks,
         mask_frames=loop.mask_frames,
+        mask_box=mask_box,
         **_beats(loop, timed.times_s),
         study_date=_date(loop, settings),
         notes=loop.notes,

@@ -11,14 +11,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from echocli.clips.manifest import COLUMNS
+from echocli.clips.mask_grid import spacing_of
 from echocli.clips.store import PACKED
 
 SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 """What an id looks like."""
 HASH = re.compile(r"[0-9a-f]{64}")
-LATER = ("r_waves_s", "r_wave_source", "study_date", "notes")
+LATER = (
+    "mask_height", "mask_width", "mask_box", "mask_row_mm", "mask_column_mm",
+    "r_waves_s", "r_wave_source", "study_date", "notes",
+)  # fmt: skip
 """Columns that older sets lack."""
 
 
@@ -61,8 +66,35 @@ def row_problems(row: dict[str, Any], sizes: dict[str, int]) -> Iterator[str]:
     if len(set(masked)) != len(masked) or not all(0 <= frame < frames for frame in masked):
         yield "its masks belong to frames that it has not"
     elif masked:
-        size = len(masked) * height * width
+        yield from _mask_problems(row, height, width)
+        size = len(masked) * int(np.prod(_mask_size(row)))
         yield from _place_problems(row, "mask_shard", "mask_offset", size, sizes)
+
+
+def _mask_size(row: dict[str, Any]) -> tuple[int, int]:
+    """Return height and width of a mask: those of the frames in sets that do not say."""
+    height, width = row.get("mask_height"), row.get("mask_width")
+    if height is None or width is None:
+        return row["height"], row["width"]
+    return height, width
+
+
+def _mask_problems(row: dict[str, Any], height: int, width: int) -> Iterator[str]:
+    box, size = row.get("mask_box"), _mask_size(row)
+    if min(size) < 1 or (box is None) != (row.get("mask_height") is None):
+        yield "the size of its masks makes no sense"
+    elif box is not None:
+        if (
+            len(box) != 4
+            or not (0 <= box[0] < box[1] <= height)
+            or not (0 <= box[2] < box[3] <= width)
+        ):
+            yield "its masks lie outside its frames"
+            return
+        spacing = None if row["row_mm"] is None else (row["row_mm"], row["column_mm"])
+        right = spacing_of(size, tuple(box), spacing) or (None, None)
+        if (row.get("mask_row_mm"), row.get("mask_column_mm")) != right:
+            yield "the millimetres of its masks are not those of its frames"
 
 
 def _place_problems(
@@ -96,8 +128,19 @@ def places(rows: pa.Table) -> pd.DataFrame:
     height, width = (rows[name].to_numpy().astype(np.int64) for name in ("height", "width"))
     masks = pc.fill_null(pc.list_value_length(rows["mask_frames"]), 0).to_numpy()
     table["size"] = rows["frames"].to_numpy() * height * width
-    table["mask_size"] = masks * height * width
+    own = [
+        _mask_sides(rows, name, of)
+        for name, of in (("mask_height", height), ("mask_width", width))
+    ]
+    table["mask_size"] = masks * own[0] * own[1]
     return table
+
+
+def _mask_sides(rows: pa.Table, name: str, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    if name not in rows.column_names:
+        return frames
+    told = rows[name].to_pandas().to_numpy(np.float64)
+    return np.where(np.isnan(told), frames, told).astype(np.int64)
 
 
 def overlaps(table: pd.DataFrame) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from echocli.clips.mask_grid import spacing_of
 from echocli.clips.record import Clip, Label
 from echocli.errors import EchoError
 
@@ -38,6 +39,11 @@ COLUMNS = pa.schema(
         ("mask_shard", pa.string()),
         ("mask_offset", pa.int64()),
         ("mask_frames", pa.list_(pa.int32())),
+        ("mask_height", pa.int32()),
+        ("mask_width", pa.int32()),
+        ("mask_box", pa.list_(pa.int32())),
+        ("mask_row_mm", pa.float64()),
+        ("mask_column_mm", pa.float64()),
         ("sector", pa.binary()),
         ("pixels_sha256", pa.string()),
         ("r_waves_s", pa.list_(pa.float64())),
@@ -109,12 +115,29 @@ def row_of(clip: Clip) -> dict[str, Any]:
         "column_mm": column_mm,
         "spacing_source": clip.spacing_source,
         "mask_frames": list(clip.mask_frames) or None,
+        **_mask_columns(clip),
         "sector": np.packbits(clip.sector).tobytes(),
         "r_waves_s": list(clip.r_waves_s) or None,
         "r_wave_source": clip.r_wave_source,
         "study_date": clip.study_date,
         "notes": list(clip.notes) or None,
         **clip.labels,
+    }
+
+
+def _mask_columns(clip: Clip) -> dict[str, Any]:
+    """Return where the masks lie, their size and their millimetres per pixel."""
+    if clip.masks is None:
+        return {}
+    height, width = clip.masks.shape[1:]
+    box = clip.mask_box or (0, clip.frames.shape[1], 0, clip.frames.shape[2])
+    row_mm, column_mm = spacing_of((height, width), box, clip.spacing_mm) or (None, None)
+    return {
+        "mask_height": height,
+        "mask_width": width,
+        "mask_box": list(box),
+        "mask_row_mm": row_mm,
+        "mask_column_mm": column_mm,
     }
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.clips.mask_grid import Box
+
 Label = str | float | int | bool | None
 """A value of a label column."""
 
@@ -41,9 +43,12 @@ class Clip:
     labels: dict[str, Label] = field(default_factory=dict)
     """Further columns of the manifest, such as ``ef_percent`` or ``split``."""
     masks: NDArray[np.uint8] | None = None
-    """Structures (see ``STRUCTURES``), ``(labelled frames, height, width)``."""
+    """Structures (see ``STRUCTURES``), ``(labelled frames, height, width)`` in pixels of their
+    own, which may be finer than those of the frames."""
     mask_frames: tuple[int, ...] = ()
     """Which frame each mask belongs to."""
+    mask_box: Box | None = None
+    """Where in a frame the masks lie; ``None`` if they cover all of it."""
     r_waves_s: tuple[float, ...] = ()
     """Times of the ECG's R waves, in seconds from the first frame."""
     r_wave_source: str = "unknown"

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.clips.manifest import read_parts
+from echocli.clips.mask_grid import Box, on_frames, spacing_of
 from echocli.clips.progress import unfinished
 from echocli.clips.writer import ClipSetWriter as ClipSetWriter
 from echocli.errors import EchoError, UsageError
@@ -34,6 +35,9 @@ LOOKED_UP = (
     "width",
     "times_s",
     "mask_frames",
+    "mask_height",
+    "mask_width",
+    "mask_box",
     "shard",
     "offset",
     "mask_shard",
@@ -107,11 +111,28 @@ class ClipSet:
         return frames.take(indices, axis=0, out=out, mode="clip")
 
     def masks(self, row: int) -> NDArray[np.uint8] | None:
-        """Return the masks of a clip, one for each of ``mask_frames(row)``, or ``None``."""
+        """Return the masks of a clip, one for each of ``mask_frames(row)``, or ``None``.
+
+        They come in the pixels of its frames; to measure, take ``fine_masks``.
+        """
+        fine = self.fine_masks(row)
+        _, height, width = self._shape(row)
+        return None if fine is None else on_frames(fine, self._mask_box(row), height, width)
+
+    def fine_masks(self, row: int) -> NDArray[np.uint8] | None:
+        """Return the masks of a clip in their own pixels, without copying, or ``None``.
+
+        See ``mask_spacing_mm`` for the size of these; they lie within the frame as the
+        manifest's ``mask_box`` says.
+        """
         count = len(self.mask_frames(row))
         if not count:
             return None
-        return self._read("mask_shard", "mask_offset", row, (count, *self._shape(row)[1:]))
+        return self._read("mask_shard", "mask_offset", row, (count, *self._mask_shape(row)))
+
+    def mask_spacing_mm(self, row: int) -> tuple[float, float] | None:
+        """Return the height and width of a pixel of ``fine_masks``; ``None`` if unknown."""
+        return spacing_of(self._mask_shape(row), self._mask_box(row), self.spacing_mm(row))
 
     def mask_frames(self, row: int) -> tuple[int, ...]:
         """Return the frames of a clip that have a mask."""
@@ -197,6 +218,22 @@ class ClipSet:
     def _shape(self, row: int) -> tuple[int, int, int]:
         columns = self._columns
         return columns["frames"][row], columns["height"][row], columns["width"][row]
+
+    def _mask_box(self, row: int) -> Box:
+        """Return where masks lie in a frame: all over it in sets that do not say."""
+        box = self._columns["mask_box"][row]
+        if box is None:
+            _, height, width = self._shape(row)
+            return 0, height, 0, width
+        row0, row1, column0, column1 = (int(side) for side in box)
+        return row0, row1, column0, column1
+
+    def _mask_shape(self, row: int) -> tuple[int, int]:
+        """Return the size of masks: that of the frames in sets that do not say."""
+        columns = self._columns
+        if columns["mask_box"][row] is None:
+            return self._shape(row)[1:]
+        return int(columns["mask_height"][row]), int(columns["mask_width"][row])
 
     def _read(
         self, shard_column: str, offset_column: str, row: int, shape: tuple[int, int, int]

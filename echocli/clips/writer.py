@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocli.clips.manifest import row_of, write_part
+from echocli.clips.mask_grid import Box
 from echocli.clips.record import Clip
 from echocli.errors import UsageError
 from echocli.files import publish, sha256_of, sync_folder
@@ -158,10 +159,18 @@ def check_clip(clip: Clip) -> None:
     if len(masks) != len(clip.mask_frames):
         raise ValueError(f"{len(masks)} masks for {len(clip.mask_frames)} frames.")
     if clip.masks is not None:
-        if clip.masks.dtype != np.uint8 or clip.masks.shape[1:] != frames.shape[1:]:
-            raise ValueError(f"Masks are {clip.masks.dtype} {clip.masks.shape}.")
+        _check_masks(clip.masks, clip.mask_box, frames.shape[1:])
         if any(not 0 <= frame < len(frames) for frame in clip.mask_frames):
             raise ValueError("A mask belongs to a frame that is not there.")
+
+
+def _check_masks(masks: NDArray[np.uint8], box: Box | None, size: tuple[int, ...]) -> None:
+    if masks.dtype != np.uint8 or masks.ndim != 3 or (box is None and masks.shape[1:] != size):
+        raise ValueError(f"Masks are {masks.dtype} {masks.shape}.")
+    if box is not None and not (
+        0 <= box[0] < box[1] <= size[0] and 0 <= box[2] < box[3] <= size[1]
+    ):
+        raise ValueError(f"Masks cannot lie at {box} in frames of {size}.")
 
 
 class _Shards:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from echocli.clips.mask_grid import Box, thinned
+
 Kind = TypeVar("Kind", bound=np.generic)
 
 COVERED = 0.5
@@ -73,17 +75,16 @@ class Frame:
             small[index][kept] = np.clip(np.rint(mean), 0, 255)
         return self._padded(small), self._padded(kept)
 
-    def labels(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return masks of structures: each stored pixel takes the value at its centre.
+    def masks(self, masks: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Box]:
+        """Return masks of structures, cropped but in their own pixels, and where they lie."""
+        top, left = self._corner
+        box = top, top + self.height, left, left + self.width
+        return thinned(masks[:, self.rows, self.columns]), box
 
-        So areas are right on average. The value that covers most would favour the large
-        structure wherever three meet: walls of phantoms lost 7 % of their area, cavities gained
-        3 %.
-        """
-        cropped = masks[:, self.rows, self.columns]
-        rows = _centres(self.height, cropped.shape[1])
-        columns = _centres(self.width, cropped.shape[2])
-        return self._padded(cropped[:, rows[:, None], columns])
+    @property
+    def _corner(self) -> tuple[int, int]:
+        """Row and column of the square at which the picture begins."""
+        return (self.size - self.height) // 2, (self.size - self.width) // 2
 
     def _resized(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         if image.shape == (self.height, self.width):
@@ -94,12 +95,7 @@ class Frame:
         return np.asarray(resized, dtype=np.float32)
 
     def _padded(self, images: NDArray[Kind]) -> NDArray[Kind]:
-        top, left = (self.size - self.height) // 2, (self.size - self.width) // 2
+        top, left = self._corner
         square = np.zeros((*images.shape[:-2], self.size, self.size), images.dtype)
         square[..., top : top + self.height, left : left + self.width] = images
         return square
-
-
-def _centres(stored: int, source: int) -> NDArray[np.intp]:
-    """Return the pixel of the source in which the centre of each stored pixel lies."""
-    return ((2 * np.arange(stored) + 1) * source) // (2 * stored)

@@ -28,7 +28,8 @@ QUARANTINE_FILE = "quarantine.csv"
 
 NUMBER_COLUMNS = {
     "frames", "height", "width", "frame_rate_hz", "times_s", "row_mm", "column_mm",
-    "offset", "mask_offset", "mask_frames", "r_waves_s",
+    "offset", "mask_offset", "mask_frames", "mask_height", "mask_width", "mask_box",
+    "mask_row_mm", "mask_column_mm", "r_waves_s",
 }  # fmt: skip
 """Columns of the store that hold numbers or lists of numbers."""
 WORD_COLUMNS = {

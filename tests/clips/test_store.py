@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from echocli.clips.record import Clip
@@ -73,6 +74,41 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert stored.manifest["ef_percent"].tolist()[:2] == [55.0, 55.0]
     assert np.isnan(stored.manifest["ef_percent"][2])
     assert stored.verify() == []
+
+
+def test_masks_have_pixels_of_their_own(tmp_path: Path) -> None:
+    fine = np.random.default_rng(0).integers(0, 4, (2, 40, 24), dtype=np.uint8)
+    clip = make_clip("a1", masks=fine, mask_frames=(3, 7), mask_box=(1, 9, 2, 10))
+    stored = write(tmp_path / "set", clip, make_clip("a2"))
+    found = stored.fine_masks(0)
+    assert found is not None
+    np.testing.assert_array_equal(found, fine)
+    # 8 rows of 0.5 mm and 8 columns of 0.25 mm hold 40 rows and 24 columns of masks.
+    assert stored.mask_spacing_mm(0) == pytest.approx((0.1, 2 / 24))
+    row = stored.manifest.iloc[0]
+    assert (row["mask_row_mm"], row["mask_column_mm"]) == stored.mask_spacing_mm(0)
+    on_frames = stored.masks(0)
+    assert on_frames is not None
+    assert on_frames.shape == (2, *clip.frames.shape[1:])
+    np.testing.assert_array_equal(on_frames[:, 1:9, 2:10], fine[:, 2::5, 1::3])
+    assert not on_frames[:, [0, 9]].any()
+    assert not on_frames[:, :, [0, 1, 10, 11]].any()
+    assert stored.fine_masks(1) is None
+
+
+def test_sets_that_know_nothing_of_finer_masks_read_as_before(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).integers(0, 4, (2, 10, 12), dtype=np.uint8)
+    write(tmp_path, make_clip("a", masks=masks, mask_frames=(3, 7)))
+    part = tmp_path / "manifest" / "part-00000.parquet"
+    table = pq.read_table(part)
+    new = [name for name in table.column_names if name.startswith("mask_")]
+    old = {"mask_shard", "mask_offset", "mask_frames"}
+    pq.write_table(table.drop_columns([name for name in new if name not in old]), part)
+    stored = ClipSet.open(tmp_path)
+    for found in (stored.masks(0), stored.fine_masks(0)):
+        assert found is not None
+        np.testing.assert_array_equal(found, masks)
+    assert stored.mask_spacing_mm(0) == stored.spacing_mm(0)
 
 
 def test_frames_are_not_writable_and_not_copied(tmp_path: Path) -> None:
@@ -294,6 +330,12 @@ def test_a_part_is_not_written_over(tmp_path: Path) -> None:
         {"spacing_mm": (0.0, 1.0)},
         {"mask_frames": (1,)},
         {"masks": np.zeros((1, 10, 12), dtype=np.uint8), "mask_frames": (12,)},
+        {"masks": np.zeros((1, 20, 24), dtype=np.uint8), "mask_frames": (1,)},
+        {
+            "masks": np.zeros((1, 20, 24), dtype=np.uint8),
+            "mask_frames": (1,),
+            "mask_box": (0, 11, 0, 12),
+        },
         {"labels": {"shard": "x"}},
     ],
 )

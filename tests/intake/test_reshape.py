@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from echocli.clips.mask_grid import on_frames, spacing_of
 from echocli.intake.reshape import Frame
+
+
+def stored(frame: Frame, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return masks as whoever asks for them in the frames' pixels gets them."""
+    fine, box = frame.masks(masks)
+    return on_frames(fine, box, frame.size, frame.size)
 
 
 def test_a_box_becomes_a_centred_square_with_its_spacing() -> None:
@@ -60,24 +68,35 @@ def test_nothing_changes_where_the_size_fits() -> None:
     whole = np.ones((112, 112), bool)
     frame = Frame.around(whole, 112, None)
     assert np.array_equal(frame.frames(image, whole)[0], image)
-    assert np.array_equal(frame.labels(image), image)
+    masks, box = frame.masks(image)
+    assert np.array_equal(masks, image)
+    assert on_frames(masks, box, 112, 112) is masks
     assert frame.spacing_mm is None
 
 
 def test_labels_take_the_value_at_the_centre_and_no_new_one() -> None:
     mask = np.random.default_rng(0).choice(np.array([0, 1, 3], np.uint8), (2, 45, 30))
     frame = Frame.around(np.ones((45, 30), bool), 20, None)
-    found = frame.labels(mask)[:, :, 3:16]  # the padding is black
+    found = stored(frame, mask)[:, :, 3:16]  # the padding is black
     assert found.shape[1:] == (frame.height, frame.width) == (20, 13)
     for row in range(20):
         for column in range(13):
             centre = int((row + 0.5) * 45 / 20), int((column + 0.5) * 30 / 13)
             assert np.array_equal(found[:, row, column], mask[:, *centre])
-    assert set(np.unique(Frame.around(np.ones((45, 30), bool), 64, None).labels(mask))) <= {
-        0,
-        1,
-        3,
-    }
+    larger = stored(Frame.around(np.ones((45, 30), bool), 64, None), mask)
+    assert set(np.unique(larger)) <= {0, 1, 3}
+
+
+def test_masks_keep_their_own_pixels_unless_they_are_finer_than_anybody_needs() -> None:
+    sector = np.zeros((300, 1000), bool)
+    sector[10:290, 20:960] = True
+    masks = np.random.default_rng(0).integers(0, 4, (2, 300, 1000), dtype=np.uint8)
+    frame = Frame.around(sector, 112, (0.3, 0.2))
+    fine, box = frame.masks(masks)
+    assert np.array_equal(fine, masks[:, 10:290, 21:960:2])  # 940 columns are twice enough
+    assert box == (31, 81, 0, 112)
+    row_mm, column_mm = spacing_of(fine.shape[1:], box, frame.spacing_mm) or (0.0, 0.0)
+    assert (row_mm, column_mm) == pytest.approx((0.3, 0.4))
 
 
 def test_areas_are_kept_where_structures_meet() -> None:
@@ -90,10 +109,10 @@ def test_areas_are_kept_where_structures_meet() -> None:
     for size in (100, 112, 130):
         frame = Frame.around(whole, size, (0.3, 0.3))
         assert frame.spacing_mm is not None
-        stored = frame.labels(mask[None])
+        seen = stored(frame, mask[None])
         for value in (1, 2, 3):
             before = (mask == value).sum() * 0.3 * 0.3
-            assert (stored == value).sum() * np.prod(frame.spacing_mm) == pytest.approx(
+            assert (seen == value).sum() * np.prod(frame.spacing_mm) == pytest.approx(
                 before, rel=0.02
             )
 
