@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import UID
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # little-endian
@@ -84,16 +85,18 @@ def _frames(path: Path, plugin: str) -> NDArray[np.uint8]:
 def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     # Nothing after the pixels is read, as in any viewer.
     head = pydicom.dcmread(path, stop_before_pixels=True)
-    syntax = str(head.file_meta.TransferSyntaxUID)
+    named = "TransferSyntaxUID" in head.file_meta
+    syntax = str(head.file_meta.TransferSyntaxUID) if named else _guessed(head)
     if syntax.startswith(FILMS):
         stream = b"".join(generate_fragments(pydicom.dcmread(path).PixelData))
         return _film(io.BytesIO(stream), "mpegvideo" if stream[3:4] == b"\xb3" else None)
     if syntax.startswith(JPEG_XL):
         return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
     source = path
-    if syntax == DEFLATED or "BitsAllocated" not in head:
+    if syntax == DEFLATED or "BitsAllocated" not in head or not named:
         source = pydicom.dcmread(path)
         source.setdefault("BitsAllocated", 8)
+        source.file_meta.TransferSyntaxUID = UID(syntax)
     # A value that the standard does not know says nothing: the pixels are unsigned then.
     signed = int(head.PixelRepresentation == 1)
     other = OTHER_PLUGINS.get(syntax, "")
@@ -107,6 +110,14 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if syntax in NATIVE and head.HighBit >= head.BitsStored and head.SamplesPerPixel == 1:
         return _grey(_words(pydicom.dcmread(path)), head)
     return _grey(pixel_array(source, **wishes), head)
+
+
+def _guessed(head: pydicom.Dataset) -> str:
+    """Return the native syntax by which pydicom read a file that names none."""
+    is_implicit, is_little = head.original_encoding
+    if not is_little:
+        raise UnreadableError("big endian, and no syntax")
+    return NATIVE[0] if is_implicit else NATIVE[1]
 
 
 def _words(data: pydicom.Dataset) -> NDArray[Any]:
