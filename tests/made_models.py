@@ -23,6 +23,7 @@ SMALLER: dict[str, dict[str, Any]] = {
         "image_views": 2,
     },
     "vjepa": {"locator_hidden": 32, "pairs": 20},
+    "videomae": {"mask_ratio": 0.75},
 }
 
 
