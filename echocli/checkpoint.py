@@ -93,7 +93,8 @@ def load_model(path: Path) -> LoadedModel:
             f"The weights in {folder} do not fit the encoder that its {CONFIG} describes.",
             "Copy the whole folder again; both files belong together.",
         ) from None
-    data = resolve(DataConfig(), [Layer(CONFIG, config["data"])]).value
+    # A model from before there was a choice saw all tokens.
+    data = resolve(DataConfig(sector_tokens=False), [Layer(CONFIG, config["data"])]).value
     encoder.eval().requires_grad_(False)
     return LoadedModel(encoder, data, config["method"], sha256, config["details"], folder)
 

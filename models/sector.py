@@ -83,9 +83,9 @@ def nearness(
     inside: Bool[Tensor, "batch columns"], grid: Grid
 ) -> Float[Tensor, "batch columns"]:
     """Return whole numbers: greatest inside, less by 1 with every patch away from there."""
-    reached = inside.float().unflatten(1, (1, *grid[1:]))
-    total = reached
+    reached = inside.float().reshape(-1, 1, *grid[1:])
+    total = reached.clone()
     for _ in range(max(grid[1:])):
         reached = F.max_pool2d(reached, kernel_size=3, stride=1, padding=1)
-        total = total + reached
+        total += reached
     return total.flatten(1)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from echocli.api._sector import grid_of, groups, tokens_seen
 from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
@@ -92,14 +93,14 @@ def encode_clips(
         reporter.say(f"left out: {_count(left_out)}")
     encoder = model.encoder.to(place.torch)
     together = max(1, batch // windows)
-    features = []
+    grid = grid_of(encoder, model.data)
+    features: dict[int, NDArray[np.float32]] = {}
     with reporter.progress("encode", len(rows)) as done:
-        for group in _groups(clips, rows, together):
-            features.append(
-                _encode_group(encoder, model.data, clips, group, pool, windows, place)
-            )
+        for group in groups(clips, rows, model.data, grid, together):
+            vectors = _encode_group(encoder, model.data, clips, group, pool, windows, place)
+            features |= zip(group, vectors, strict=True)
             done(len(group))
-    return Encoded(np.concatenate(features), rows, left_out)
+    return Encoded(np.stack([features[row] for row in rows]), rows, left_out)
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:
@@ -186,21 +187,6 @@ def _count(left_out: Sequence[LeftOut]) -> str:
     return ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
 
 
-def _groups(clips: ClipSet, rows: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield neighbouring rows whose frames have one shape."""
-    group: list[int] = []
-    for row in rows:
-        if group and (len(group) == most or _shape(clips, row) != _shape(clips, group[0])):
-            yield group
-            group = []
-        group.append(row)
-    yield group
-
-
-def _shape(clips: ClipSet, row: int) -> tuple[int, ...]:
-    return clips.frames(row).shape[1:]
-
-
 @torch.inference_mode()
 def _encode_group(
     encoder: VisionTransformer,
@@ -213,8 +199,10 @@ def _encode_group(
 ) -> NDArray[np.float32]:
     pixels = np.concatenate([read_windows(clips, row, data, windows) for row in group])
     video = to_video(torch.from_numpy(pixels).to(place.torch), data)
-    grid = encoder.grid(video.shape)
+    grid = grid_of(encoder, data)
+    seen = tokens_seen(clips, group, data, grid)
+    keep = None if seen is None else seen.repeat_interleave(windows, dim=0).to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
-        cls, tokens = encoder.embed(video)
+        cls, tokens = encoder.embed(video, keep)
     vectors = pool(tokens.float(), grid, kind, None if cls is None else cls.float())
     return vectors.reshape(len(group), windows, -1).mean(dim=1).cpu().numpy()

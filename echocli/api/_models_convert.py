@@ -112,6 +112,7 @@ def contract(converted: Converted, choice: Choice) -> DataConfig:
         mean=converted.mean,
         std=converted.std,
         channels=config.channels,
+        sector_tokens=False,  # they were trained on all tokens
     )
 
 

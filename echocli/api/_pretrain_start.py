@@ -34,7 +34,7 @@ def load_start(argument: str | Path) -> LoadedModel:
 
 
 def settings_of(model: LoadedModel) -> Layer:
-    """Return the settings that a model decides: its architecture, and how pixels are scaled."""
+    """Return the settings that a model decides: its architecture, and what it saw of clips."""
     encoder, data = to_table(model.encoder.config), to_table(model.data)
     return Layer(
         "the model of --init",
@@ -42,7 +42,7 @@ def settings_of(model: LoadedModel) -> Layer:
             "init": str(model.folder),
             "init_sha256": model.sha256,
             "encoder": {field.name: encoder[field.name] for field in fields(Architecture)},
-            "data": {name: data[name] for name in ("mean", "std", "channels")},
+            "data": {name: data[name] for name in ("mean", "std", "channels", "sector_tokens")},
         },
     )
 
