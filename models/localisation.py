@@ -53,23 +53,41 @@ def sample_pairs(
 
     Args:
         rows: Number of clips.
-        tokens: Tokens to choose from, at least two.
+        tokens: Tokens to choose from; a single one is paired with itself.
         pairs: Pairs a clip.
         generator: Source of the draw.
     """
     shape, device = (rows, pairs), generator.device
     first = torch.randint(tokens, shape, generator=generator, device=device)
-    step = torch.randint(1, tokens, shape, generator=generator, device=device)
+    step = torch.randint(1, max(2, tokens), shape, generator=generator, device=device)
     return first, (first + step) % tokens
 
 
-def grid_places(ids: Int[Tensor, "rows kept"], grid: Grid) -> Float[Tensor, "rows kept 3"]:
-    """Return time, row and column of tokens, each as a share of the grid's side."""
+def coordinates(ids: Int[Tensor, "rows kept"], grid: Grid) -> Float[Tensor, "rows kept 3"]:
+    """Return time, row and column of tokens, in tubelets."""
+    _, height, width = grid
+    time, row, column = ids // (height * width), ids // width % height, ids % width
+    return torch.stack([time, row, column], dim=-1).float()
+
+
+def offsets_between(
+    ids: Int[Tensor, "rows kept"],
+    first: Int[Tensor, "rows pairs"],
+    second: Int[Tensor, "rows pairs"],
+    grid: Grid,
+) -> Float[Tensor, "rows pairs 3"]:
+    """Return where first tokens lie, seen from second ones, as shares of the grid's sides.
+
+    Args:
+        ids: Of the tokens that pairs are taken from.
+        first: Numbers of the first tokens in ``ids``.
+        second: Numbers of the second tokens.
+        grid: Tubelets along time, height and width.
+    """
     frames, height, width = grid
-    time = ids // (height * width)
-    row = ids // width % height
-    column = ids % width
-    return torch.stack([time / frames, row / height, column / width], dim=-1)
+    places = coordinates(ids, grid)
+    apart = (take(places, first) - take(places, second)).unbind(dim=-1)
+    return torch.stack([apart[0] / frames, apart[1] / height, apart[2] / width], dim=-1)
 
 
 def localisation_loss(

@@ -248,6 +248,22 @@ class VisionTransformer(nn.Module):
         first = 0 if self.cls_token is None else 1
         return torch.cat(found, dim=-1)[:, first:]
 
+    def bottom(self, blocks: int) -> list[nn.Parameter]:
+        """Return all parameters up to the end of the first so many blocks; none for no block.
+
+        Raises:
+            ValueError: If there are not so many blocks, or none would be left.
+        """
+        if not 0 <= blocks < self.config.depth:
+            raise ValueError(f"{blocks} blocks of {self.config.depth} cannot be the bottom.")
+        if not blocks:
+            return []
+        top: list[nn.Module] = [*list(self.blocks)[blocks:], self.norm]
+        ends = zip(self.config.level_blocks, self.level_norms, strict=False)
+        top += [norm for after, norm in ends if after >= blocks]
+        above = {id(parameter) for part in top for parameter in part.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in above]
+
     def forward(
         self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
     ) -> Float[Tensor, "rows kept dim"]:

@@ -1,17 +1,21 @@
-"""Localisation against its equation, written out in loops."""
+"""Localisation: the slow version agrees, and pairs are fair."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from oracles import vjepa as slow
 from torch.testing import assert_close
 
 from echocli.models.localisation import (
     PairLocator,
-    grid_places,
+    coordinates,
     localisation_loss,
+    offsets_between,
     sample_pairs,
 )
+
+GRID = (2, 3, 4)
 
 
 def test_locator_sees_first_then_second_and_nothing_else(generator: torch.Generator) -> None:
@@ -23,30 +27,40 @@ def test_locator_sees_first_then_second_and_nothing_else(generator: torch.Genera
         assert_close(offsets[0, pair], locate.layers(torch.cat([tokens[0, a], tokens[0, b]])))
 
 
-def test_places_equal_counting_through_the_grid() -> None:
-    grid = (2, 3, 4)
-    places = grid_places(torch.arange(24)[None], grid)[0]
-    number = 0
-    for t in range(2):
-        for i in range(3):
-            for j in range(4):
-                assert_close(places[number], torch.tensor([t / 2, i / 3, j / 4]))
-                number += 1
+def test_coordinates_equal_counting_through_the_grid() -> None:
+    ids = torch.arange(24).reshape(2, 12)
+    expected = torch.tensor(slow.places_in(GRID), dtype=torch.float32).reshape(2, 12, 3)
+    assert torch.equal(coordinates(ids, GRID), expected)
+
+
+def test_offsets_and_loss_equal_the_paper_pair_by_pair(generator: torch.Generator) -> None:
+    ids = torch.tensor([[0, 5, 7, 23], [1, 2, 13, 20]])
+    first, second = sample_pairs(2, 4, 9, generator)
+    guesses = torch.randn(2, 9, 3, generator=generator)
+    pairs = [
+        [(ids[row, a].item(), ids[row, b].item()) for a, b in zip(one, two, strict=True)]
+        for row, (one, two) in enumerate(zip(first.tolist(), second.tolist(), strict=True))
+    ]
+    offsets = offsets_between(ids, first, second, GRID)
+    expected = torch.tensor([[slow.offset(*pair, GRID) for pair in row] for row in pairs])
+    assert_close(offsets, expected)
+    assert offsets.abs().max() <= 1
+    loss = localisation_loss(guesses, offsets)
+    by_hand = slow.localisation(guesses.tolist(), pairs, GRID)
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_pairs_are_of_two_different_tokens_and_cover_all(generator: torch.Generator) -> None:
     first, second = sample_pairs(4, 5, 2000, generator)
     assert (first != second).all()
-    seen = set(zip(first.flatten().tolist(), second.flatten().tolist(), strict=True))
-    assert len(seen) == 20
+    counts: dict[tuple[int, int], int] = {}
+    for pair in zip(first.flatten().tolist(), second.flatten().tolist(), strict=True):
+        counts[pair] = counts.get(pair, 0) + 1
+    assert len(counts) == 20
+    assert max(counts.values()) < 1.5 * min(counts.values())  # 400 each
 
 
-def test_localisation_is_the_squared_length_of_the_error() -> None:
-    predicted, offsets = torch.randn(2, 2, 3, 3)
-    total = 0.0
-    for clip in range(2):
-        for pair in range(3):
-            error = (predicted[clip, pair] - offsets[clip, pair]).tolist()
-            total += sum(e * e for e in error)
-    loss = localisation_loss(predicted, offsets)
-    assert loss.item() == pytest.approx(total / 6, rel=1e-5)
+def test_a_single_token_is_paired_with_itself(generator: torch.Generator) -> None:
+    first, second = sample_pairs(2, 1, 3, generator)
+    assert torch.equal(first, torch.zeros(2, 3, dtype=torch.long))
+    assert torch.equal(second, first)
