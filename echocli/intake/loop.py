@@ -25,6 +25,8 @@ NOTES: dict[str, str] = {
     "trimmed": "the header asks players to skip frames at an end; all are kept",
     "offset_table_wrong": "the header tells other places of the frames than there are; they "
     "were taken in the order of the file",
+    "damaged_frame": "rows of one frame are unlike those of the frames before and after, as "
+    "where a bit was lost",
     "contrast": "the header names a contrast agent",
     "concatenated": "one of several files into which a loop was split",
 }

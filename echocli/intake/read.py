@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.intake.damage import find_damage
 from echocli.intake.decode import can_decode, decode, missing_decoder
 from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
@@ -118,6 +119,7 @@ def _read_dicom(path: Path) -> CineLoop:
     scan = find_scan(header)
     gathered = decode(path, header, scan.region)
     _confirm(gathered, scan.region)
+    damage_notes = _damage_notes(gathered.frames)
     times, time_source = frame_times(header, gathered.count)
     r_waves, r_wave_source = find_r_waves(
         header, gathered.frames, gathered.chroma, times, scan.region
@@ -137,8 +139,23 @@ def _read_dicom(path: Path) -> CineLoop:
         r_waves_s=r_waves,
         r_wave_source=r_wave_source,
         sha256=sha256,
-        notes=(*_notes(header, scan, times, time_source), *gathered.notes),
+        notes=(*_notes(header, scan, times, time_source), *gathered.notes, *damage_notes),
     )
+
+
+def _damage_notes(frames: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return a doubt about a frame that may be damaged.
+
+    Raises:
+        Refused: If it surely is: what stands still around the scan, a name perhaps, has moved.
+    """
+    damage = find_damage(frames)
+    if damage is None:
+        return ()
+    if damage.surroundings:
+        detail = f"frame {damage.frame + 1} of {len(frames)} is damaged"
+        raise Refused(Reason.UNDECODABLE, detail)
+    return ("damaged_frame",)
 
 
 def _notes(
