@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .shapes import Grid, Places, Sector, Video
@@ -77,6 +77,19 @@ def choose_places(
         raise ValueError(f"A sector has more columns of the grid than {count}.")
     order = rank.argsort(dim=1, descending=True, stable=True)
     return order[:, :count].sort(dim=1).values
+
+
+def to_grid(
+    tokens: Float[Tensor, "batch kept dim"], ids: Int[Tensor, "batch kept"], grid: Grid
+) -> Float[Tensor, "batch time height width dim"]:
+    """Put tokens at their places in the grid; NaN stands where nothing was looked at.
+
+    Who forgets that some places were not looked at gets NaN, not a plausible number.
+    """
+    batch, _, dim = tokens.shape
+    whole = tokens.new_full((batch, math.prod(grid), dim), math.nan)
+    whole.scatter_(1, ids[:, :, None].expand(-1, -1, dim), tokens)
+    return whole.reshape(batch, *grid, dim)
 
 
 def nearness(

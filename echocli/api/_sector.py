@@ -6,7 +6,7 @@ inside it, such as a wall that no echo came back from, is looked at like any oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -67,7 +67,12 @@ def share_of_clip(clips: ClipSet, row: int, data: DataConfig, grid: Grid) -> flo
 
 
 def groups(
-    clips: ClipSet, rows: Sequence[int], data: DataConfig, grid: Grid, most: int
+    clips: ClipSet,
+    rows: Sequence[int],
+    data: DataConfig,
+    grid: Grid,
+    most: int,
+    least: float = 0.0,
 ) -> Iterator[list[int]]:
     """Yield all rows, those together whose frames and shares are equal, in changed order.
 
@@ -77,22 +82,32 @@ def groups(
         data: The input contract.
         grid: Tubelets of a window.
         most: Rows a group.
+        least: Share of the columns that is seen of every clip at least.
     """
-    waiting: dict[tuple[tuple[int, ...], float], list[int]] = {}
-    for row in rows:
-        key = clips.frames(row).shape[1:], share_of_clip(clips, row, data, grid)
+    keys = (
+        (clips.frames(row).shape[1:], max(least, share_of_clip(clips, row, data, grid)))
+        for row in rows
+    )
+    for group in alike(keys, most):
+        yield [rows[index] for index in group]
+
+
+def alike(keys: Iterable[Hashable], most: int) -> Iterator[list[int]]:
+    """Yield the indices of equal keys together, so many at most, each index once."""
+    waiting: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
         group = waiting.setdefault(key, [])
-        group.append(row)
+        group.append(index)
         if len(group) == most:
             yield waiting.pop(key)
     yield from waiting.values()
 
 
 def tokens_seen(
-    clips: ClipSet, rows: Sequence[int], data: DataConfig, grid: Grid
+    clips: ClipSet, rows: Sequence[int], data: DataConfig, grid: Grid, least: float = 0.0
 ) -> TokenIds | None:
     """Return the tokens that the network sees of some clips of one group; ``None`` for all."""
-    share = share_of_clip(clips, rows[0], data, grid)
+    share = max(least, share_of_clip(clips, rows[0], data, grid))
     if share == 1:
         return None
     return tokens_at(choose_places(sectors_of(clips, rows, data), grid, share), grid)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from echocli.api._sector import alike, grid_of, share_of_clip, tokens_seen
 from echocli.api._segment_frames import (
     Window,
     labels_to_clip,
@@ -23,6 +24,7 @@ from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import Reporter
 from echocli.device import Device
+from echocli.models.sector import to_grid
 from echocli.models.tasks.segmentation import LinearSegmenter
 
 BATCH = 8
@@ -91,20 +93,27 @@ def encode_frames(
 ) -> LabelledTokens:
     """Return the tokens of the tubelets that hold labelled frames, and the masks."""
     tubelet = model.encoder.config.tubelet[0]
-    tokens, masks = [], []
+    shares = {
+        row: share_of_clip(clips, row, model.data, grid_of(model.encoder, model.data))
+        for row in {f.row for f in frames}
+    }
+    tokens: dict[int, Tensor] = {}
+    masks = []
     with reporter.progress("encode labelled frames", len(frames)) as done:
-        for start in range(0, len(frames), BATCH):
-            batch = frames[start : start + BATCH]
+        for group in alike((shares[f.row] for f in frames), BATCH):
+            batch = [frames[index] for index in group]
             windows = [clips.frames(f.row)[f.indices] for f in batch]
-            grids = _encode(model, windows, place)
-            tokens += [g[f.position // tubelet] for g, f in zip(grids, batch, strict=True)]
+            grids = _encode(model, clips, [f.row for f in batch], windows, place)
+            for index, found in zip(group, grids, strict=True):
+                tokens[index] = found[frames[index].position // tubelet]
             done(len(batch))
     for f in frames:
         known = clips.masks(f.row)
         assert known is not None
         masks.append(masks_to_model(known[f.mask : f.mask + 1], model.data.size)[0])
     slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
-    return LabelledTokens(torch.stack(tokens), slots, torch.stack(masks).to(place.torch))
+    in_order = torch.stack([tokens[index] for index in range(len(frames))])
+    return LabelledTokens(in_order, slots, torch.stack(masks).to(place.torch))
 
 
 def predict_frames(
@@ -136,7 +145,8 @@ def predict_frames(
     plan = plan_every_frame(times, count, model.data)
     needed = [w for w in plan if any(frame in place_of for _, frame in w.kept)]
     for batch in _batches(needed):
-        logits = head.logits(_encode(model, [pixels[w.indices] for w in batch], place))
+        windows = [pixels[w.indices] for w in batch]
+        logits = head.logits(_encode(model, clips, [row] * len(batch), windows, place))
         for window, of_window in zip(batch, logits, strict=True):
             kept = [(p, f) for p, f in window.kept if f in place_of]
             maps = labels_to_clip(of_window[[p for p, _ in kept]], height, width)
@@ -150,14 +160,32 @@ def _batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
 
 
 @torch.inference_mode()
-def _encode(model: LoadedModel, windows: Sequence[NDArray[np.uint8]], place: Device) -> Tensor:
-    """Return tokens, ``(windows, time, height, width, dim)``; windows may differ in size."""
-    encoder = model.encoder.to(place.torch)
+def _encode(
+    model: LoadedModel,
+    clips: ClipSet,
+    rows: Sequence[int],
+    windows: Sequence[NDArray[np.uint8]],
+    place: Device,
+) -> Tensor:
+    """Return tokens, ``(windows, time, height, width, dim)``; NaN where nothing is looked at.
+
+    Args:
+        model: The encoder.
+        clips: The clips.
+        rows: The clip of each window; all have equal shares of the grid in their sector.
+        windows: Frames, which may differ in size.
+        place: Where to compute.
+    """
+    encoder, data = model.encoder.to(place.torch), model.data
     videos = [
-        to_video(torch.from_numpy(np.ascontiguousarray(w))[None].to(place.torch), model.data)
+        to_video(torch.from_numpy(np.ascontiguousarray(w))[None].to(place.torch), data)
         for w in windows
     ]
-    video = torch.cat(videos)
+    grid = grid_of(encoder, data)
+    seen = tokens_seen(clips, rows, data, grid)
+    keep = None if seen is None else seen.to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
-        tokens: Tensor = encoder(video)
-    return tokens.float().reshape(len(windows), *encoder.grid(video.shape), -1)
+        tokens: Tensor = encoder(torch.cat(videos), keep).float()
+    if keep is None:
+        return tokens.reshape(len(windows), *grid, -1)
+    return to_grid(tokens, keep, grid)

@@ -19,6 +19,9 @@ from torch.nn import functional
 
 IMPOSSIBLE = -1e4
 """Logit of a class that cannot be; finite, so that resizing makes no NaN of it."""
+SURE = 10.0
+"""Logit of the background where nothing was looked at; others have 0. No surer, so that resizing
+does not push it into the patches beside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,8 @@ class LinearSegmenter:
         """Fit on labelled frames.
 
         Args:
-            tokens: Frozen tokens of the tubelet that holds the labelled frame.
+            tokens: Frozen tokens of the tubelet that holds the labelled frame; NaN where nothing
+                was looked at, which is background and teaches nothing.
             slots: Which frame of its tubelet is labelled, from 0.
             masks: Mask of that frame, at the model's size.
             generator: Draws batches and first weights.
@@ -81,6 +85,7 @@ class LinearSegmenter:
             raise ValueError(f"Masks are needed, with values from 0 to {self.classes - 1}.")
         device, dim = tokens.device, tokens.shape[-1]
         flat = tokens.reshape(-1, dim).float()
+        flat = flat[~flat.isnan().any(dim=1)]
         self.mean_ = flat.mean(dim=0)
         self.sd_ = flat.std(dim=0, unbiased=False).clamp(min=1e-6)
         frames, rows, columns = self.tubelet
@@ -169,10 +174,15 @@ class LinearSegmenter:
         maps, height, width, _ = tokens.shape
         _, patch_rows, patch_columns = self.tubelet
         x = ((tokens.float() - self.mean_) / self.sd_).flatten(1, 2)
+        unseen = x.isnan().any(dim=2, keepdim=True)
+        x = x.nan_to_num()
         pixels = x.new_empty(maps, height * width, self.bias_.shape[1])
         for slot in range(self.tubelet[0]):
             chosen = slots == slot
             pixels[chosen] = x[chosen] @ self.weight_[slot].T + self.bias_[slot]
+        background = torch.zeros(self.classes, patch_rows * patch_columns, device=x.device)
+        background[0] = SURE
+        pixels = torch.where(unseen, background.flatten(), pixels)
         grid = pixels.view(maps, height, width, self.classes, patch_rows, patch_columns)
         # A patch's rows belong inside its row of the grid: interleave them.
         return grid.permute(0, 3, 1, 4, 2, 5).reshape(

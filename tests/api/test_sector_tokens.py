@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 import torch
 from micro import micro_clip, write_clips
+from numpy.typing import NDArray
 
 from echocli.api._encode import encode_clips, read_windows
 from echocli.api._sector import grid_of, groups, share_of_clip, share_to_train, tokens_seen
+from echocli.api._segment_tokens import encode_frames, labelled_frames, predict_frames
 from echocli.checkpoint import LoadedModel, load_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
+from echocli.console import SILENT
+from echocli.device import choose_device
+from echocli.models.tasks.segmentation import LinearSegmenter
 
 DATA = DataConfig(frames=4, size=32, seconds=0.5, sector_tokens=True)
 GRID = (2, 4, 4)
@@ -43,7 +48,7 @@ def model(micro_run: Path) -> LoadedModel:
     return replace(loaded, data=replace(loaded.data, sector_tokens=True))
 
 
-def columns_by_hand(frames: np.ndarray) -> set[int]:
+def columns_by_hand(frames: NDArray[np.uint8]) -> set[int]:
     """Return the columns of the grid that hold a pixel above black, one by one."""
     return {
         row * 4 + column
@@ -107,7 +112,48 @@ def test_what_is_left_out_changes_the_vector_and_a_full_sector_leaves_nothing_ou
 def test_a_training_looks_at_what_most_clips_need(fans: ClipSet, micro_clips: Path) -> None:
     largest = max(share_of_clip(fans, row, DATA, GRID) for row in range(9))
     assert share_to_train(fans, range(9), DATA, GRID) == largest
-    assert share_to_train(fans, range(0, 9, 2), DATA, GRID) < largest
+    smaller = share_to_train(fans, range(0, 9, 2), DATA, GRID)
+    assert smaller is not None
+    assert smaller < largest
     off = replace(DATA, sector_tokens=False)
     assert share_to_train(fans, range(9), off, GRID) is None
     assert share_to_train(ClipSet.open(micro_clips), range(9), DATA, GRID) is None
+
+
+def test_label_maps_are_background_outside_and_any_frame_is_the_same_alone(
+    fans: ClipSet, model: LoadedModel
+) -> None:
+    place = choose_device("cpu", "fp32")
+    head = LinearSegmenter(model.encoder.config.tubelet, 2)
+    generator = torch.Generator().manual_seed(0)
+    head.weight_ = torch.randn(2, 2 * 64, model.encoder.config.dim, generator=generator)
+    head.bias_ = torch.zeros(2, 2 * 64)
+    head.mean_, head.sd_ = torch.zeros(48), torch.ones(48)
+    for row in (0, 1):
+        seen = tokens_seen(fans, [row], model.data, GRID)
+        assert seen is not None
+        unseen = torch.ones(16, dtype=torch.bool)
+        unseen[seen[0] % 16] = False
+        pixels = unseen.reshape(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1).numpy()
+        labels = predict_frames(model, head, fans, row, place)
+        assert (labels[:, pixels] == 0).all()
+        assert 0.2 < labels[:, ~pixels].mean() < 0.8
+
+
+def test_tokens_of_labelled_frames_keep_their_order_and_say_what_was_not_seen(
+    fans: ClipSet, model: LoadedModel
+) -> None:
+    place = choose_device("cpu", "fp32")
+    masks = np.zeros((1, 32, 32), np.uint8)
+    clips = write_clips(
+        fans.folder.parent / "labelled",
+        [replace(fan_clip(n), masks=masks, mask_frames=(10,)) for n in range(5)],
+    )
+    generator = torch.Generator().manual_seed(0)
+    frames = labelled_frames(model, clips, range(5), 1, generator)
+    together = encode_frames(model, clips, frames, place, SILENT).tokens
+    for frame, found in zip(frames, together, strict=True):
+        alone = encode_frames(model, clips, [frame], place, SILENT).tokens[0]
+        torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5, equal_nan=True)
+        share = share_of_clip(clips, frame.row, model.data, GRID)
+        assert (~found[..., 0].isnan()).sum() == share * 16

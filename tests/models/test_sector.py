@@ -18,6 +18,7 @@ from echocli.models.sector import (
     nearness,
     share_of,
     share_of_most,
+    to_grid,
 )
 
 GRID = (2, 4, 5)
@@ -121,3 +122,16 @@ def test_the_share_of_a_training_holds_most_clips_but_not_the_odd_one() -> None:
     assert share_of_most(inside) == 3 / 8
     assert share_of_most(inside, most=1.0) == 1.0
     assert share_of_most(inside[-1:]) == 1.0
+
+
+def test_tokens_go_back_to_their_places_and_the_rest_is_nan() -> None:
+    ids = torch.tensor([[0, 7, 39], [1, 2, 3]])
+    tokens = torch.arange(24.0).reshape(2, 3, 4)
+    grid = to_grid(tokens, ids, GRID).flatten(1, 3)
+    for row in range(2):
+        for token in range(40):
+            where = (ids[row] == token).nonzero().flatten().tolist()
+            if where:
+                assert torch.equal(grid[row, token], tokens[row, where[0]])
+            else:
+                assert grid[row, token].isnan().all()

@@ -89,3 +89,26 @@ def test_masks_out_of_range_and_bad_settings_are_refused() -> None:
         LinearSegmenter(TUBELET, 2).fit(tokens, slots, masks, torch.Generator())
     with pytest.raises(ValueError, match="must be positive"):
         SegmentationConfig(lr=0.0)
+
+
+def test_what_was_not_looked_at_is_background_and_teaches_nothing() -> None:
+    tokens, slots, masks = problem(60)
+    config = SegmentationConfig(steps=100, lr=0.03)
+    unseen = torch.zeros(2, 2, dtype=torch.bool)
+    unseen[0, 1] = True
+    holes = tokens.masked_fill(unseen[:, :, None], float("nan"))
+    other = masks.clone()
+    other[:, :4, 3:] = 2  # what the masks say there must not matter
+    heads = [
+        LinearSegmenter(TUBELET, 3, config).fit(
+            holes, slots, truth, torch.Generator().manual_seed(0)
+        )
+        for truth in (masks, other)
+    ]
+    assert torch.equal(heads[0].weight_, heads[1].weight_)
+    assert heads[0].weight_.isfinite().all()
+    predicted = heads[0].predict(holes[:, None])[torch.arange(60), slots]
+    assert (predicted[:, :4, 3:] == 0).all()
+    seen = torch.ones(8, 6, dtype=torch.bool)
+    seen[:4, 3:] = False
+    assert (predicted == masks)[:, seen].float().mean() > 0.95
