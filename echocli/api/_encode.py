@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from echocli.api._sector import grid_of, groups, tokens_seen
 from echocli.api.preprocess import SIZE, preprocess
@@ -22,7 +24,7 @@ from echocli.console import SILENT, Reporter
 from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError, UsageError
 from echocli.models.pooling import POOLS, pool
-from echocli.models.vit import VisionTransformer
+from echocli.models.shapes import Grid, TokenIds
 
 POOL = "mean_std"
 """Mean over tokens and how much each place changes over time: on phantoms an untrained network
@@ -50,6 +52,14 @@ class Encoded(NamedTuple):
     features: NDArray[np.float32]
     rows: list[int]
     left_out: list[LeftOut]
+
+
+class EncodedGroup(NamedTuple):
+    """Tokens of a few clips."""
+
+    rows: list[int]
+    cls: Float[Tensor, "clips windows dim"] | None
+    tokens: Float[Tensor, "clips windows tokens dim"]
 
 
 def encode_clips(
@@ -80,10 +90,44 @@ def encode_clips(
         EchoError: If no clip can fill a window.
     """
     _check_wishes(model, pool, windows)
+    place = prepare(device, precision, reporter)
+    rows, left_out = rows_to_encode(clips, model.data, reporter)
+    grid = grid_of(model.encoder, model.data)
+    features: dict[int, NDArray[np.float32]] = {}
+    for seen in encode_groups(
+        model, clips, rows, windows, place, batch=batch, reporter=reporter
+    ):
+        vectors = _pooled(seen, grid, pool)
+        features |= zip(seen.rows, vectors, strict=True)
+    return Encoded(np.stack([features[row] for row in rows]), rows, left_out)
+
+
+def _pooled(seen: EncodedGroup, grid: Grid, kind: str) -> NDArray[np.float32]:
+    """Return a vector a clip."""
+    clips, windows = seen.tokens.shape[:2]
+    cls = None if seen.cls is None else seen.cls.flatten(0, 1)
+    vectors = pool(seen.tokens.flatten(0, 1), grid, kind, cls)
+    mean: NDArray[np.float32] = vectors.reshape(clips, windows, -1).mean(dim=1).cpu().numpy()
+    return mean
+
+
+def prepare(device: str, precision: str, reporter: Reporter) -> Device:
+    """Choose where to compute, and say so."""
     place = choose_device(device, precision)
     limit_threads()
     reporter.say(f"encoding on {place}")
-    rows, left_out = readable(clips, model.data)
+    return place
+
+
+def rows_to_encode(
+    clips: ClipSet, data: DataConfig, reporter: Reporter
+) -> tuple[list[int], list[LeftOut]]:
+    """Return the rows whose clips can fill a window, one or more, and the others.
+
+    Raises:
+        EchoError: If there are none.
+    """
+    rows, left_out = readable(clips, data)
     if not rows:
         raise EchoError(
             f"None of the {len(clips)} clip(s) can be encoded: {_count(left_out)}.",
@@ -91,16 +135,41 @@ def encode_clips(
         )
     if left_out:
         reporter.say(f"left out: {_count(left_out)}")
-    encoder = model.encoder.to(place.torch)
+    return rows, left_out
+
+
+def encode_groups(
+    model: LoadedModel,
+    clips: ClipSet,
+    rows: Sequence[int],
+    windows: int,
+    place: Device,
+    *,
+    least: float = 0.0,
+    batch: int = BATCH,
+    reporter: Reporter = SILENT,
+) -> Iterator[EncodedGroup]:
+    """Yield all tokens of clips, a few clips at a time, in changed order.
+
+    Args:
+        model: The network and its input contract.
+        clips: The clips.
+        rows: Those to encode; each can fill a window.
+        windows: Windows a clip.
+        place: Where to compute.
+        least: Share of the grid's columns that is seen of every clip at least, where the
+            contract asks for the sector alone.
+        batch: Windows that cross the network together.
+        reporter: Who watches.
+    """
+    model.encoder.to(place.torch)
+    grid = grid_of(model.encoder, model.data)
     together = max(1, batch // windows)
-    grid = grid_of(encoder, model.data)
-    features: dict[int, NDArray[np.float32]] = {}
     with reporter.progress("encode", len(rows)) as done:
-        for group in groups(clips, rows, model.data, grid, together):
-            vectors = _encode_group(encoder, model.data, clips, group, pool, windows, place)
-            features |= zip(group, vectors, strict=True)
+        for group in groups(clips, rows, model.data, grid, together, least):
+            seen = tokens_seen(clips, group, model.data, grid, least)
+            yield _encode_group(model, clips, group, windows, place, seen)
             done(len(group))
-    return Encoded(np.stack([features[row] for row in rows]), rows, left_out)
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:
@@ -189,20 +258,21 @@ def _count(left_out: Sequence[LeftOut]) -> str:
 
 @torch.inference_mode()
 def _encode_group(
-    encoder: VisionTransformer,
-    data: DataConfig,
+    model: LoadedModel,
     clips: ClipSet,
-    group: Sequence[int],
-    kind: str,
+    group: list[int],
     windows: int,
     place: Device,
-) -> NDArray[np.float32]:
-    pixels = np.concatenate([read_windows(clips, row, data, windows) for row in group])
-    video = to_video(torch.from_numpy(pixels).to(place.torch), data)
-    grid = grid_of(encoder, data)
-    seen = tokens_seen(clips, group, data, grid)
+    seen: TokenIds | None,
+) -> EncodedGroup:
+    pixels = np.concatenate([read_windows(clips, row, model.data, windows) for row in group])
+    video = to_video(torch.from_numpy(pixels).to(place.torch), model.data)
     keep = None if seen is None else seen.repeat_interleave(windows, dim=0).to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
-        cls, tokens = encoder.embed(video, keep)
-    vectors = pool(tokens.float(), grid, kind, None if cls is None else cls.float())
-    return vectors.reshape(len(group), windows, -1).mean(dim=1).cpu().numpy()
+        cls, tokens = model.encoder.embed(video, keep)
+    shape = (len(group), windows)
+    return EncodedGroup(
+        group,
+        None if cls is None else cls.float().view(*shape, -1),
+        tokens.float().view(*shape, *tokens.shape[1:]),
+    )

@@ -14,7 +14,6 @@ from echocli.api._heads import roles_by_head
 from echocli.api._lvef_figures import check_ef
 from echocli.clips.store import ClipSet
 from echocli.errors import EchoError
-from echocli.models.tasks.lvef import RidgeProbe
 from echocli.statistics.conformal import interval_half_width
 
 LABEL = "ef_percent"
@@ -44,25 +43,34 @@ def labelled_clips(clips: ClipSet, folder: Path) -> ClipSet:
 
 
 def prediction_interval(
-    probe: RidgeProbe,
     measured: NDArray[np.float64],
     predicted: NDArray[np.float64],
+    out_of_fold: NDArray[np.float64],
     numbers: NDArray[np.int64],
     splits: NDArray[np.str_],
     level: float,
 ) -> dict[str, Any]:
     """Return the half width of the prediction interval and where it comes from.
 
-    Too few validation patients allow no interval at this level; then the out-of-fold errors of
-    the training patients join in: slightly larger than those of the final probe, which has
-    seen more patients, so the interval is rather too wide than too narrow.
+    Too few validation patients allow no interval at this level; then the errors of those
+    training patients join in whose clips were predicted without them. A ridge probe has all of
+    them out of fold: their errors are slightly larger than those of the final probe, which has
+    seen more patients. An attentive probe has those by whom its best moment was chosen: their
+    errors are slightly smaller.
+
+    Args:
+        measured: Measured ejection fractions, in percent.
+        predicted: Predicted ones; those of training clips do not matter.
+        out_of_fold: What training clips were predicted without their patients, else NaN.
+        numbers: Of the patients.
+        splits: Of the clips.
+        level: Coverage.
     """
-    val, train = splits == "val", splits == "train"
+    val, train = splits == "val", np.isfinite(out_of_fold)
     residuals, patients, source = measured[val] - predicted[val], numbers[val], "validation"
     needed = math.ceil(1 / (1 - level) - 1e-9) - 1
     if len(set(patients)) < needed:
-        out_of_fold = probe.out_of_fold_.numpy().clip(0, 100)
-        residuals = np.r_[residuals, measured[train] - out_of_fold]
+        residuals = np.r_[residuals, measured[train] - out_of_fold[train]]
         patients = np.r_[patients, numbers[train]]
         source = "validation and out of fold"
     half = interval_half_width(residuals, level, patients)

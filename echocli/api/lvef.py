@@ -1,21 +1,28 @@
-"""Ejection fraction from frozen features: fit a linear probe, predict, evaluate."""
+"""Ejection fraction from frozen features: fit a probe, predict, evaluate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from echocli.api._encode import POOL, WINDOWS, clip_size, encode_clips, open_clips, open_set
+from echocli.api._encode import (
+    POOL,
+    WINDOWS,
+    clip_size,
+    open_clips,
+    open_set,
+    rows_to_encode,
+)
 from echocli.api._heads import left_out_of, load_pair, origin, write_head
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
+from echocli.api._lvef_probes import FITS, Lesson, predict_clips
 from echocli.api._lvef_rows import (
     LABEL,
     labelled_clips,
@@ -28,7 +35,7 @@ from echocli.checkpoint import load_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import atomic_path, sums_of, write_json
-from echocli.models.tasks.lvef import RidgeProbe
+from echocli.models.finetune import FitConfig
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
 
@@ -40,12 +47,19 @@ TASK = "lvef"
 class LvefConfig:
     """How the probe is fitted."""
 
+    probe: str = "ridge"
+    """``ridge`` is linear, on the mean over windows of pooled features; ``attentive`` looks at
+    all tokens."""
     pool: str = POOL
     """Mean over tokens, and how much each place changes over time: motion is what EF is."""
     windows: int = WINDOWS
-    """Windows a clip whose features are averaged."""
+    """Windows a clip whose features, or predictions, are averaged."""
     folds: int = 5
-    """Parts of the training patients, to choose the penalty."""
+    """Parts of the training patients, to choose a ridge probe's penalty."""
+    depth: int = 1
+    """Blocks of an attentive probe: 1 as V-JEPA's, 4 as V-JEPA 2's."""
+    attentive: FitConfig = field(default_factory=FitConfig)
+    """How an attentive probe is fitted."""
     level: float = 0.9
     """Coverage of the prediction intervals; 0.9 needs 9 validation patients, 0.95 19."""
     seed: int = 0
@@ -56,6 +70,13 @@ class LvefConfig:
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
             raise UsageError(f"--level is {self.level}.", "Give a share between 0 and 1.")
+        if self.probe not in FITS:
+            raise UsageError(
+                f"There is no probe {self.probe}.", f"Choose among {', '.join(FITS)}."
+            )
+        for name in ("depth", "windows"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}.", "Give 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ def fit(
     precision: str = "auto",
     reporter: Reporter = SILENT,
 ) -> LvefFit:
-    """Fit a ridge probe on frozen features of the training patients.
+    """Fit a probe on frozen features of the training patients.
 
     Args:
         clips: Clip set with the label ``ef_percent``.
@@ -112,16 +133,8 @@ def fit(
     refuse_to_replace(out, overwrite=overwrite)
     loaded = load_model(model)
     labelled = labelled_clips(open_set(clips, reporter), clips)
-    encoded = encode_clips(
-        loaded,
-        labelled,
-        pool=config.pool,
-        windows=config.windows,
-        device=device,
-        precision=precision,
-        reporter=reporter,
-    )
-    table = labelled.manifest.iloc[encoded.rows].reset_index(drop=True)
+    rows, left_out = rows_to_encode(labelled, loaded.data, reporter)
+    table = labelled.manifest.iloc[rows].reset_index(drop=True)
     splits, numbers = splits_of(table), patient_numbers(table["patient_id"])
     measured = table[LABEL].to_numpy(np.float64)
     train = splits == "train"
@@ -131,20 +144,33 @@ def fit(
             "least two are needed.",
             "Label more patients and run `echocli preprocess` again.",
         )
-    probe = RidgeProbe(folds=config.folds).fit(
-        torch.from_numpy(encoded.features[train]),
-        torch.from_numpy(measured[train]),
-        torch.from_numpy(numbers[train]),
-        torch.Generator().manual_seed(config.seed),
+    lesson = Lesson(
+        model=loaded,
+        clips=labelled.subset(rows),
+        measured=measured,
+        patients=numbers,
+        train=train,
+        pool=config.pool,
+        windows=config.windows,
+        folds=config.folds,
+        depth=config.depth,
+        fit=config.attentive,
+        seed=config.seed,
+        near=out.absolute().parent,
+        device=device,
+        precision=precision,
+        reporter=reporter,
     )
-    predicted = _predict(probe, encoded.features)
-    interval = prediction_interval(probe, measured, predicted, numbers, splits, config.level)
+    fitted = FITS[config.probe](lesson)
+    interval = prediction_interval(
+        measured, fitted.predicted, fitted.out_of_fold, numbers, splits, config.level
+    )
     head_config = {
         "task": TASK,
         **origin(loaded, out),
-        "pool": config.pool,
+        "probe": config.probe,
         "windows": config.windows,
-        "alpha": probe.alpha_,
+        **fitted.settings,
         "mean_ef_percent": float(measured[train].mean()),
         "interval": interval,
         "seed": config.seed,
@@ -155,10 +181,10 @@ def fit(
         },
     }
     head_config |= _evaluation(
-        table, measured, predicted, splits == "test", head_config, config.draws
+        table, measured, fitted.predicted, splits == "test", head_config, config.draws
     )
-    write_head(out, probe.state(), head_config, overwrite=overwrite)
-    return LvefFit(out, head_config, left_out_of(labelled, encoded.left_out, clips, reporter))
+    write_head(out, fitted.tensors, head_config, overwrite=overwrite)
+    return LvefFit(out, head_config, left_out_of(labelled, left_out, clips, reporter))
 
 
 def predict(
@@ -194,20 +220,19 @@ def predict(
     for path in [] if out is None else [out, out.with_suffix(".json")]:
         refuse_to_replace(path, overwrite=overwrite)
     loaded, tensors, head_config = load_pair(head, TASK, model, Study())
-    probe = RidgeProbe.from_state(tensors)
     with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
-        encoded = encode_clips(
+        found = predict_clips(
             loaded,
+            tensors,
+            head_config,
             clips,
-            pool=head_config["pool"],
-            windows=head_config["windows"],
             device=device,
             precision=precision,
             reporter=reporter,
         )
-        manifest = clips.manifest.iloc[encoded.rows].reset_index(drop=True)
-        left_out = left_out_of(clips, encoded.left_out, source, reporter)
-    table = prediction_table(manifest, _predict(probe, encoded.features), head_config)
+        manifest = clips.manifest.iloc[found.rows].reset_index(drop=True)
+        left_out = left_out_of(clips, found.left_out, source, reporter)
+    table = prediction_table(manifest, found.ef_percent, head_config)
     roles = table["split"].to_numpy(dtype=np.str_)
     seen = int((roles == "train").sum())
     if seen:
@@ -251,11 +276,6 @@ def evaluate(source: Path | Sequence[Path], head: Path, **options: Any) -> LvefP
             "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
         )
     return result
-
-
-def _predict(probe: RidgeProbe, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    predicted = probe.predict(torch.from_numpy(features)).numpy().astype(np.float64)
-    return predicted.clip(0, 100)
 
 
 def _evaluation_of(

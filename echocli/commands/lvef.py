@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = "echocli.lvef/1"
 
 app = typer.Typer(
-    help="""Ejection fraction by a linear probe on frozen features.
+    help="""Ejection fraction by a probe on frozen features.
 
     * `echocli lvef fit`: fit a head on the labelled clips of this study
 
@@ -63,6 +63,12 @@ def fit(
         Path | None,
         typer.Option("--out", "-o", help="Folder of the head; heads/lvef if left out."),
     ] = None,
+    probe: Annotated[
+        str, typer.Option("--probe", help="ridge (linear) or attentive (looks at all tokens).")
+    ] = "ridge",
+    depth: Annotated[
+        int, typer.Option("--depth", help="Blocks of an attentive probe; V-JEPA 2 has 4.")
+    ] = 1,
     level: Annotated[
         float, typer.Option("--level", help="Coverage of the prediction intervals.")
     ] = 0.9,
@@ -74,11 +80,13 @@ def fit(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a linear probe for the ejection fraction on frozen features.
+    """Fit a probe for the ejection fraction on frozen features.
 
     * `echocli lvef fit`: clips of this study, with its newest model
 
     * `echocli lvef fit clips --model runs/vjepa -o heads/vjepa-ef`: named
+
+    * `echocli lvef fit --probe attentive`: on all tokens; minutes instead of seconds
 
     Fits on training patients only, sets the prediction interval on validation patients, and
     tells error and agreement on test patients, beside what predicting the mean would reach.
@@ -92,7 +100,9 @@ def fit(
         clips or study.clips,
         find_model(model, study),
         out or study.heads / "lvef",
-        config=api.LvefConfig(level=level, windows=windows, seed=seed),
+        config=api.LvefConfig(
+            probe=probe, depth=depth, level=level, windows=windows, seed=seed
+        ),
         overwrite=overwrite,
         device=device,
         precision=precision,
@@ -106,7 +116,7 @@ def fit(
         n = result.config["n"]
         console.say(
             f"fitted on {n['train']['clips']} clip(s) of {n['train']['patients']} patient(s), "
-            f"penalty {result.config['alpha']:g}"
+            f"{_how(result.config)}"
         )
         console.say(f"test: {_in_words(result.config)}")
         console.result(str(result.head))
@@ -231,6 +241,12 @@ def _show(
     else:
         console.say(f"test: {_in_words(result.summary)}")
         console.result(str(result.out))
+
+
+def _how(config: dict[str, Any]) -> str:
+    if config["probe"] == "ridge":
+        return f"penalty {config['alpha']:g}"
+    return f"best after {config['step']} of {config['steps']} steps"
 
 
 def _in_words(summary: dict[str, Any]) -> str:

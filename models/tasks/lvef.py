@@ -132,6 +132,7 @@ class AttentiveProbe:
         depth: Blocks of the pooler; see ``AttentivePooler``.
         config: How it is fitted.
         device: Where it computes; the tokens may stay elsewhere.
+        precision: ``bf16`` fits with matrix products in bfloat16; predictions are in float32.
     """
 
     def __init__(
@@ -140,10 +141,11 @@ class AttentiveProbe:
         depth: int = 1,
         config: FitConfig | None = None,
         device: torch.device | str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         self.heads, self.depth = heads, depth
         self.config = config or FitConfig()
-        self.device = torch.device(device)
+        self.device, self.precision = torch.device(device), precision
         self.model_: TokenRegressor
         self.checks_: list[Check]
         self.out_of_fold_: Tensor
@@ -188,8 +190,17 @@ class AttentiveProbe:
         def loss(output: Tensor, rows: Tensor) -> Tensor:
             return functional.smooth_l1_loss(output, wanted[rows], reduction="none")
 
-        rounds = train_on_labels(self.model_, look, loss, held_out, self.config, generator)
-        self.checks_ = list(rounds)
+        self.checks_ = list(
+            train_on_labels(
+                self.model_,
+                look,
+                loss,
+                held_out,
+                self.config,
+                generator,
+                precision=self.precision,
+            )
+        )
         self.out_of_fold_ = torch.full((len(targets),), torch.nan)
         for rows in torch.split(held_out.nonzero()[:, 0], self.config.batch):
             self.out_of_fold_[rows] = self.predict(tokens[rows])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.writer import ClipSetWriter
-from echocli.errors import EchoError, UsageError
+from echocli.errors import EchoError, SpaceError, UsageError
+from echocli.models.finetune import FitConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
 
 FRAMES = 10
@@ -215,3 +217,65 @@ def test_clips_too_short_for_a_window_are_told_not_guessed(study: Path, tmp_path
     assert list(result.table["clip_id"]) == ["clip100"]
     assert [clip["clip_id"] for clip in result.left_out] == ["clip102"]
     assert "shorter" in result.left_out[0]["reason"]
+
+
+ATTENTIVE = LvefConfig(
+    probe="attentive",
+    windows=2,
+    attentive=FitConfig(least_steps=150, epochs=1, lr=3e-3, checks=5),
+    draws=50,
+)
+
+
+@pytest.fixture(scope="module")
+def attentive(study: Path) -> Path:
+    head = study / "heads/attentive"
+    lvef.fit(study / "clips", study / "model", head, config=ATTENTIVE, precision="fp32")
+    return head
+
+
+def test_an_attentive_head_comes_back_and_predicts_as_at_its_fit(
+    study: Path, attentive: Path
+) -> None:
+    config = json.loads((attentive / "config.json").read_text())
+    assert config["probe"] == "attentive"
+    assert 0 < config["step"] <= config["steps"] == 150
+    result = lvef.evaluate(study / "clips", attentive, draws=50, precision="fp32")
+    again, before = result.summary, config
+    assert again["metrics"]["mae"]["value"] == pytest.approx(
+        before["metrics"]["mae"]["value"], abs=1e-3
+    )
+    assert again["metrics"]["mae"]["value"] < again["predict_the_mean"]["mae"]["value"]
+    assert result.table["ef_percent"].between(0, 100).all()
+    assert config["interval"]["from"] == "validation and out of fold"
+    assert config["interval"]["patients"] > len(config["patients"]["val"])
+
+
+def test_no_tokens_stay_on_the_disk(attentive: Path) -> None:
+    assert not [path.name for path in attentive.parent.iterdir() if "tokens" in path.name]
+
+
+def test_an_attentive_probe_is_the_same_again(
+    study: Path, attentive: Path, tmp_path: Path
+) -> None:
+    lvef.fit(
+        study / "clips", study / "model", tmp_path / "h", config=ATTENTIVE, precision="fp32"
+    )
+    name = "head.safetensors"
+    assert (tmp_path / "h" / name).read_bytes() == (attentive / name).read_bytes()
+
+
+def test_a_disk_without_room_for_the_tokens_is_told_before_any_work(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(SpaceError, match="--probe ridge"):
+        lvef.fit(study / "clips", study / "model", tmp_path / "head", config=ATTENTIVE)
+    assert not (tmp_path / "head").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"probe": "knn"}, {"depth": 0}, {"windows": 0}])
+def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        LvefConfig(**wrong)

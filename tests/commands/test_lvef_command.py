@@ -99,3 +99,11 @@ def test_another_model_is_refused_with_both_hashes(
     told = capsys.readouterr().err
     assert "was fitted on the encoder" in told
     assert "echocli lvef fit" in told
+
+
+def test_a_probe_that_does_not_exist_is_named_with_those_there_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert code_of(["lvef", "fit", "--probe", "knn", "-o", "other"]) == 2
+    assert "ridge, attentive" in capsys.readouterr().err

@@ -1,0 +1,195 @@
+"""The probes of the ejection fraction task: how each is fitted, and how it predicts clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echocli.api._encode import (
+    LeftOut,
+    encode_clips,
+    encode_groups,
+    prepare,
+    rows_to_encode,
+)
+from echocli.api._tokens import kept_tokens, share_of_all
+from echocli.checkpoint import LoadedModel
+from echocli.clips.store import ClipSet
+from echocli.console import Reporter
+from echocli.models.finetune import FitConfig
+from echocli.models.tasks.lvef import AttentiveProbe, RidgeProbe
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a probe is fitted on, and where."""
+
+    model: LoadedModel
+    clips: ClipSet
+    """Labelled clips that can fill a window."""
+    measured: Values
+    """Their ejection fractions, in percent."""
+    patients: NDArray[np.int64]
+    """Numbers of their patients."""
+    train: NDArray[np.bool_]
+    """Which of them to fit on."""
+    pool: str
+    windows: int
+    folds: int
+    depth: int
+    fit: FitConfig
+    seed: int
+    near: Path
+    """Folder that may hold large files meanwhile."""
+    device: str
+    precision: str
+    reporter: Reporter
+
+    @property
+    def targets(self) -> tuple[Tensor, Tensor]:
+        """Ejection fractions and patients' numbers of the training clips."""
+        return torch.from_numpy(self.measured[self.train]), torch.from_numpy(
+            self.patients[self.train]
+        )
+
+
+class Fitted(NamedTuple):
+    """A fitted probe and what it says of the clips."""
+
+    tensors: dict[str, Tensor]
+    settings: dict[str, Any]
+    """What describes it, for the head's config."""
+    predicted: Values
+    """Of every clip, in percent; training clips may be NaN."""
+    out_of_fold: Values
+    """Of training clips, predicted without their patients; NaN where there is none."""
+
+
+def fit_ridge(lesson: Lesson) -> Fitted:
+    """Fit a ridge probe on pooled features."""
+    features = encode_clips(
+        lesson.model,
+        lesson.clips,
+        pool=lesson.pool,
+        windows=lesson.windows,
+        device=lesson.device,
+        precision=lesson.precision,
+        reporter=lesson.reporter,
+    ).features
+    probe = RidgeProbe(folds=lesson.folds).fit(
+        torch.from_numpy(features[lesson.train]),
+        *lesson.targets,
+        torch.Generator().manual_seed(lesson.seed),
+    )
+    predicted = in_range(probe.predict(torch.from_numpy(features)))
+    settings = {"pool": lesson.pool, "alpha": probe.alpha_}
+    return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
+
+
+def fit_attentive(lesson: Lesson) -> Fitted:
+    """Fit an attentive probe on tokens."""
+    model, clips = lesson.model, lesson.clips
+    place = prepare(lesson.device, lesson.precision, lesson.reporter)
+    train, rest = (np.flatnonzero(rows).tolist() for rows in (lesson.train, ~lesson.train))
+    share = share_of_all(model, clips, train)
+    probe = AttentiveProbe(
+        model.encoder.config.heads, lesson.depth, lesson.fit, place.torch, place.precision
+    )
+    with kept_tokens(
+        model,
+        clips,
+        train,
+        windows=lesson.windows,
+        share=share,
+        near=lesson.near,
+        place=place,
+        reporter=lesson.reporter,
+    ) as tokens:
+        lesson.reporter.say(f"fitting an attentive probe on {len(train)} clip(s)")
+        probe.fit(tokens, *lesson.targets, torch.Generator().manual_seed(lesson.seed))
+    predicted = np.full(len(clips), np.nan)
+    for seen in encode_groups(
+        model, clips, rest, lesson.windows, place, least=share, reporter=lesson.reporter
+    ):
+        predicted[seen.rows] = in_range(probe.predict(seen.tokens))
+    best = [check for check in probe.checks_ if check.best][-1]
+    settings = {"depth": lesson.depth, "share": share, "step": best.step, "steps": best.steps}
+    return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
+
+
+FITS: dict[str, Callable[[Lesson], Fitted]] = {
+    "ridge": fit_ridge,
+    "attentive": fit_attentive,
+}
+
+
+class Predicted(NamedTuple):
+    """Ejection fractions, and which rows of the clip set they belong to."""
+
+    ef_percent: Values
+    rows: list[int]
+    left_out: list[LeftOut]
+
+
+def predict_clips(
+    model: LoadedModel,
+    tensors: Mapping[str, Tensor],
+    head: Mapping[str, Any],
+    clips: ClipSet,
+    *,
+    device: str,
+    precision: str,
+    reporter: Reporter,
+) -> Predicted:
+    """Return what a saved head says of clips.
+
+    Args:
+        model: Its encoder.
+        tensors: Its state.
+        head: Its config.
+        clips: The clips.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Who watches.
+
+    Raises:
+        EchoError: If no clip can fill a window.
+    """
+    wishes: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
+    if head.get("probe", "ridge") == "ridge":
+        encoded = encode_clips(
+            model, clips, pool=head["pool"], windows=head["windows"], **wishes
+        )
+        found = RidgeProbe.from_state(tensors).predict(torch.from_numpy(encoded.features))
+        return Predicted(in_range(found), encoded.rows, encoded.left_out)
+    place = prepare(**wishes)
+    rows, left_out = rows_to_encode(clips, model.data, reporter)
+    probe = AttentiveProbe.from_state(tensors, place.torch)
+    values = np.full(len(clips), np.nan)
+    for seen in encode_groups(
+        model, clips, rows, head["windows"], place, least=head["share"], reporter=reporter
+    ):
+        values[seen.rows] = in_range(probe.predict(seen.tokens))
+    return Predicted(values[rows], rows, left_out)
+
+
+def in_range(found: Tensor) -> Values:
+    """Return ejection fractions, none below 0 or above 100 percent."""
+    values: Values = found.numpy().astype(np.float64).clip(0, 100)
+    return values
+
+
+def _placed(of_train: Tensor, lesson: Lesson) -> Values:
+    """Return one value a clip, NaN for those that are not of the training."""
+    values = np.full(len(lesson.clips), np.nan)
+    values[lesson.train] = in_range(of_train)
+    return values
