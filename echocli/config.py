@@ -247,7 +247,8 @@ def _check(hint: Any, value: Any, key: str, source: str) -> Any:  # noqa: ANN401
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        first = error.errors()[0]
+        reason = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
         raise UsageError(
             f"{key} cannot be {json.dumps(value, default=str)} ({source}): {reason}.",
             f"Give another value, such as --set {key}=VALUE.",

@@ -22,8 +22,7 @@ from echocli.run import Run
 
 def details_of(job: Job) -> dict[str, Any]:
     """Return what is saved with the settings: versions, machine, clips."""
-    clips, rows = job.batches.clips, job.batches.rows
-    used = clips.manifest.iloc[rows]
+    used = job.clips.manifest.iloc[job.rows]
     digest = hashlib.sha256()
     for clip_id, pixels in zip(used["clip_id"], used["pixels_sha256"], strict=True):
         digest.update(f"{clip_id} {pixels}\n".encode())
@@ -34,13 +33,18 @@ def details_of(job: Job) -> dict[str, Any]:
         "precision": job.device.precision,
         "parameters": count_numbers(p for p in job.method.parameters() if p.requires_grad),
         "clips": {
-            "count": len(rows),
-            "patients": int(used["patient_id"].nunique()),
-            "left_out": dict(job.batches.left_out),
+            "count": len(used),
+            "patients": job.patients,
+            "left_out": left_out_of(job),
             "height": int(used["height"].iloc[0]),
             "sha256": digest.hexdigest(),
         },
     }
+
+
+def left_out_of(job: Job) -> dict[str, int]:
+    """Return how many clips the first stage leaves out, by reason."""
+    return {str(reason): n for reason, n in job.stages[0][1].left_out.items()}
 
 
 def check_same(
@@ -102,7 +106,7 @@ def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
         **({"init": saved["init"]} if saved.get("init") else {}),
     }
     encoder = job.method.export_encoder()
-    save_model(run.model, encoder, job.settings.data, job.settings.method, details)
+    save_model(run.model, encoder, job.stage.data, job.settings.method, details)
 
 
 def state_bytes(job: Job) -> int:

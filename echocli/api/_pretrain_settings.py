@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from echocli.api._pretrain_stages import Stage, StageConfig, stages_of
 from echocli.clips.contract import DataConfig
 from echocli.config import (
     Layer,
@@ -93,11 +94,19 @@ class Settings:
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+    stages: tuple[StageConfig, ...] = ()
+    """When frames, size or batch change; ``data`` and ``optim`` are what it begins with."""
 
     def __post_init__(self) -> None:
-        self.encoder.vit(self.data)  # says what does not fit
+        for stage in self.course:
+            self.encoder.vit(stage.data)  # says what does not fit
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative.")
+
+    @property
+    def course(self) -> list[Stage]:
+        """The stages of the training, one at least."""
+        return stages_of(self.optim.steps, self.data, self.optim.batch, self.stages)
 
     @property
     def method_config(self) -> Any:  # noqa: ANN401
@@ -126,7 +135,7 @@ def resolve_settings(
     """Merge all layers.
 
     Args:
-        method: From the command line.
+        method: From the command line; that of the preset if left out, if it has one.
         preset: From the command line.
         file: TOML or JSON file of settings, or a run's ``config.json``.
         options: Settings that have an option of their own.
@@ -141,11 +150,18 @@ def resolve_settings(
     given = read_settings(file) if file else {}
     variables = from_environment(os.environ if environment is None else environment)
     below: Mapping[str, Any] = base or {}
-    method = _check_method(method or given.get("method") or below.get("method") or METHOD)
     preset = preset or given.get("preset") or below.get("preset") or PRESET
+    lowest = Layer("the run", below) if base else Layer(f"preset {preset}", read_preset(preset))
+    own = lowest.values.get("method")
+    method = _check_method(method or given.get("method") or own or METHOD)
+    if own not in (None, method) and not base:
+        raise UsageError(
+            f"The preset {preset} is one of {own}, not of {method}.",
+            f"Choose another preset, such as --preset {PRESET}, or --method {own}.",
+        )
     others = {name for name in available() if name != method}
     layers = [
-        Layer("the run", below) if base else Layer(f"preset {preset}", read_preset(preset)),
+        lowest,
         *([start] if start else []),
         Layer(str(file), given),
         Layer("the environment", variables),

@@ -15,8 +15,10 @@ from torch.optim import Optimizer
 
 from echocli.api._encode import read_windows
 from echocli.api._pretrain_settings import Settings
+from echocli.api._pretrain_stages import Stage
 from echocli.checkpoint import has_resume, load_resume, save_resume
 from echocli.clips.batches import Batch, Batches
+from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import Reporter
 from echocli.device import Device
@@ -36,21 +38,71 @@ LEAST_STD = 0.01
 
 @dataclass
 class Job:
-    """What a run trains, on what, where."""
+    """What a run trains, on what, where.
+
+    A stage begins as a run goes on: with a method built for its input, and the state of the
+    one before.
+    """
 
     settings: Settings
-    batches: Batches
+    clips: ClipSet
     device: Device
+    stages: list[tuple[Stage, Batches]] = field(init=False)
+    """Each with its clips: a longer window leaves out more of them."""
+    at: int = field(init=False, default=0)
+    """The stage that ``method`` is built for."""
     method: Method = field(init=False)
     optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
+        seed = self.settings.seed
+        self.stages = [
+            (stage, Batches(self.clips, stage.data, stage.batch, seed))
+            for stage in self.settings.course
+        ]
+        self.build()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that ``method`` is built for."""
+        return self.stages[self.at][0]
+
+    @property
+    def batches(self) -> Batches:
+        """Where the windows of this stage come from."""
+        return self.stages[self.at][1]
+
+    def build(self) -> None:
+        """Make method and optimiser, for the input of the stage, with fresh weights."""
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed)
-        vit = settings.encoder.vit(settings.data)
+        vit = settings.encoder.vit(self.stage.data)
         built = load(settings.method).build(vit, settings.method_config, generator)
         self.method = built.to(self.device.torch)
         self.optimizer = build_optimizer(self.method, settings.optim)
+
+    def enter(self, at: int) -> None:
+        """Go to a stage with the weights, teachers and moments as they are."""
+        if at != self.at:
+            state = self.state(self.stages[at][0].first)
+            self.at = at
+            self.build()
+            self.load(state)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Give method and optimiser a state."""
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of the clip set that any stage uses."""
+        return sorted({row for _, batches in self.stages for row in batches.rows})
+
+    @property
+    def patients(self) -> int:
+        """How many patients these are."""
+        return int(self.clips.manifest["patient_id"].iloc[self.rows].nunique())
 
     def state(self, step: int) -> dict[str, Any]:
         """Return all that a run needs to go on after so many steps.
@@ -65,32 +117,37 @@ class Job:
 
     def restore(self, state: dict[str, Any]) -> int:
         """Go back to a state; return the steps that are done."""
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
+        done = int(state["step"])
+        self.enter(sum(stage.end < done for stage, _ in self.stages))
+        self.load(state)
+        return done
 
     def steps(self, start: int, clock: Clock, until: int | None = None) -> Iterator[StepRecord]:
         """Train from a step on and yield the record of each."""
         settings = self.settings
         stop = settings.optim.steps if until is None else until
-        stream = self.batches.stream(start, stop)
-        return train(
-            self.method,
-            clock.waiting(stream, self.to_device),
-            settings.optim,
-            torch.Generator().manual_seed(settings.seed),
-            start=start,
-            optimizer=self.optimizer,
-            augmentation=settings.augment,
-            precision=self.device.precision,
-        )
+        for at, (stage, batches) in enumerate(self.stages):
+            first, end = max(start, stage.first), min(stop, stage.end)
+            if first >= end:
+                continue
+            self.enter(at)
+            yield from train(
+                self.method,
+                clock.waiting(batches.stream(first, end), self.to_device),
+                settings.optim,
+                torch.Generator().manual_seed(settings.seed),
+                start=first,
+                optimizer=self.optimizer,
+                augmentation=settings.augment,
+                precision=self.device.precision,
+            )
 
     def to_device(self, batch: Batch) -> Tensor:
         """Send pixels to the device as bytes and normalise them there."""
         pixels = torch.from_numpy(batch.pixels)
         if self.device.torch.type == "cuda":
             pixels = pixels.pin_memory().to(self.device.torch, non_blocking=True)
-        return to_video(pixels.to(self.device.torch), self.settings.data)
+        return to_video(pixels.to(self.device.torch), self.stage.data)
 
     @torch.no_grad()
     def look(self) -> Health | None:
@@ -100,11 +157,11 @@ class Job:
         if count < 2:
             return None
         chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
-        clips, data = self.batches.clips, self.settings.data
+        clips, data = self.clips, self.stage.data
         pixels = np.concatenate([read_windows(clips, row, data, 1) for row in chosen])
         encoder = self.method.export_encoder()
         features = []
-        for part in np.array_split(pixels, -(-count // self.settings.optim.batch)):
+        for part in np.array_split(pixels, -(-count // self.stage.batch)):
             video = self.to_device(Batch(part, []))
             features.append(encoder(video).float().mean(dim=1).cpu())
         return health(torch.cat(features))

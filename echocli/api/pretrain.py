@@ -9,61 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from echocli.api._encode import open_clips
+from echocli.api._pretrain_plan import Plan, plan_of
 from echocli.api._pretrain_record import (
     check_same,
     check_space,
-    count_numbers,
     details_of,
     export_model,
-    state_bytes,
+    left_out_of,
 )
 from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
 from echocli.api._pretrain_start import load_start, settings_of, start_from, tell_start
-from echocli.api._pretrain_steps import Clock, Job, run_steps
+from echocli.api._pretrain_steps import Job, run_steps
 from echocli.api.preprocess import SIZE
 from echocli.checkpoint import LoadedModel, has_resume
-from echocli.clips.batches import Batches, describe_left_out
+from echocli.clips.batches import describe_left_out
 from echocli.clips.store import ClipSet
 from echocli.config import Resolved, read_settings, to_table
 from echocli.console import SILENT, Reporter
-from echocli.device import choose_device, limit_threads
+from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError
 from echocli.run import Run, overwritten
 from echocli.study import Study
-
-PLAN_STEPS = 2
-"""Steps that a plan measures, after one to warm up."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do on this machine; nothing is written."""
-
-    method: str
-    preset: str
-    run: Path
-    clips: int
-    patients: int
-    not_chosen: int
-    """Clips that the condition ``--where`` leaves out."""
-    left_out: dict[str, int]
-    """Clips that cannot fill a window, by reason."""
-    tokens: int
-    """Tokens a window."""
-    parameters: int
-    """Trained numbers."""
-    encoder_parameters: int
-    """Numbers of the exported encoder."""
-    checkpoint_bytes: int
-    """Of one saved state; two are kept."""
-    steps: int
-    epochs: float
-    device: str
-    seconds_per_step: float
-    hours: float
-    settings: dict[str, Any]
-    sources: dict[str, str]
-    """Where each setting that is not a default comes from."""
 
 
 @dataclass(frozen=True)
@@ -159,33 +125,11 @@ def plan(
     settings = resolved.value
     place = choose_device(device, precision)
     limit_threads()
-    with _training_clips(clips, settings, reporter) as (opened, batches):
-        job = Job(settings, batches, place)
+    with _training_clips(clips, settings, reporter) as (opened, used):
+        job = _job(settings, used, place, reporter)
         if start is not None:
             start_from(job.method, settings, start)
-        seconds = _measure(job)
-        vit = settings.encoder.vit(settings.data)
-        patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
-        return Plan(
-            method=settings.method,
-            preset=settings.preset,
-            run=out or default_run(settings),
-            clips=len(batches.rows),
-            patients=int(patients),
-            not_chosen=len(opened) - len(batches.clips),
-            left_out={str(reason): n for reason, n in batches.left_out.items()},
-            tokens=vit.grid[0] * vit.grid[1] * vit.grid[2],
-            parameters=count_numbers(p for p in job.method.parameters() if p.requires_grad),
-            encoder_parameters=count_numbers(job.method.export_encoder().parameters()),
-            checkpoint_bytes=state_bytes(job),
-            steps=settings.optim.steps,
-            epochs=settings.optim.steps * settings.optim.batch / len(batches.rows),
-            device=str(place),
-            seconds_per_step=seconds,
-            hours=seconds * settings.optim.steps / 3600,
-            settings=to_table(settings),
-            sources=resolved.sources,
-        )
+        return plan_of(job, resolved, out or default_run(settings), len(opened))
 
 
 def pretrain(
@@ -231,23 +175,22 @@ def pretrain(
     folder = out or default_run(settings)
     place = choose_device(device, precision)
     limit_threads()
-    with _training_clips(clips, settings, reporter) as (_, batches):
+    with _training_clips(clips, settings, reporter) as (_, used):
         reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
-        job = Job(settings, batches, place)
+        job = _job(settings, used, place, reporter)
         with overwritten(folder, overwrite=overwrite) as run:
             _begin_or_go_on(run, job, start, reporter)
             done, loss = run_steps(job, run, stop, reporter)
             if loss is not None or not run.model.exists():
                 export_model(job, run, done, loss)
-        patients = batches.clips.manifest["patient_id"].iloc[batches.rows].nunique()
     return PretrainResult(
         run=folder,
         model=run.model,
         method=settings.method,
         preset=settings.preset,
-        clips=len(batches.rows),
-        patients=int(patients),
-        left_out={str(reason): n for reason, n in batches.left_out.items()},
+        clips=len(job.rows),
+        patients=job.patients,
+        left_out=left_out_of(job),
         steps_done=done,
         steps=settings.optim.steps,
         loss=loss,
@@ -263,9 +206,10 @@ def default_run(settings: Settings) -> Path:
 @contextmanager
 def _training_clips(
     source: Path | Sequence[Path], settings: Settings, reporter: Reporter
-) -> Iterator[tuple[ClipSet, Batches]]:
-    """Open the clips and choose those to train on, saying what is left out."""
-    with open_clips(source, size=max(SIZE, settings.data.size), reporter=reporter) as opened:
+) -> Iterator[tuple[ClipSet, ClipSet]]:
+    """Open the clips and choose those to train on, saying which are not chosen."""
+    size = max(SIZE, *(stage.data.size for stage in settings.course))
+    with open_clips(source, size=size, reporter=reporter) as opened:
         chosen = opened
         if settings.where != WITHOUT_TEST or "split" in opened.manifest:
             chosen = opened.where(settings.where) if settings.where else opened
@@ -274,10 +218,17 @@ def _training_clips(
                 f"{len(opened) - len(chosen)} of {len(opened)} clip(s) do not meet "
                 f"{settings.where!r} and are left out; --where '' takes all"
             )
-        batches = Batches(chosen, settings.data, settings.optim.batch, settings.seed)
+        yield opened, chosen
+
+
+def _job(settings: Settings, clips: ClipSet, place: Device, reporter: Reporter) -> Job:
+    """Return what to train, saying which clips are left out."""
+    job = Job(settings, clips, place)
+    for stage, batches in job.stages:
         if batches.left_out:
-            reporter.warn(f"left out: {describe_left_out(batches.left_out)}")
-        yield opened, batches
+            since = f"from step {stage.first} on, " if stage.first else ""
+            reporter.warn(f"left out: {since}{describe_left_out(batches.left_out)}")
+    return job
 
 
 def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Reporter) -> None:
@@ -301,14 +252,3 @@ def _settings_of(folder: Path) -> dict[str, Any]:
             "Name one with -o, or start one without --resume.",
         )
     return dict(read_settings(folder / "config.json"))
-
-
-def _measure(job: Job) -> float:
-    """Return the seconds of a step."""
-    steps = min(job.settings.optim.steps, 1 + PLAN_STEPS)
-    clock = Clock()
-    seconds = []
-    for record in job.steps(0, clock, until=steps):
-        assert record.loss is not None  # waits for the device
-        seconds.append(clock.lap()[0])
-    return sum(seconds[1:] or seconds) / max(1, len(seconds) - 1)

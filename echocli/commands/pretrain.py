@@ -21,7 +21,8 @@ from echocli.console import Console
 from echocli.study import Study
 
 if TYPE_CHECKING:
-    from echocli.api.pretrain import Choice, Plan, PretrainResult
+    from echocli.api._pretrain_plan import Plan
+    from echocli.api.pretrain import Choice, PretrainResult
 
 
 def command(
@@ -34,7 +35,7 @@ def command(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", help="discovr (if left out) or vjepa.")
+        str | None, typer.Option("--method", help="That of the preset, or discovr.")
     ] = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="tiny (if left out), small, base, large.")
@@ -173,8 +174,23 @@ def _plan_rows(plan: "Plan") -> list[list[object]]:
         ["device", plan.device],
         ["steps", f"{plan.steps} ({plan.epochs:.1f} times each clip)"],
         ["seconds a step", f"{plan.seconds_per_step:.3g} (measured)"],
+        *_stage_rows(plan),
         ["hours", f"{plan.hours:.2g}"],
         *_source_rows(plan),
+    ]
+
+
+def _stage_rows(plan: "Plan") -> list[list[object]]:
+    """Say what is seen when, if that changes."""
+    if len(plan.stages) == 1:
+        return []
+    return [
+        [
+            f"from step {stage.first_step}",
+            f"{stage.frames} frames of {stage.size} px, {stage.tokens} tokens, batch "
+            f"{stage.batch}, {stage.clips} clip(s), {stage.seconds_per_step:.3g} s a step",
+        ]
+        for stage in plan.stages
     ]
 
 
