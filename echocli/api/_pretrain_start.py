@@ -76,6 +76,21 @@ def start_from(method: Method, settings: Settings, start: LoadedModel | None) ->
     return {name: imported[name] for name in kept if name in imported}
 
 
+def check_frozen(method: Method, settings: Settings) -> None:
+    """Check that blocks which are to stay as they are have learnt something before.
+
+    Raises:
+        UsageError: If they are random numbers.
+    """
+    frozen = any(not parameter.requires_grad for parameter in method.encoder.parameters())
+    if frozen and not settings.init:
+        raise UsageError(
+            "Blocks that stay frozen must have learnt something; without --init they are random.",
+            "Name a model with --init (`echocli models import` brings one in), or set "
+            f"{settings.method}.frozen_blocks=0.",
+        )
+
+
 def give(network: VisionTransformer, weights: dict[str, Tensor]) -> None:
     """Give an encoder weights. A class token may stay fresh, or be left out.
 

@@ -18,7 +18,13 @@ from echocli.api._pretrain_record import (
     left_out_of,
 )
 from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
-from echocli.api._pretrain_start import load_start, settings_of, start_from, tell_start
+from echocli.api._pretrain_start import (
+    check_frozen,
+    load_start,
+    settings_of,
+    start_from,
+    tell_start,
+)
 from echocli.api._pretrain_steps import Job, run_steps
 from echocli.api.preprocess import SIZE
 from echocli.checkpoint import LoadedModel, has_resume
@@ -224,6 +230,7 @@ def _training_clips(
 def _job(settings: Settings, clips: ClipSet, place: Device, reporter: Reporter) -> Job:
     """Return what to train, saying which clips are left out."""
     job = Job(settings, clips, place)
+    check_frozen(job.method, settings)
     for stage, batches in job.stages:
         if batches.left_out:
             since = f"from step {stage.first} on, " if stage.first else ""
