@@ -85,7 +85,7 @@ def check_frozen(method: Method, settings: Settings) -> None:
     frozen = any(not parameter.requires_grad for parameter in method.encoder.parameters())
     if frozen and not settings.init:
         raise UsageError(
-            "Blocks that stay frozen must have learnt something; without --init they are random.",
+            "Blocks that stay frozen must have learnt before; without --init they are random.",
             "Name a model with --init (`echocli models import` brings one in), or set "
             f"{settings.method}.frozen_blocks=0.",
         )

@@ -1,4 +1,4 @@
-"""Pretraining with frozen blocks: from weights only, the same after a resume, whole when saved."""
+"""Pretraining with frozen blocks: from weights only, and the same after a resume."""
 
 from __future__ import annotations
 
