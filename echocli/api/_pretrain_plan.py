@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ def _plan_stage(job: Job, stage: Stage, batches: Batches) -> StagePlan:
         frames=stage.data.frames,
         size=stage.data.size,
         batch=stage.batch,
-        tokens=math.prod(job.settings.encoder.vit(stage.data).grid),
+        tokens=job.tokens,
         clips=len(batches.rows),
         seconds_per_step=sum(seconds[1:] or seconds) / max(1, len(seconds) - 1),
     )

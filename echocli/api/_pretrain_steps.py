@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from echocli.api._encode import read_windows
 from echocli.api._pretrain_settings import Settings
 from echocli.api._pretrain_stages import Stage
+from echocli.api._sector import grid_of, groups, sectors_of, share_to_train, tokens_seen
 from echocli.checkpoint import has_resume, load_resume, save_resume
 from echocli.clips.batches import Batch, Batches
 from echocli.clips.store import ClipSet
@@ -26,6 +27,8 @@ from echocli.errors import EchoError
 from echocli.models.health import Health, health
 from echocli.models.methods.base import Method, load
 from echocli.models.optim import build_optimizer
+from echocli.models.sector import Scan
+from echocli.models.shapes import Grid
 from echocli.models.training import StepRecord, train
 from echocli.run import Run
 
@@ -104,6 +107,22 @@ class Job:
         """How many patients these are."""
         return int(self.clips.manifest["patient_id"].iloc[self.rows].nunique())
 
+    @property
+    def grid(self) -> Grid:
+        """Tubelets of a window of this stage."""
+        return grid_of(self.method.encoder, self.stage.data)
+
+    @property
+    def share(self) -> float | None:
+        """Of the grid's columns, what the method sees in this stage; ``None`` if it is all."""
+        return share_to_train(self.clips, self.batches.rows, self.stage.data, self.grid)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a window that the method sees in this stage."""
+        frames, height, width = self.grid
+        return frames * math.ceil(height * width * (self.share or 1.0))
+
     def state(self, step: int) -> dict[str, Any]:
         """Return all that a run needs to go on after so many steps.
 
@@ -131,16 +150,25 @@ class Job:
             if first >= end:
                 continue
             self.enter(at)
+            share = self.share
             yield from train(
                 self.method,
-                clock.waiting(batches.stream(first, end), self.to_device),
+                clock.waiting(
+                    batches.stream(first, end),
+                    self.to_device if share is None else self.to_scan,
+                ),
                 settings.optim,
                 torch.Generator().manual_seed(settings.seed),
                 start=first,
                 optimizer=self.optimizer,
                 augmentation=settings.augment,
                 precision=self.device.precision,
+                share=share or 1.0,
             )
+
+    def to_scan(self, batch: Batch) -> Scan:
+        """Return clips on the device, with their sectors on the CPU."""
+        return Scan(self.to_device(batch), sectors_of(self.clips, batch.rows, self.stage.data))
 
     def to_device(self, batch: Batch) -> Tensor:
         """Send pixels to the device as bytes and normalise them there."""
@@ -158,12 +186,14 @@ class Job:
             return None
         chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
         clips, data = self.clips, self.stage.data
-        pixels = np.concatenate([read_windows(clips, row, data, 1) for row in chosen])
-        encoder = self.method.export_encoder()
+        encoder, grid = self.method.export_encoder(), self.grid
         features = []
-        for part in np.array_split(pixels, -(-count // self.stage.batch)):
-            video = self.to_device(Batch(part, []))
-            features.append(encoder(video).float().mean(dim=1).cpu())
+        for group in groups(clips, chosen, data, grid, self.stage.batch):
+            pixels = np.concatenate([read_windows(clips, row, data, 1) for row in group])
+            seen = tokens_seen(clips, group, data, grid)
+            keep = None if seen is None else seen.to(self.device.torch)
+            tokens = encoder(self.to_device(Batch(pixels, group)), keep)
+            features.append(tokens.float().mean(dim=1).cpu())
         return health(torch.cat(features))
 
 
@@ -175,8 +205,8 @@ class Clock:
         self.waited = 0.0
 
     def waiting(
-        self, batches: Iterator[Batch], convert: Callable[[Batch], Tensor]
-    ) -> Iterator[Tensor]:
+        self, batches: Iterator[Batch], convert: Callable[[Batch], Tensor | Scan]
+    ) -> Iterator[Tensor | Scan]:
         """Pass batches on and count the time until each is there."""
         while True:
             asked = time.perf_counter()

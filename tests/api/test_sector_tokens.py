@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,16 @@ from numpy.typing import NDArray
 from echocli.api._encode import encode_clips, read_windows
 from echocli.api._sector import grid_of, groups, share_of_clip, share_to_train, tokens_seen
 from echocli.api._segment_tokens import encode_frames, labelled_frames, predict_frames
-from echocli.checkpoint import LoadedModel, load_model
+from echocli.api.embed import embed
+from echocli.api.pretrain import Choice, plan, pretrain
+from echocli.checkpoint import LoadedModel, load_model, save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import SILENT
 from echocli.device import choose_device
+from echocli.files import sha256_of
 from echocli.models.tasks.segmentation import LinearSegmenter
 
 DATA = DataConfig(frames=4, size=32, seconds=0.5, sector_tokens=True)
@@ -157,3 +162,47 @@ def test_tokens_of_labelled_frames_keep_their_order_and_say_what_was_not_seen(
         torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-5, equal_nan=True)
         share = share_of_clip(clips, frame.row, model.data, GRID)
         assert (~found[..., 0].isnan()).sum() == share * 16
+
+
+def test_a_run_sees_the_sector_goes_on_exactly_and_tells_its_model(
+    fans: ClipSet, tmp_path: Path, micro_words: tuple[str, ...]
+) -> None:
+    choice = Choice(method="vjepa", steps=4, changes=(*micro_words, "data.sector_tokens=true"))
+    place: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
+    straight = pretrain(fans.folder, choice, out=tmp_path / "a", **place)
+    asked: list[int] = []
+
+    def after_two() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    stopped = pretrain(fans.folder, choice, out=tmp_path / "b", stop=after_two, **place)
+    assert stopped.steps_done == 2
+    resumed = pretrain(fans.folder, choice, out=tmp_path / "b", **place)
+    assert resumed.loss == straight.loss
+    model = load_model(tmp_path / "a")
+    assert model.data.sector_tokens
+    assert embed(fans.folder, model=tmp_path / "a", **place).embeddings.metadata["data"][
+        "sector_tokens"
+    ]
+
+    off = replace(choice, changes=(*micro_words, "data.sector_tokens=false"))
+    everything = pretrain(fans.folder, off, out=tmp_path / "c", **place)
+    assert everything.loss != straight.loss
+    assert not load_model(tmp_path / "c").data.sector_tokens
+    assert plan(fans.folder, off, **place).tokens == 32
+    assert plan(fans.folder, choice, **place).tokens < 32
+
+
+def test_a_model_that_does_not_say_saw_all_tokens(micro_run: Path, tmp_path: Path) -> None:
+    loaded = load_model(micro_run)
+    save_model(tmp_path / "old", loaded.encoder, loaded.data, loaded.method, loaded.details)
+    config = tmp_path / "old" / "config.json"
+    said = json.loads(config.read_text())
+    del said["data"]["sector_tokens"]
+    config.write_text(json.dumps(said))
+    sums = tmp_path / "old" / "SHA256SUMS.json"
+    sums.write_text(
+        json.dumps({**json.loads(sums.read_text()), "config.json": sha256_of(config)})
+    )
+    assert not load_model(tmp_path / "old").data.sector_tokens
