@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .layers import MLP, NORM_EPS, Blocks, learned_token, linear
+from .layers import MLP, NORM_EPS, Blocks, learned_token, linear, take
 from .positions import Positions
 from .shapes import Grid
 
@@ -54,13 +54,13 @@ class TokenDecoder(nn.Module):
     """Narrow transformer that returns a whole grid of tokens from the visible ones, in order.
 
     Args:
-        grid: Tubelets of a usual clip.
+        positions: Of the tokens; their width is the width inside.
         dim: Width of the encoder.
-        width: Width inside.
         depth: Number of blocks.
         heads: Attention heads.
         outputs: Width of what comes out.
         generator: Source of the weights.
+        qkv_bias: Whether queries, keys and values have an offset.
 
     Source:
         VideoMAE (Tong et al. 2022, arXiv 2203.12602), section 3.3, as used by DISCOVR.
@@ -68,19 +68,21 @@ class TokenDecoder(nn.Module):
 
     def __init__(
         self,
-        grid: Grid,
+        positions: Positions,
         dim: int,
-        width: int,
         depth: int,
         heads: int,
         outputs: int,
         generator: torch.Generator,
+        *,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
+        width = positions.dim
         self.embed = linear(dim, width, generator, bias=False)
         self.mask_token = learned_token(width, generator)
-        self.positions = Positions(grid, width)
-        self.blocks = Blocks(width, depth, heads, 4.0, generator)
+        self.positions = positions
+        self.blocks = Blocks(width, depth, heads, 4.0, generator, qkv_bias=qkv_bias)
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.proj = linear(width, outputs, generator)
 
@@ -89,11 +91,25 @@ class TokenDecoder(nn.Module):
         visible: Float[Tensor, "rows kept dim"],
         ids: Int[Tensor, "rows kept"],
         grid: Grid,
+        seen: Int[Tensor, "rows seen"] | None = None,
     ) -> Float[Tensor, "rows tokens outputs"]:
-        """Decode; token ``i`` of the result is token ``i`` of the grid, seen or not."""
+        """Decode.
+
+        Args:
+            visible: What the encoder made of the visible tokens.
+            ids: Which they are.
+            grid: Tubelets along time, height and width.
+            seen: Which tokens there are at all, the visible ones among them; the whole grid if
+                left out.
+
+        Returns:
+            The tokens in the order of the grid, or of ``seen``, visible or not.
+        """
         places = self.positions(grid)
-        seen = self.embed(visible)
-        tokens = self.mask_token.to(seen.dtype).expand(len(ids), places.shape[1], -1)
-        tokens = tokens.scatter(1, ids[..., None].expand_as(seen), seen)
-        decoded: Tensor = self.proj(self.norm(self.blocks(tokens + places)))
+        embedded = self.embed(visible)
+        tokens = self.mask_token.to(embedded.dtype).expand(len(ids), places.shape[1], -1)
+        tokens = tokens.scatter(1, ids[..., None].expand_as(embedded), embedded) + places
+        if seen is not None:
+            tokens = take(tokens, seen)
+        decoded: Tensor = self.proj(self.norm(self.blocks(tokens)))
         return decoded

@@ -4,10 +4,14 @@ Mishra et al. 2025, "Self-supervised learning of echocardiographic video represe
 online cluster distillation" (arXiv 2506.11777). Three losses of equal weight: masked
 self-distillation of clips, the same of single frames, and semantic cluster distillation, in
 which decoded video tokens predict the clusters of the image teacher's tokens.
+
+The equations, our choices, and what the published code does otherwise are in
+``docs/methods-discovr.md``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,135 +20,96 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..ema import make_teacher, momentum_at, update_teacher
-from ..heads import DinoHead, TokenDecoder
-from ..losses import cluster_distillation_loss, dino_loss, dino_targets
-from ..masking import tube_ids
+from ..clusters import (
+    cosines,
+    harden,
+    predict_clusters,
+    sinkhorn,
+    standardise,
+    tokens_of_times,
+    tubelet_tokens,
+)
+from ..distillation import DistillationConfig
+from ..fidelity import NEEDED, RULES, mispair
+from ..heads import TokenDecoder
+from ..losses import koleo_loss
+from ..masking import draw_ids, tokens_at, tube_ids
 from ..shapes import Grid, Places, Scalar, Tokens, Video
 from ..vit import VisionTransformer, ViTConfig
+from ..weights.discovr import published_state
 from .base import Draws, Method, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(DistillationConfig):
     """Settings of DISCOVR.
 
-    Where the paper's text is silent the authors' released code is followed, and named.
+    "Published" is what the authors' released code runs with, where the paper's text is silent.
     """
 
+    fidelity: Literal["paper", "release"] = "paper"
+    """``paper`` computes what is written; ``release`` what the published code computes, its
+    defects included."""
     video_views: int = 4
-    """Masked views of a clip; one more is drawn for the decoder (released code)."""
+    """Masked views of a clip; one more is drawn for the decoder (published)."""
     image_views: int = 4
-    """Masked views of a frame (released code)."""
+    """Masked views of a frame (published)."""
     mask_ratio: float = 0.9
-    """Share of the places hidden in every view."""
-    image_frames: Literal["one", "all"] = "one"
-    """Frames of a tubelet that the image branch sees: the ``one`` that starts it, or ``all`` as
-    published, for twice the price at two frames a tubelet."""
-    head_hidden: int = 512
-    """Width inside the projection heads. Published 2,048, for ViT-B."""
-    head_bottleneck: int = 128
-    """Width of the heads' sphere. Published 256."""
-    head_outputs: int = 1024
-    """Outputs of the heads. Published 16,384."""
+    """Share of the places hidden in every view (paper)."""
+    image_frames: Literal["all", "one", "subset"] = "all"
+    """Frames that the image branch sees: ``all`` (paper), the ``one`` that starts a tubelet, or
+    of a random ``subset`` of the tubelets one frame each."""
+    image_subset: int = 4
+    """Tubelets of a ``subset``."""
     prototypes: int = 256
-    """Cluster centres. Published 3,000."""
-    student_temperature: float = 0.1
-    """Of the students' outputs."""
-    teacher_temperature: float = 0.04
-    """Of the teachers' outputs at the start."""
-    teacher_temperature_end: float = 0.07
-    """Of the teachers' outputs once warm."""
-    teacher_warmup: float = 0.075
-    """Share of the training over which the temperature rises (30 of 400 epochs)."""
-    centre_momentum: float = 0.9
-    """Of the mean of the teachers' logits (DINO)."""
-    momentum: float = 0.99
-    """Of the teachers at the start; constant 0.99 is what the released code runs with."""
-    momentum_end: float = 0.99
-    """Of the teachers at the end, on a straight line."""
+    """Clusters. Published 3,000."""
+    separate_prototypes: bool = False
+    """Whether image tokens have prototypes of their own; in the paper both sides share them."""
+    pairing: Literal["aligned", "released"] = "aligned"
+    """Which tokens meet: those of the same patch and tubelet (``aligned``, paper), or, as
+    ``released``, hardly ever those."""
+    targets: Literal["soft", "hard"] = "soft"
+    """What is predicted: a token's share of every cluster, as in SwAV, whose loss the paper
+    takes over, or only its largest (published)."""
+    standardised: bool = True
+    """Whether image tokens have mean 0 and spread 1 over a frame (published): what all places
+    of a frame share tells no place from another."""
     cluster_temperature: float = 0.1
-    """Of the cluster predictions."""
+    """Of the predictions (published; SwAV's)."""
     cluster_sharpness: float = 0.05
-    """Sinkhorn's temperature."""
+    """Sinkhorn's temperature (published; SwAV's)."""
     cluster_rounds: int = 10
-    """Sinkhorn's rounds."""
+    """Sinkhorn's rounds (published)."""
     decoder_depth: int | None = None
     """Blocks of the decoder. Left out, a third of the encoder's: 4 for the published ViT-B."""
+    decoder_dim: int | None = None
+    """Its width. Left out, that of half of the encoder's heads (published)."""
+    decoder_heads: int | None = None
+    """Its heads. Left out, half of the encoder's (published)."""
     video_weight: float = 1.0
-    """Of the loss on clips."""
+    """Of the loss on clips (paper; so are the next two)."""
     image_weight: float = 1.0
     """Of the loss on frames."""
     cluster_weight: float = 1.0
     """Of the loss on clusters."""
+    koleo_weight: float = 0.0
+    """Of the repulsion between clips that are nearest neighbours (DINOv2); not in the paper."""
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is {self.mask_ratio}; it must lie between 0 and 1.")
-
-
-class Branch(nn.Module):
-    """A student and its teacher, each an encoder with a projection head.
-
-    Args:
-        encoder_config: Shape of the encoders, with a class token.
-        config: The method's settings.
-        generator: Source of the weights.
-    """
-
-    centre: Tensor
-    centred: Tensor
-    temperature: Tensor
-
-    def __init__(
-        self, encoder_config: ViTConfig, config: Config, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.student = VisionTransformer(encoder_config, generator)
-        sizes = config.head_hidden, config.head_bottleneck, config.head_outputs
-        self.student_head = DinoHead(encoder_config.dim, *sizes, generator)
-        self.teacher = make_teacher(self.student)
-        self.teacher_head = make_teacher(self.student_head)
-        self.register_buffer("centre", torch.zeros(config.head_outputs))
-        self.register_buffer("centred", torch.tensor(False))
-        self.register_buffer("temperature", torch.tensor(config.teacher_temperature))
-
-    @torch.no_grad()
-    def teach(self, video: Video) -> tuple[Float[Tensor, "batch outputs"], Tokens]:
-        """Return the teacher's logits for whole clips, and its tokens."""
-        cls, tokens = self.teacher.embed(video)
-        return self.teacher_head(cls), tokens
-
-    def distil(
-        self, cls: Float[Tensor, "rows dim"], logits: Float[Tensor, "batch outputs"]
-    ) -> Scalar:
-        """Return the loss of student views against the teacher's logits.
-
-        Args:
-            cls: Class tokens of the views, those of a clip side by side.
-            logits: The teacher's, one row a clip.
-        """
-        # Before the first step the batch's own mean: from a centre of zero, all clips would
-        # share one sharp target for a while, which is the collapse that centring prevents.
-        centre = torch.where(self.centred, self.centre, logits.mean(dim=0))
-        targets = dino_targets(logits, centre, self.temperature)
-        views = self.student_head(cls).reshape(len(logits), -1, logits.shape[1])
-        return dino_loss(views, targets, self.config.student_temperature)
-
-    @torch.no_grad()
-    def follow(self, progress: float, mean_logits: Float[Tensor, " outputs"]) -> None:
-        """Move teacher, centre and temperature after a step."""
-        config = self.config
-        momentum = momentum_at(progress, config.momentum, config.momentum_end)
-        update_teacher(self.teacher, self.student, momentum)
-        update_teacher(self.teacher_head, self.student_head, momentum)
-        moved = self.centre.lerp(mean_logits, 1 - config.centre_momentum)
-        self.centre.copy_(torch.where(self.centred, moved, mean_logits))
-        self.centred.fill_(True)
-        warm = min(1.0, progress / max(config.teacher_warmup, 1e-9))
-        cold, hot = config.teacher_temperature, config.teacher_temperature_end
-        self.temperature.fill_(cold + (hot - cold) * warm)
+        counts = ("video_views", "image_views", "image_subset", "prototypes", "cluster_rounds")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+        if self.pairing == "released" and self.image_frames != "all":
+            raise ValueError("The released pairing needs all frames: set image_frames to all.")
+        needed = NEEDED.items()
+        wrong = [f"{name} {value}" for name, value in needed if getattr(self, name) != value]
+        if self.fidelity == "release" and wrong:
+            raise ValueError(
+                f"The release needs {', '.join(wrong)}; the preset discovr-release has them."
+            )
 
 
 class DISCOVR(Method):
@@ -156,23 +121,35 @@ class DISCOVR(Method):
         generator: Source of the weights.
     """
 
+    image_prototypes: nn.Parameter | None
+
     def __init__(
         self, encoder_config: ViTConfig, config: Config, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.config = config
-        shape = replace(encoder_config, cls_token=True)
-        frame = replace(shape, frames=1, tubelet=(1, *shape.tubelet[1:]))
-        self.video = Branch(shape, config, generator)
-        self.image = Branch(frame, config, generator)
-        head = shape.dim // shape.heads
-        heads = max(1, shape.heads // 2)
-        depth = config.decoder_depth or max(1, shape.depth // 3)
+        self.rules = RULES[config.fidelity]
+        shape = self.rules.clip_shape(replace(encoder_config, cls_token=True))
+        self.video = self.rules.branch(shape, config, generator)
+        self.image = self.rules.branch(self.rules.frame_shape(shape), config, generator)
+        heads = config.decoder_heads or max(1, shape.heads // 2)
+        width = config.decoder_dim or heads * shape.dim // shape.heads
         self.decoder = TokenDecoder(
-            shape.grid, shape.dim, heads * head, depth, heads, frame.dim, generator
+            self.rules.decoder_positions(shape.grid, width),
+            shape.dim,
+            config.decoder_depth or max(1, shape.depth // 3),
+            heads,
+            shape.dim,
+            generator,
+            qkv_bias=shape.qkv_bias,
         )
-        directions = torch.randn(config.prototypes, frame.dim, generator=generator)
-        self.prototypes = nn.Parameter(F.normalize(directions, dim=1))
+        self.prototypes = directions(config.prototypes, shape.dim, generator)
+        self.image_prototypes = (
+            directions(config.prototypes, shape.dim, generator)
+            if config.separate_prototypes
+            else None
+        )
+        self.rules.draw_weights(self, generator)
 
     @property
     def encoder(self) -> VisionTransformer:
@@ -182,111 +159,165 @@ class DISCOVR(Method):
     def draw(
         self, batch: int, grid: Grid, generator: torch.Generator, places: Places | None = None
     ) -> Draws:
-        """Draw the visible tokens of every view of frames and clips."""
-        config = self.config
-        frames = grid[0] * self.frames_a_tubelet
+        """Draw the visible tokens of every view of frames and clips, and what frames to see."""
+        config, (times, height, width) = self.config, grid
+        count = height * width if places is None else places.shape[1]
+        ratio = self.rules.hidden_share(config.mask_ratio, count)
+        draws, frames = {}, times
+        if config.image_frames == "all":
+            frames = times * self.tubelet
+        elif config.image_frames == "subset":
+            frames = min(config.image_subset, times)
+            chosen = draw_ids(torch.ones(batch, times, dtype=torch.bool), frames, generator)
+            inside = torch.randint(self.tubelet, chosen.shape, generator=generator)
+            draws["frames"] = chosen * self.tubelet + inside
+        if places is not None:
+            draws["places"] = places
         each = None if places is None else places.repeat_interleave(frames, dim=0)
-        still = (1, *grid[1:])
-        ratio = config.mask_ratio
         image_rows = batch * frames * config.image_views
         video_rows = batch * (config.video_views + 1)
-        return {
-            "image": tube_ids(image_rows, still, ratio, generator, each),
-            "video": tube_ids(video_rows, grid, ratio, generator, places),
-        }
-
-    @property
-    def frames_a_tubelet(self) -> int:
-        """Frames of a tubelet that the image branch sees."""
-        return 1 if self.config.image_frames == "one" else self.encoder.config.tubelet[0]
+        draws["image"] = tube_ids(image_rows, (1, height, width), ratio, generator, each)
+        draws["video"] = tube_ids(video_rows, grid, ratio, generator, places)
+        return draws
 
     def forward(self, video: Video, draws: Draws) -> StepOutput:
         """Distil clips and frames, and make video tokens predict clusters of image tokens."""
-        grid = self.encoder.grid(video.shape)
-        image_loss, image_logits, image_tokens = self.image_step(video, grid, draws["image"])
+        config, grid = self.config, self.encoder.grid(video.shape)
+        batch, views, places = len(video), config.video_views + 1, draws.get("places")
+        seen = None if places is None else tokens_at(places, grid)
 
-        views, ids = self.config.video_views + 1, draws["video"]
-        video_logits, _ = self.video.teach(video)
-        cls, visible = self.video.student.embed(video, ids)
+        video_logits, _ = self.video.teach(video, seen)
+        cls, visible = self.video.student.embed(video, draws["video"])
         assert cls is not None
         # The first view of every clip is the decoder's, the others are for distillation.
-        others = cls.reshape(len(video), views, -1)[:, 1:].flatten(0, 1)
-        video_loss = self.video.distil(others, video_logits)
+        others = cls.reshape(batch, views, -1)[:, 1:]
+        video_loss, video_centre = self.video.distil(others.flatten(0, 1), video_logits)
+        koleo = koleo_loss(others) if config.koleo_weight else torch.zeros_like(video_loss)
 
-        decoded = self.decoder(visible[::views], ids[::views], grid)
-        cluster_loss = cluster_distillation_loss(
-            decoded.flatten(0, 1),
-            image_tokens.flatten(0, 1),
-            self.prototypes,
-            temperature=self.config.cluster_temperature,
-            sharpness=self.config.cluster_sharpness,
-            rounds=self.config.cluster_rounds,
-        )
+        frames = self.frames(video, draws)
+        each = None if places is None else places.repeat_interleave(len(frames) // batch, dim=0)
+        image_logits, image_tokens = self.image.teach(frames, each)
+        image_cls, _ = self.image.student.embed(frames, draws["image"])
+        assert image_cls is not None
+        image_loss, image_centre = self.image.distil(image_cls, image_logits)
+
+        decoded = self.decoder(visible[::views], draws["video"][::views], grid, seen)
+        pairs = self.pair(decoded, image_tokens, draws, seen)
+        forth, back = self.cluster_losses(*pairs)
+        cluster_loss = forth + back
         return StepOutput(
-            loss=self.config.video_weight * video_loss
-            + self.config.image_weight * image_loss
-            + self.config.cluster_weight * cluster_loss,
+            loss=config.video_weight * video_loss
+            + config.image_weight * self.rules.image_scale(len(frames)) * image_loss
+            + config.cluster_weight * cluster_loss
+            + config.koleo_weight * koleo,
             metrics={
+                **({"koleo": koleo.detach()} if config.koleo_weight else {}),
                 "video": video_loss.detach(),
                 "image": image_loss.detach(),
                 "cluster": cluster_loss.detach(),
                 # Falls to 0 when the teacher says the same of every clip.
                 "teacher_std": video_logits.std(dim=0, correction=0).mean(),
             },
-            state={"video": video_logits.mean(dim=0), "image": image_logits.mean(dim=0)},
+            state={"video": video_centre, "image": image_centre},
         )
 
-    def image_step(
-        self, video: Video, grid: Grid, ids: Int[Tensor, "rows kept"]
-    ) -> tuple[Scalar, Float[Tensor, "images outputs"], Tokens]:
-        """Distil single frames, with the visible tokens of their views.
+    def frames(
+        self, video: Video, draws: Draws
+    ) -> Float[Tensor, "images channels 1 height width"]:
+        """Return the frames that the image branch sees, as clips of one frame."""
+        if self.config.image_frames == "one":
+            video = video[:, :, :: self.tubelet]
+        elif self.config.image_frames == "subset":
+            ids = draws["frames"][:, None, :, None, None]
+            video = video.gather(2, ids.expand(-1, video.shape[1], -1, *video.shape[3:]))
+        return video.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+
+    def pair(
+        self,
+        decoded: Tokens,
+        images: Float[Tensor, "images places dim"],
+        draws: Draws,
+        seen: Int[Tensor, "batch tokens"] | None,
+    ) -> tuple[Float[Tensor, "batch pairs dim"], Float[Tensor, "batch pairs dim"]]:
+        """Return tokens of clips and of frames, those of the same patch and tubelet together.
+
+        Args:
+            decoded: Of clips, in the order of the grid.
+            images: Of the frames that the image branch sees.
+            draws: Of the step.
+            seen: Ids of the tokens of the clips; all if left out.
+        """
+        batch, places = len(decoded), images.shape[1]
+        if self.config.standardised:
+            images = standardise(images)
+        if self.config.pairing == "released":
+            visible = draws["video"][:: self.config.video_views + 1]
+            rows = images.reshape(batch, -1, images.shape[2])
+            return mispair(decoded, rows, visible, seen, self.tubelet)
+        if self.config.image_frames == "subset":
+            decoded = tokens_of_times(decoded, draws["frames"] // self.tubelet, places)
+        return decoded, tubelet_tokens(images, batch, decoded.shape[1] // places)
+
+    def cluster_losses(self, decoded: Tokens, images: Tokens) -> tuple[Scalar, Scalar]:
+        """Make video tokens predict the clusters of image tokens, and the reverse.
+
+        No gradient reaches image tokens or clusters; the second loss trains prototypes alone.
 
         Returns:
-            The loss, the teacher's logits, and its tokens arranged as those of the clips.
+            H(q_i, s_v) and H(q_v, s_i).
         """
-        seen = video[:, :, :: self.encoder.config.tubelet[0] // self.frames_a_tubelet]
-        frames = seen.transpose(1, 2).flatten(0, 1).unsqueeze(2)
-        logits, tokens = self.image.teach(frames)
-        cls, _ = self.image.student.embed(frames, ids)
-        assert cls is not None
-        return self.image.distil(cls, logits), logits, gather_tubelets(tokens, len(video), grid)
+        config, own = self.config, self.image_prototypes
+        video_scores = cosines(decoded, self.prototypes)
+        image_scores = cosines(images, self.prototypes if own is None else own)
+        losses = []
+        for predicted, other in ((video_scores, image_scores), (image_scores, video_scores)):
+            shares = sinkhorn(other, config.cluster_sharpness, config.cluster_rounds)
+            target = harden(shares) if config.targets == "hard" else shares
+            losses.append(predict_clusters(predicted, target, config.cluster_temperature))
+        return losses[0], self.rules.reverse(losses[1])
 
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:
-        """Move both teachers, their centres and their temperature."""
+        """Move teachers, centres and temperatures, and bring prototypes back to length 1."""
         self.video.follow(progress, state["video"])
         self.image.follow(progress, state["image"])
+        self.normalise_prototypes()
+
+    @torch.no_grad()
+    def normalise_prototypes(self) -> None:
+        """Bring the prototypes back to length 1, as SwAV does."""
+        for prototypes in (self.prototypes, self.image_prototypes):
+            if prototypes is not None:
+                prototypes.copy_(F.normalize(prototypes, dim=1))
 
     def export_encoder(self) -> VisionTransformer:
         """Return the video teacher."""
         return self.video.teacher
 
+    @property
+    def tubelet(self) -> int:
+        """Frames of a tubelet."""
+        return self.encoder.config.tubelet[0]
 
-def standardise(
-    tokens: Float[Tensor, "images places dim"],
-) -> Float[Tensor, "images places dim"]:
-    """Give every channel mean 0 and spread 1 over the places of a frame.
+    def load_published(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over all that a published file holds of the method.
 
-    Clusters then tell places apart rather than frames (released code).
-    """
-    spread = tokens.var(dim=1, keepdim=True, correction=0).add(1e-6).sqrt()
-    return (tokens - tokens.mean(dim=1, keepdim=True)) / spread
+        Args:
+            tensors: Of the file, by its names.
+
+        Raises:
+            KeysError: If names or shapes differ.
+        """
+        self.load_state_dict(published_state(tensors, self.state_dict()))
+        # Its code moves teachers and prototypes when a step begins, ours when one has ended:
+        # the file lies between the two.
+        for branch in (self.video, self.image):
+            branch.move_teacher(self.config.momentum)
+        self.normalise_prototypes()
 
 
-def gather_tubelets(
-    tokens: Float[Tensor, "images places dim"], batch: int, grid: Grid
-) -> Float[Tensor, "batch tokens dim"]:
-    """Arrange the tokens of frames as the tokens of their clips.
-
-    Frames of one tubelet are averaged, once each is standardised.
-
-    Args:
-        tokens: Of frames, clip after clip, equally many a tubelet.
-        batch: Number of clips.
-        grid: Tubelets of a clip along time, height and width.
-    """
-    _, places, dim = tokens.shape
-    tubelets = standardise(tokens.float()).reshape(batch, grid[0], -1, places, dim).mean(dim=2)
-    return tubelets.flatten(1, 2)
+def directions(count: int, dim: int, generator: torch.Generator) -> nn.Parameter:
+    """Return random vectors of length 1."""
+    return nn.Parameter(F.normalize(torch.randn(count, dim, generator=generator), dim=1))
 
 
 def build(encoder_config: ViTConfig, config: Config, generator: torch.Generator) -> DISCOVR:

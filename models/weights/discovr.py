@@ -12,7 +12,15 @@ from torch import Tensor
 from ..positions import sincos_line
 from ..shapes import Grid
 from ..vit import ViTConfig
-from ._layout import BLOCK_NAMES, KERNEL, Layout, architecture_of, assemble, prefix_of
+from ._layout import (
+    BLOCK_NAMES,
+    KERNEL,
+    Layout,
+    architecture_of,
+    assemble,
+    join,
+    prefix_of,
+)
 from ._videomae import DECODER, has_bias, with_split_bias
 from .base import Converted, Found, KeysError, Wish
 
@@ -36,6 +44,35 @@ NOT_NEEDED = {
     rf"{HEADS}\.(mlp\.\d\.(weight|bias)|last_layer\.weight_[gv])": "a projection head",
     **dict.fromkeys(DECODER, "the decoder, used in training only"),
 }
+OURS_ALONE = ("centred", "temperature")
+"""Ends of the names of what a file has not: the schedule's place."""
+BEGINNINGS = {
+    "video.student.": "encoder.",
+    "video.teacher.": "video_teacher.",
+    "image.student.": "image_student.",
+    "image.teacher.": "image_teacher.",
+    "video.student_head.": "video_dino_head.",
+    "video.teacher_head.": "video_teacher_head.",
+    "image.student_head.": "image_dino_head.",
+    "image.teacher_head.": "image_teacher_head.",
+    "video.centre": "video_center",
+    "image.centre": "image_center",
+    "decoder.embed.": "encoder_to_decoder.",
+    "decoder.mask_token": "mask_token",
+    "decoder.proj.": "decoder.head.",
+}
+"""Beginnings of the names of our method, and of a file's."""
+HEAD_NAMES = {
+    "inner.": "mlp.0.",
+    "mlp.fc1.": "mlp.2.",
+    "mlp.fc2.": "mlp.4.",
+    "prototypes": "last_layer.weight_v",
+}
+"""Beginnings of the names inside a head, ours and a file's."""
+COMPUTED = (
+    rf"(encoder|(video|image)_(student|teacher))\.pos_embed|{HEADS}\.last_layer\.weight_g"
+)
+"""Tables of positions, and lengths of the heads' prototypes, which stay 1."""
 
 
 def recognises(found: Found) -> bool:
@@ -86,6 +123,62 @@ def convert(found: Found, wish: Wish) -> Converted:
     return Converted(
         config=config, weights=weights, left_out=left_out, branch=branch, stride=STRIDE
     )
+
+
+def published_state(
+    tensors: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the state of our whole method from that of the published one.
+
+    Args:
+        tensors: Of the file.
+        ours: State of our method, built as published; what a file does not hold stays.
+
+    Raises:
+        KeysError: If names or shapes differ.
+    """
+    before = prefix_of(tensors, f"{BRANCHES[0]}.{KERNEL}") or ""
+    state, taken, missing, wrong = dict(ours), set[str](), [], []
+    for name, tensor in ours.items():
+        parts = published_names(name, before)
+        taken.update(parts)
+        found = [tensors.get(part) for part in parts]
+        missing += [part for part in parts if part and part not in tensors]
+        sizes = {part.numel() * len(parts) for part in found if part is not None}
+        if sizes == {tensor.numel()}:
+            state[name] = join(found, tensor)
+        elif sizes:
+            wrong.append(f"{name} is {tuple(tensor.shape)} with us")
+    known = rf"{re.escape(before)}({COMPUTED})"
+    others = [name for name in tensors if name not in taken and not re.fullmatch(known, name)]
+    if missing or others or wrong:
+        raise KeysError(missing, others, wrong)
+    return state
+
+
+def published_names(ours: str, before: str = "") -> tuple[str, ...]:
+    """Return what a published file calls a tensor of our method.
+
+    Args:
+        ours: Our name.
+        before: What stands before all names of the file.
+
+    Returns:
+        Its name, or those of its parts, an empty one for zeros; none if a file has it not.
+    """
+    if ours.endswith(OURS_ALONE):
+        return ()
+    theirs = swap_beginning(ours, BEGINNINGS)
+    head, dot, inside = theirs.partition("_head.")
+    return with_split_bias(before)(head + dot + swap_beginning(inside, HEAD_NAMES))
+
+
+def swap_beginning(name: str, beginnings: Mapping[str, str]) -> str:
+    """Return a name with another beginning, if it has one of these."""
+    for one, other in beginnings.items():
+        if name.startswith(one):
+            return other + name.removeprefix(one)
+    return name
 
 
 def grid_of(
