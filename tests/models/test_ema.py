@@ -17,6 +17,21 @@ def test_a_teacher_is_equal_frozen_and_separate() -> None:
     assert teacher.weight.data_ptr() != student.weight.data_ptr()
 
 
+def test_what_is_shared_exists_once_and_stays() -> None:
+    student = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    shared = list(student[0].requires_grad_(False).parameters())
+    teacher = make_teacher(student, sharing=shared)
+    assert teacher[0].weight is student[0].weight
+    assert teacher[0].bias is student[0].bias
+    assert teacher[1].weight.data_ptr() != student[1].weight.data_ptr()
+    before = student[0].weight.clone()
+    with torch.no_grad():
+        student[1].weight += 1
+    update_teacher(teacher, student, 0.1)
+    assert torch.equal(student[0].weight, before)
+    assert_close(teacher[1].weight, student[1].weight.detach() - 0.1)
+
+
 def test_update_is_the_weighted_mean() -> None:
     student = nn.Linear(3, 2)
     teacher = make_teacher(student)

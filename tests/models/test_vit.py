@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -85,14 +85,77 @@ def test_wrong_sizes_are_refused(encoder: VisionTransformer, micro: ViTConfig) -
         ViTConfig.named("enormous")
 
 
-@pytest.mark.parametrize(("size", "millions"), [("tiny", 5.6), ("small", 21.9), ("base", 86.2)])
+@pytest.mark.parametrize(
+    ("size", "millions"),
+    [
+        ("tiny", 5.6),
+        ("small", 21.9),
+        ("base", 86.2),
+        ("large", 303.9),
+        ("huge", 631.6),
+        ("giant", 1012.2),
+        ("gigantic", 1843.9),
+    ],
+)
 def test_published_sizes_have_their_published_numbers_of_weights(
     size: str, millions: float
 ) -> None:
     config = ViTConfig.named(size, channels=3, size=224)
-    encoder = VisionTransformer(config, torch.Generator())
+    encoder = VisionTransformer(config, None)
     count = sum(p.numel() for p in encoder.parameters())
     assert round(count / 1e6, 1) == millions
+    grey = VisionTransformer(replace(config, channels=1), None)
+    fewer = count - sum(p.numel() for p in grey.parameters())
+    assert fewer == 2 * 2 * 16 * 16 * config.dim
+
+
+@pytest.mark.parametrize("grid", [(1, 1, 2), (7, 3, 5), (33, 2, 9), (2, 24, 13)])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"positions": "line"}, {"positions": "rotary"}],
+    ids=["sincos", "line", "rotary"],
+)
+def test_no_two_tokens_of_any_grid_share_a_place(
+    changes: dict[str, Any], grid: tuple[int, int, int], generator: torch.Generator
+) -> None:
+    config = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=192, depth=1, **changes)
+    encoder = VisionTransformer(config, generator)
+    sides = grid[0] * 2, grid[1] * 8, grid[2] * 8
+    tokens, rotation = encoder.begin(torch.zeros(1, 1, *sides), None)
+    places = (
+        tokens[0] if rotation is None else rotation.flatten(0, 2).transpose(0, 1).flatten(1)
+    )
+    count = grid[0] * grid[1] * grid[2]
+    assert len(places) == count
+    assert torch.cdist(places, places).add(torch.eye(count)).min() > 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_channel_counts(channels: int, generator: torch.Generator) -> None:
+    config = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=48, depth=1, channels=channels)
+    encoder = VisionTransformer(config, generator)
+    video = torch.randn(1, channels, 4, 32, 32, generator=generator)
+    plain = encoder(video)
+    for channel in range(channels):
+        changed = video.clone()
+        changed[:, channel] += 1
+        assert not torch.allclose(encoder(changed), plain)
+
+
+def test_the_bottom_ends_with_its_last_block(micro: ViTConfig) -> None:
+    config = replace(micro, depth=4, levels=4, cls_token=True, stills=True)
+    encoder = VisionTransformer(config, None)
+    names = {id(parameter): name for name, parameter in encoder.named_parameters()}
+    assert encoder.bottom(0) == []
+    for blocks in (1, 3):
+        below = {names[id(parameter)] for parameter in encoder.bottom(blocks)}
+        above = ["norm."]
+        for number in range(blocks, 4):
+            above += [f"blocks.{number}.", f"level_norms.{number}."]
+        assert below == {n for n in names.values() if not n.startswith(tuple(above))}
+        assert {"cls_token", "patch_embed.proj.bias", "clip_token"} <= below
+    with pytest.raises(ValueError, match="4 blocks of 4"):
+        encoder.bottom(4)
 
 
 def test_every_size_is_a_valid_configuration() -> None:
