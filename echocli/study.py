@@ -9,6 +9,8 @@ from echocli.errors import EchoError
 
 SOURCE_FOLDERS = ("dicom", "videos", "camus", "echonet-dynamic")
 """Folders of a study that may hold what the researcher brings."""
+HEAD_ENCODER = "encoder"
+"""Folder, in that of a head, of an encoder that was trained with it."""
 
 
 @dataclass(frozen=True)

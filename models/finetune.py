@@ -17,12 +17,20 @@ from torch import Tensor, nn
 from .folds import deal_patients
 from .optim import OptimConfig, build_optimizer
 from .schedules import schedule
+from .vit import VisionTransformer
 
-Look: TypeAlias = Callable[[Tensor, torch.Generator | None], tuple[Tensor, ...]]
-"""From numbers of rows to what the model is given; drawn and varied if there is a generator."""
+Example: TypeAlias = tuple[tuple[Tensor | None, ...], Tensor]
+"""What a model is given, and what it shall say."""
+
+Look: TypeAlias = Callable[[Tensor, torch.Generator | None], Example]
+"""From numbers of rows to an example; drawn and varied if there is a generator."""
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""From the model's output and the numbers of its rows to the loss of each."""
+"""From what a model says and what it shall say to the loss of each row."""
+
+
+class DivergedError(ValueError):
+    """The loss was never a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +109,23 @@ def hold_out(
     return deal_patients(patients, round(1 / share), generator) == 0
 
 
+def thaw(encoder: VisionTransformer, blocks: int) -> None:
+    """Let the last blocks of an encoder be trained, and what follows them; freeze the rest.
+
+    Args:
+        encoder: Changed in place.
+        blocks: How many; as many as there are, or more, train its patch embedding too.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if blocks < 1:
+        raise ValueError(f"{blocks} blocks to train; a frozen encoder needs a probe instead.")
+    encoder.requires_grad_(True)
+    for parameter in encoder.bottom(max(0, encoder.config.depth - blocks)):
+        parameter.requires_grad_(False)
+
+
 def train_on_labels(
     model: nn.Module,
     look: Look,
@@ -116,7 +141,7 @@ def train_on_labels(
     Args:
         model: Changed in place; after the last check it holds the best weights, frozen parts
             untouched, and is in evaluation mode.
-        look: What the model is given.
+        look: What the model is given and shall say.
         loss: What to minimise.
         held_out: Rows to judge by; the others are trained on.
         config: How.
@@ -125,6 +150,9 @@ def train_on_labels(
 
     Yields:
         One record a check.
+
+    Raises:
+        DivergedError: If the loss was never a number.
     """
     rows, judges = torch.nonzero(~held_out)[:, 0], torch.nonzero(held_out)[:, 0]
     optim = config.optim(len(rows))
@@ -137,10 +165,10 @@ def train_on_labels(
     for step in range(1, optim.steps + 1):
         model.train()
         schedule(optimizer, step - 1, optim)
-        drawn = next(order)
+        given, wanted = look(next(order), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = model(*look(drawn, generator))
-        value = loss(output.float(), drawn).mean()
+            output = model(*given)
+        value = loss(output.float(), wanted).mean()
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, optim.clip)
@@ -179,10 +207,10 @@ class _Best:
         """Return the model to its best moment.
 
         Raises:
-            ValueError: If there was none: the loss was never a number.
+            DivergedError: If there was none: the loss was never a number.
         """
         if not self.values:
-            raise ValueError("The loss was never finite; a lower learning rate may help.")
+            raise DivergedError("The loss was never finite; a lower learning rate may help.")
         for tensor, value in zip(self.kept, self.values, strict=True):
             tensor.copy_(value)
 
@@ -212,7 +240,8 @@ def _mean_loss(
     device = next(model.parameters()).device
     found: list[Float[Tensor, " batch"]] = []
     for drawn in torch.split(rows, batch):
+        given, wanted = look(drawn, None)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = model(*look(drawn, None))
-        found.append(loss(output.float(), drawn))
+            output = model(*given)
+        found.append(loss(output.float(), wanted))
     return torch.cat(found).mean().item()

@@ -187,10 +187,15 @@ def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]
 
 def read_windows(clips: ClipSet, row: int, data: DataConfig, windows: int) -> NDArray[np.uint8]:
     """Return the windows of a clip, evenly spread, ``(windows, frames, height, width)``."""
-    frames, times = clips.frames(row), clips.times_s(row)
-    chosen = [window_indices(times, len(frames), data, s) for s in spread_starts(windows)]
-    assert all(indices is not None for indices in chosen), "readable() says which clips can"
-    return np.stack([frames[indices] for indices in chosen])
+    return np.stack([read_window(clips, row, data, s) for s in spread_starts(windows)])
+
+
+def read_window(clips: ClipSet, row: int, data: DataConfig, start: float) -> NDArray[np.uint8]:
+    """Return a window of a clip that can fill it; ``start`` is 0 for the first, 1 the last."""
+    frames = clips.frames(row)
+    indices = window_indices(clips.times_s(row), len(frames), data, start)
+    assert indices is not None, "readable() says which clips can"
+    return frames[indices]
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from torch import Tensor
 from echocli.api._encode import LeftOut
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._preprocess_quarantine import read_quarantine
-from echocli.checkpoint import LoadedModel, load_head, load_model, save_head
+from echocli.checkpoint import LoadedModel, load_head, load_model, save_head, save_model
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.console import Reporter
 from echocli.errors import EchoError
 from echocli.privacy.audit import QUARANTINE_FILE
-from echocli.study import Study
+from echocli.study import HEAD_ENCODER, Study
 
 TOLD = 20
 """Clips and files left out that are named one by one."""
@@ -79,12 +79,35 @@ def load_pair(
 
 
 def write_head(
-    out: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, overwrite: bool
-) -> None:
-    """Write a head, whole or not at all."""
+    out: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    model: LoadedModel | None = None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Write a head, whole or not at all.
+
+    Args:
+        out: Its folder.
+        tensors: Its state.
+        config: What describes it.
+        model: The encoder, if it was trained with the head: it is written beside it.
+        overwrite: Replace what stands there.
+
+    Returns:
+        The config as it was written.
+    """
     refuse_to_replace(out, overwrite=overwrite)
     with whole_folder(out, overwrite=overwrite) as folder:
-        save_head(folder, tensors, config)
+        own: dict[str, Any] = {}
+        if model is not None:
+            sha256 = save_model(
+                folder / HEAD_ENCODER, model.encoder, model.data, model.method, model.details
+            )
+            own = {"model": HEAD_ENCODER, "model_sha256": sha256}
+        save_head(folder, tensors, {**config, **own})
+    return {**config, **own}
 
 
 def roles_by_head(patients: Iterable[str], known: Mapping[str, list[str]]) -> NDArray[np.str_]:

@@ -17,14 +17,23 @@ from echocli.api._encode import (
     encode_clips,
     encode_groups,
     prepare,
+    read_window,
     rows_to_encode,
+)
+from echocli.api._finetune import (
+    TuneConfig,
+    sight_of,
+    summary_of,
+    told_if_diverged,
+    train_whole,
+    tuned_model,
 )
 from echocli.api._tokens import kept_tokens, share_of_all
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
-from echocli.models.finetune import FitConfig
-from echocli.models.tasks.lvef import AttentiveProbe, RidgeProbe
+from echocli.models.finetune import Example, FitConfig
+from echocli.models.tasks.lvef import AttentiveProbe, PooledRegressor, RidgeProbe, ef_loss
 
 Values = NDArray[np.float64]
 
@@ -47,6 +56,7 @@ class Lesson:
     folds: int
     depth: int
     fit: FitConfig
+    tune: TuneConfig | None
     seed: int
     near: Path
     """Folder that may hold large files meanwhile."""
@@ -72,25 +82,19 @@ class Fitted(NamedTuple):
     """Of every clip, in percent; training clips may be NaN."""
     out_of_fold: Values
     """Of training clips, predicted without their patients; NaN where there is none."""
+    model: LoadedModel | None = None
+    """The encoder, if it was trained with the probe."""
 
 
 def fit_ridge(lesson: Lesson) -> Fitted:
     """Fit a ridge probe on pooled features."""
-    features = encode_clips(
-        lesson.model,
-        lesson.clips,
-        pool=lesson.pool,
-        windows=lesson.windows,
-        device=lesson.device,
-        precision=lesson.precision,
-        reporter=lesson.reporter,
-    ).features
+    features = _features(lesson, lesson.model)
     probe = RidgeProbe(folds=lesson.folds).fit(
-        torch.from_numpy(features[lesson.train]),
+        features[torch.from_numpy(lesson.train)],
         *lesson.targets,
         torch.Generator().manual_seed(lesson.seed),
     )
-    predicted = in_range(probe.predict(torch.from_numpy(features)))
+    predicted = in_range(probe.predict(features))
     settings = {"pool": lesson.pool, "alpha": probe.alpha_}
     return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
 
@@ -115,7 +119,8 @@ def fit_attentive(lesson: Lesson) -> Fitted:
         reporter=lesson.reporter,
     ) as tokens:
         lesson.reporter.say(f"fitting an attentive probe on {len(train)} clip(s)")
-        probe.fit(tokens, *lesson.targets, torch.Generator().manual_seed(lesson.seed))
+        with told_if_diverged():
+            probe.fit(tokens, *lesson.targets, torch.Generator().manual_seed(lesson.seed))
     predicted = np.full(len(clips), np.nan)
     for seen in encode_groups(
         model, clips, rest, lesson.windows, place, least=share, reporter=lesson.reporter
@@ -124,6 +129,46 @@ def fit_attentive(lesson: Lesson) -> Fitted:
     best = [check for check in probe.checks_ if check.best][-1]
     settings = {"depth": lesson.depth, "share": share, "step": best.step, "steps": best.steps}
     return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
+
+
+def fit_end_to_end(lesson: Lesson) -> Fitted:
+    """Train some or all blocks of an encoder with a linear layer on its pooled tokens."""
+    model, tune = lesson.model, lesson.tune
+    assert tune is not None
+    place = prepare(lesson.device, lesson.precision, lesson.reporter)
+    clips = lesson.clips.subset(np.flatnonzero(lesson.train))
+    targets, _ = lesson.targets
+    sight = sight_of(model, clips, range(len(clips)), tune, place)
+    network = PooledRegressor(model.encoder, lesson.pool, targets.float()).to(place.torch)
+    wanted = ((targets - network.centre) / network.spread).float().to(place.torch)
+
+    def look(rows: Tensor, draw: torch.Generator | None) -> Example:
+        middle = torch.full((len(rows),), 0.5)
+        starts = middle if draw is None else torch.rand(len(rows), generator=draw)
+        chosen = rows.tolist()
+        pairs = zip(chosen, starts.tolist(), strict=True)
+        windows = [read_window(clips, row, model.data, start) for row, start in pairs]
+        seen = sight(chosen, windows, draw)
+        return (seen.video, seen.keep), wanted[rows]
+
+    trained = train_whole(
+        network,
+        look,
+        ef_loss,
+        lesson.patients[lesson.train],
+        tune,
+        torch.Generator().manual_seed(lesson.seed),
+        place,
+        lesson.reporter,
+    )
+    tuned = tuned_model(model, tune, trained)
+    probe = network.probe()
+    predicted = in_range(probe.predict(_features(lesson, tuned)))
+    out_of_fold = np.full(len(predicted), np.nan)
+    held_out = np.flatnonzero(lesson.train)[trained.held_out]
+    out_of_fold[held_out] = predicted[held_out]
+    settings = {"pool": lesson.pool, "end_to_end": summary_of(tune, trained)}
+    return Fitted(probe.state(), settings, predicted, out_of_fold, tuned)
 
 
 FITS: dict[str, Callable[[Lesson], Fitted]] = {
@@ -180,6 +225,20 @@ def predict_clips(
     ):
         values[seen.rows] = in_range(probe.predict(seen.tokens))
     return Predicted(values[rows], rows, left_out)
+
+
+def _features(lesson: Lesson, model: LoadedModel) -> Tensor:
+    """Return the pooled features of all clips."""
+    encoded = encode_clips(
+        model,
+        lesson.clips,
+        pool=lesson.pool,
+        windows=lesson.windows,
+        device=lesson.device,
+        precision=lesson.precision,
+        reporter=lesson.reporter,
+    )
+    return torch.from_numpy(encoded.features)
 
 
 def in_range(found: Tensor) -> Values:

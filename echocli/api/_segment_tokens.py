@@ -20,6 +20,7 @@ from echocli.api._segment_frames import (
     windows_with,
 )
 from echocli.checkpoint import LoadedModel
+from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import Reporter
@@ -98,7 +99,6 @@ def encode_frames(
         for row in {f.row for f in frames}
     }
     tokens: dict[int, Tensor] = {}
-    masks = []
     with reporter.progress("encode labelled frames", len(frames)) as done:
         for group in alike((shares[f.row] for f in frames), BATCH):
             batch = [frames[index] for index in group]
@@ -107,13 +107,20 @@ def encode_frames(
             for index, found in zip(group, grids, strict=True):
                 tokens[index] = found[frames[index].position // tubelet]
             done(len(batch))
+    slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
+    in_order = torch.stack([tokens[index] for index in range(len(frames))])
+    masks = frame_masks(clips, frames, model.data)
+    return LabelledTokens(in_order, slots, masks.to(place.torch))
+
+
+def frame_masks(clips: ClipSet, frames: Sequence[LabelledFrame], data: DataConfig) -> Tensor:
+    """Return the masks of labelled frames at the model's size."""
+    masks = []
     for f in frames:
         known = clips.masks(f.row)
         assert known is not None
-        masks.append(masks_to_model(known[f.mask : f.mask + 1], model.data.size)[0])
-    slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
-    in_order = torch.stack([tokens[index] for index in range(len(frames))])
-    return LabelledTokens(in_order, slots, torch.stack(masks).to(place.torch))
+        masks.append(masks_to_model(known[f.mask : f.mask + 1], data.size)[0])
+    return torch.stack(masks)
 
 
 def predict_frames(

@@ -26,6 +26,7 @@ from echocli.errors import EchoError
 from echocli.files import sha256_of
 from echocli.run import SCHEMA as RUN_SCHEMA
 from echocli.run import Run
+from echocli.study import HEAD_ENCODER
 
 LOAD_ERRORS = (
     ArithmeticError,
@@ -54,6 +55,8 @@ def check_weights(folder: Path, *, quick: bool) -> Checked:
     again = "Copy the whole folder again, or make it again with --overwrite."
     whole = {name, CONFIG, SUMS}
     present = set(files_below(folder))
+    if is_head:  # its encoder is an output of its own
+        present = {name for name in present if Path(name).parts[0] != HEAD_ENCODER}
     for missing in sorted(whole - present):
         checked.add(f"{missing}: missing", again)
     if present - whole:
@@ -62,6 +65,8 @@ def check_weights(folder: Path, *, quick: bool) -> Checked:
     for content in configs:
         if isinstance(content, str):
             checked.add(content, again)
+        elif content.get("model") == HEAD_ENCODER and not (folder / HEAD_ENCODER).is_dir():
+            checked.add("the encoder that was trained with it is missing", again)
     if not checked.problems and not quick:
         try:
             if is_head:

@@ -20,9 +20,10 @@ from echocli.api._encode import (
     open_set,
     rows_to_encode,
 )
+from echocli.api._finetune import TuneConfig, begin_with
 from echocli.api._heads import left_out_of, load_pair, origin, write_head
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
-from echocli.api._lvef_probes import FITS, Lesson, predict_clips
+from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end, predict_clips
 from echocli.api._lvef_rows import (
     LABEL,
     labelled_clips,
@@ -31,7 +32,6 @@ from echocli.api._lvef_rows import (
 )
 from echocli.api._output import refuse_to_replace
 from echocli.api._splits import patient_numbers, splits_of
-from echocli.checkpoint import load_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import atomic_path, sums_of, write_json
@@ -60,6 +60,8 @@ class LvefConfig:
     """Blocks of an attentive probe: 1 as V-JEPA's, 4 as V-JEPA 2's."""
     attentive: FitConfig = field(default_factory=FitConfig)
     """How an attentive probe is fitted."""
+    tune: TuneConfig | None = None
+    """How the encoder is trained with a linear layer; it stays frozen if left out."""
     level: float = 0.9
     """Coverage of the prediction intervals; 0.9 needs 9 validation patients, 0.95 19."""
     seed: int = 0
@@ -105,7 +107,7 @@ class LvefPredictions:
 
 def fit(
     clips: Path,
-    model: Path,
+    model: Path | None,
     out: Path,
     *,
     config: LvefConfig | None = None,
@@ -114,11 +116,11 @@ def fit(
     precision: str = "auto",
     reporter: Reporter = SILENT,
 ) -> LvefFit:
-    """Fit a probe on frozen features of the training patients.
+    """Fit a probe on frozen features of the training patients, or train the encoder with it.
 
     Args:
         clips: Clip set with the label ``ef_percent``.
-        model: Run or model folder.
+        model: Run or model folder; not needed by what starts from scratch.
         out: Folder of the head.
         config: Settings.
         overwrite: Replace the head that stands there.
@@ -131,8 +133,8 @@ def fit(
     """
     config = config or LvefConfig()
     refuse_to_replace(out, overwrite=overwrite)
-    loaded = load_model(model)
     labelled = labelled_clips(open_set(clips, reporter), clips)
+    loaded = begin_with(model, config.tune, labelled, out, config.seed)
     rows, left_out = rows_to_encode(labelled, loaded.data, reporter)
     table = labelled.manifest.iloc[rows].reset_index(drop=True)
     splits, numbers = splits_of(table), patient_numbers(table["patient_id"])
@@ -155,13 +157,14 @@ def fit(
         folds=config.folds,
         depth=config.depth,
         fit=config.attentive,
+        tune=config.tune,
         seed=config.seed,
         near=out.absolute().parent,
         device=device,
         precision=precision,
         reporter=reporter,
     )
-    fitted = FITS[config.probe](lesson)
+    fitted = (FITS[config.probe] if config.tune is None else fit_end_to_end)(lesson)
     interval = prediction_interval(
         measured, fitted.predicted, fitted.out_of_fold, numbers, splits, config.level
     )
@@ -183,7 +186,9 @@ def fit(
     head_config |= _evaluation(
         table, measured, fitted.predicted, splits == "test", head_config, config.draws
     )
-    write_head(out, fitted.tensors, head_config, overwrite=overwrite)
+    head_config = write_head(
+        out, fitted.tensors, head_config, model=fitted.model, overwrite=overwrite
+    )
     return LvefFit(out, head_config, left_out_of(labelled, left_out, clips, reporter))
 
 

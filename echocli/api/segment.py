@@ -12,18 +12,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from echocli.api._encode import clip_size, open_clips, open_set, readable
+from echocli.api._encode import clip_size, open_clips, open_set, prepare, readable
+from echocli.api._finetune import TuneConfig, begin_with
 from echocli.api._heads import left_out_of, load_pair, origin, roles_by_head, write_head
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.api._segment_labeller import CLASSES, Labeller, Tested, figures_of, mean_map
+from echocli.api._segment_fits import fit_end_to_end, fit_on_frozen
+from echocli.api._segment_labeller import Labeller, Tested, figures_of, mean_map
 from echocli.api._segment_output import open_output
-from echocli.api._segment_tokens import encode_frames, labelled_frames
+from echocli.api._segment_tokens import labelled_frames
 from echocli.api._splits import splits_of
-from echocli.checkpoint import LoadedModel, load_model
+from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
-from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError
 from echocli.files import sums_of, write_json
 from echocli.models.tasks.segmentation import LinearSegmenter, SegmentationConfig
@@ -43,6 +44,8 @@ class SegmentConfig:
     """Windows a labelled frame: one in which it stands early, one late."""
     head: SegmentationConfig = field(default_factory=SegmentationConfig)
     """How the linear layer is fitted."""
+    tune: TuneConfig | None = None
+    """How the encoder is trained with a linear layer; it stays frozen if left out."""
     seed: int = 0
     """Start of all random numbers."""
     draws: int = DRAWS
@@ -84,7 +87,7 @@ class SegmentEvaluation:
 
 def fit(
     clips: Path,
-    model: Path,
+    model: Path | None,
     out: Path,
     *,
     config: SegmentConfig | None = None,
@@ -93,11 +96,11 @@ def fit(
     precision: str = "auto",
     reporter: Reporter = SILENT,
 ) -> SegmentFit:
-    """Fit a linear head on the frozen tokens of labelled frames of training patients.
+    """Fit a linear head on labelled frames of training patients, encoder frozen or with it.
 
     Args:
         clips: Clip set with masks.
-        model: Run or model folder.
+        model: Run or model folder; not needed by what starts from scratch.
         out: Folder of the head.
         config: Settings.
         overwrite: Replace the head that stands there.
@@ -110,8 +113,9 @@ def fit(
     """
     config = config or SegmentConfig()
     refuse_to_replace(out, overwrite=overwrite)
-    loaded, place = load_model(model), _device(device, precision, reporter)
     opened = open_set(clips, reporter)
+    loaded = begin_with(model, config.tune, opened, out, config.seed)
+    place = prepare(device, precision, reporter)
     rows, left_out = readable(opened, loaded.data)
     rows = [row for row in rows if opened.mask_frames(row)]
     splits = splits_of(opened.manifest)
@@ -124,17 +128,19 @@ def fit(
         )
     generator = torch.Generator().manual_seed(config.seed)
     frames = labelled_frames(loaded, opened, train, config.windows, generator)
-    known = encode_frames(loaded, opened, frames, place, reporter)
-    head = LinearSegmenter(loaded.encoder.config.tubelet, CLASSES, config.head)
-    reporter.say(f"fitting a linear head on {len(frames)} views of labelled frames")
-    head.fit(known.tokens, known.slots, known.masks, generator)
-    average = mean_map(known.masks)
+    how = (generator, place, reporter)
+    if config.tune is None:
+        fitted = fit_on_frozen(loaded, opened, frames, config.head, *how)
+    else:
+        fitted = fit_end_to_end(loaded, opened, frames, config.tune, *how)
+    average = mean_map(fitted.masks)
     patients = opened.manifest["patient_id"].astype(str)
     head_config = {
         "task": TASK,
         **origin(loaded, out),
         "windows": config.windows,
         "head": asdict(config.head),
+        **fitted.settings,
         "seed": config.seed,
         "mean_ef_percent": _mean_ef(opened, train),
         "n": {
@@ -144,9 +150,10 @@ def fit(
         "patients": {name: sorted(set(patients[splits == name])) for name in ("train", "val")},
     }
     test = [row for row in rows if splits[row] == "test"]
-    labeller = Labeller(loaded, head, average, place)
+    labeller = Labeller(fitted.model or loaded, fitted.head, average, place)
     head_config |= labeller.evaluation(opened, test, config.seed, config.draws)
-    write_head(out, {**head.state(), "mean_map": average}, head_config, overwrite=overwrite)
+    tensors = {**fitted.head.state(), "mean_map": average}
+    head_config = write_head(out, tensors, head_config, model=fitted.model, overwrite=overwrite)
     return SegmentFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
 
 
@@ -296,16 +303,9 @@ def _load(
     head: Path, model: Path | None, device: str, precision: str, reporter: Reporter
 ) -> tuple[Labeller, dict[str, Any]]:
     loaded, tensors, head_config = load_pair(head, TASK, model, Study())
-    place = _device(device, precision, reporter)
+    place = prepare(device, precision, reporter)
     fitted = LinearSegmenter.from_state(tensors).to(place.torch)
     return Labeller(loaded, fitted, tensors["mean_map"], place), head_config
-
-
-def _device(device: str, precision: str, reporter: Reporter) -> Device:
-    place = choose_device(device, precision)
-    limit_threads()
-    reporter.say(f"encoding on {place}")
-    return place
 
 
 def _readable(

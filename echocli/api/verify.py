@@ -19,6 +19,7 @@ from echocli.api._verify_tables import (
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
+from echocli.study import HEAD_ENCODER
 from echocli.tables import COMMENT
 
 DEPTH = 3
@@ -78,6 +79,8 @@ def _outputs(path: Path, depth: int) -> Iterator[tuple[str, Path]]:
     kind = _kind_of(path)
     if kind:
         yield kind, path
+        if (path / HEAD_ENCODER).is_dir():
+            yield from _outputs(path / HEAD_ENCODER, 0)
     elif path.is_dir() and not path.is_symlink() and depth:
         for inside in sorted(path.iterdir()):
             if not inside.name.startswith("."):

@@ -1,4 +1,4 @@
-"""Ejection fraction from frozen features, by ridge regression or by an attentive probe."""
+"""Ejection fraction: a ridge or an attentive probe on frozen features, or end to end."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..attentive import AttentivePooler
-from ..finetune import Check, FitConfig, hold_out, train_on_labels
+from ..finetune import Check, Example, FitConfig, hold_out, train_on_labels
 from ..folds import deal_patients
 from ..layers import linear
+from ..pooling import pool, pooled_dim
+from ..shapes import TokenIds, Video
+from ..vit import VisionTransformer
 
 ALPHAS = tuple(10 ** (exponent / 2) for exponent in range(-2, 15))
 """From 0.1 to 10 million in half decades: from almost none to almost all shrinkage."""
@@ -178,23 +181,20 @@ class AttentiveProbe:
         self.model_.to(self.device)
         wanted = ((targets - targets.mean()) / self.model_.spread.cpu()).to(self.device)
 
-        def look(rows: Tensor, draw: torch.Generator | None) -> tuple[Tensor]:
+        def look(rows: Tensor, draw: torch.Generator | None) -> Example:
             middle = torch.full((len(rows),), tokens.shape[1] // 2)
             windows = (
                 middle
                 if draw is None
                 else torch.randint(tokens.shape[1], (len(rows),), generator=draw)
             )
-            return (tokens[rows, windows].to(self.device, torch.float32),)
-
-        def loss(output: Tensor, rows: Tensor) -> Tensor:
-            return functional.smooth_l1_loss(output, wanted[rows], reduction="none")
+            return (tokens[rows, windows].to(self.device, torch.float32),), wanted[rows]
 
         self.checks_ = list(
             train_on_labels(
                 self.model_,
                 look,
-                loss,
+                ef_loss,
                 held_out,
                 self.config,
                 generator,
@@ -258,3 +258,64 @@ class TokenRegressor(nn.Module):
         """Return the target in units of its spread around its centre."""
         found: Tensor = self.readout(self.pooler(tokens))
         return found[:, 0]
+
+
+class PooledRegressor(nn.Module):
+    """An encoder in training and a linear layer on its pooled tokens.
+
+    Args:
+        encoder: Changed by training.
+        kind: How tokens become one vector; see ``pooling.py``.
+        targets: Their mean and spread are the zero and the unit of what it says.
+    """
+
+    def __init__(
+        self, encoder: VisionTransformer, kind: str, targets: Float[Tensor, " clips"]
+    ) -> None:
+        super().__init__()
+        self.encoder, self.kind = encoder, kind
+        width = pooled_dim(encoder.config.dim, kind)
+        # Change over time is small beside the mean; without a common scale nothing hears it.
+        self.scale = nn.BatchNorm1d(width, affine=False)
+        self.readout = nn.Linear(width, 1)
+        nn.init.zeros_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+        self.centre = float(targets.mean())
+        self.spread = max(1e-6, float(targets.std(correction=0)))
+
+    def forward(self, video: Video, keep: TokenIds | None = None) -> Float[Tensor, " batch"]:
+        """Return the target in units of its spread around its centre.
+
+        Args:
+            video: Normalised clips.
+            keep: Ids of the tokens to look at, equally many at every time; all if left out.
+        """
+        grid = self.encoder.grid(video.shape)
+        cls, tokens = self.encoder.embed(video, keep)
+        with torch.autocast(video.device.type, enabled=False):
+            vectors = pool(
+                tokens.float(), grid, self.kind, None if cls is None else cls.float()
+            )
+            found: Tensor = self.readout(self.scale(vectors))
+        return found[:, 0]
+
+    @torch.no_grad()
+    def probe(self) -> RidgeProbe:
+        """Return the linear layer as a probe of the encoder's raw features."""
+        probe = RidgeProbe()
+        mean, variance = self.scale.running_mean, self.scale.running_var
+        assert mean is not None
+        assert variance is not None
+        slope = self.readout.weight[0].double() / (variance.double() + self.scale.eps).sqrt()
+        offset = self.readout.bias[0].double() - slope @ mean.double()
+        probe.coefficients_ = (self.spread * slope).cpu()
+        probe.intercept_ = (self.centre + self.spread * offset).cpu()
+        probe.alpha_ = 0.0
+        return probe
+
+
+def ef_loss(
+    said: Float[Tensor, " rows"], wanted: Float[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
+    """Return the error of each row: squared where small, so that no label outweighs all."""
+    return functional.smooth_l1_loss(said, wanted, reduction="none")

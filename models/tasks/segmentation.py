@@ -1,4 +1,4 @@
-"""Label maps from frozen tokens by one linear layer.
+"""Label maps by one linear layer from tokens, frozen or in training with it.
 
 Each token is mapped to the logits of all pixels of its own tubelet: a linear map from tokens to
 a video at full resolution. The other common linear head, tokens upsampled between patches and
@@ -17,11 +17,15 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..sector import to_grid
+from ..shapes import TokenIds, Video
+from ..vit import VisionTransformer
+
 IMPOSSIBLE = -1e4
 """Logit of a class that cannot be; finite, so that resizing makes no NaN of it."""
 SURE = 10.0
-"""Logit of the background where nothing was looked at; others have 0. No surer, so that resizing
-does not push it into the patches beside."""
+"""Logit of the background where nothing was looked at; the others' is 0. No surer, so that
+resizing does not push it into the patches beside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,8 @@ class LinearSegmenter:
         """Fit on labelled frames.
 
         Args:
-            tokens: Frozen tokens of the tubelet that holds the labelled frame; NaN where nothing
-                was looked at, which is background and teaches nothing.
+            tokens: Frozen tokens of the tubelet that holds the labelled frame; NaN where
+                nothing was looked at, which is background and teaches nothing.
             slots: Which frame of its tubelet is labelled, from 0.
             masks: Mask of that frame, at the model's size.
             generator: Draws batches and first weights.
@@ -88,11 +92,7 @@ class LinearSegmenter:
         flat = flat[~flat.isnan().any(dim=1)]
         self.mean_ = flat.mean(dim=0)
         self.sd_ = flat.std(dim=0, unbiased=False).clamp(min=1e-6)
-        frames, rows, columns = self.tubelet
-        shape = (frames, self.classes * rows * columns, dim)
-        start = torch.randn(shape, generator=generator) * dim**-0.5 * 0.1
-        weight = nn.Parameter(start.to(device))
-        bias = nn.Parameter(torch.zeros(shape[:2], device=device))
+        weight, bias = self.start(dim, generator, device)
         config = self.config
         groups = [
             {"params": [weight], "weight_decay": config.weight_decay},
@@ -103,15 +103,28 @@ class LinearSegmenter:
         for _ in range(config.steps):
             rows_drawn = torch.randint(len(masks), (config.batch,), generator=generator)
             drawn = rows_drawn.to(device)
-            self.weight_, self.bias_ = weight, bias
-            logits = self._frame_logits(tokens[drawn], slots[drawn])
+            logits = self.frame_logits(tokens[drawn], slots[drawn])
             optimizer.zero_grad()
             torch.autograd.backward(functional.cross_entropy(logits, masks[drawn].long()))
             optimizer.step()
             schedule.step()
         self.weight_, self.bias_ = weight.detach(), bias.detach()
-        self._never_call(set(range(self.classes)) - set(torch.unique(masks).tolist()))
+        self.never_call(set(range(self.classes)) - set(torch.unique(masks).tolist()))
         return self
+
+    def start(
+        self, dim: int, generator: torch.Generator, device: torch.device
+    ) -> tuple[nn.Parameter, nn.Parameter]:
+        """Draw first weights and return them, to be trained."""
+        frames, rows, columns = self.tubelet
+        shape = (frames, self.classes * rows * columns, dim)
+        weight = torch.randn(shape, generator=generator) * dim**-0.5 * 0.1
+        trained = (
+            nn.Parameter(weight.to(device)),
+            nn.Parameter(torch.zeros(shape[:2], device=device)),
+        )
+        self.weight_, self.bias_ = trained
+        return trained
 
     @torch.no_grad()
     def logits(
@@ -121,7 +134,7 @@ class LinearSegmenter:
         batch, time = tokens.shape[:2]
         flat = tokens.flatten(0, 1)
         slots = [
-            self._frame_logits(flat, torch.full((len(flat),), slot, device=flat.device))
+            self.frame_logits(flat, torch.full((len(flat),), slot, device=flat.device))
             for slot in range(self.tubelet[0])
         ]
         frames = torch.stack(slots, dim=1)
@@ -159,7 +172,7 @@ class LinearSegmenter:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def _never_call(self, classes: set[int]) -> None:
+    def never_call(self, classes: set[int]) -> None:
         """Make classes impossible that no mask held: some data sets label only the cavity."""
         pixels = self.tubelet[1] * self.tubelet[2]
         for number in classes:
@@ -167,7 +180,7 @@ class LinearSegmenter:
             self.weight_[:, own] = 0
             self.bias_[:, own] = IMPOSSIBLE
 
-    def _frame_logits(
+    def frame_logits(
         self, tokens: Float[Tensor, "maps height width dim"], slots: Int[Tensor, " maps"]
     ) -> Float[Tensor, "maps classes rows columns"]:
         """Return the logits of one frame of each tubelet."""
@@ -188,3 +201,53 @@ class LinearSegmenter:
         return grid.permute(0, 3, 1, 4, 2, 5).reshape(
             maps, self.classes, height * patch_rows, width * patch_columns
         )
+
+
+class FrameSegmenter(nn.Module):
+    """An encoder in training and the linear layer from its tokens to one frame of each clip.
+
+    Args:
+        encoder: Changed by training.
+        classes: Mask values, background counted.
+        generator: Draws the first weights of the linear layer.
+    """
+
+    def __init__(
+        self, encoder: VisionTransformer, classes: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        device, dim = encoder.norm.weight.device, encoder.config.dim
+        self.head = LinearSegmenter(encoder.config.tubelet, classes)
+        self.head.mean_ = torch.zeros(dim, device=device)
+        self.head.sd_ = torch.ones(dim, device=device)
+        self.weight, self.bias = self.head.start(dim, generator, device)
+
+    def forward(
+        self, video: Video, frames: Int[Tensor, " batch"], keep: TokenIds | None = None
+    ) -> Float[Tensor, "batch classes height width"]:
+        """Return the logits of a frame of each clip.
+
+        Args:
+            video: Normalised clips.
+            frames: Position of the frame in its clip.
+            keep: Ids of the tokens to look at; all if left out.
+        """
+        grid, step = self.encoder.grid(video.shape), self.head.tubelet[0]
+        tokens = self.encoder(video, keep).float()
+        whole = (
+            tokens.reshape(len(video), *grid, -1)
+            if keep is None
+            else to_grid(tokens, keep, grid)
+        )
+        rows = torch.arange(len(video), device=video.device)
+        with torch.autocast(video.device.type, enabled=False):
+            return self.head.frame_logits(whole[rows, frames // step], frames % step)
+
+
+def mask_loss(
+    said: Float[Tensor, "maps classes rows columns"],
+    wanted: Integer[Tensor, "maps rows columns"],
+) -> Float[Tensor, " maps"]:
+    """Return the cross entropy of each map, the mean over its pixels."""
+    return functional.cross_entropy(said, wanted.long(), reduction="none").mean(dim=(1, 2))

@@ -44,10 +44,13 @@ def trained(
     torch.manual_seed(seed)
     model = Line()
 
-    def loss(output: Tensor, rows: Tensor) -> Tensor:
-        return (output - y[rows]) ** 2
+    def look(rows: Tensor, _: torch.Generator | None) -> tuple[tuple[Tensor], Tensor]:
+        return (x[rows],), y[rows]
 
-    checks = train_on_labels(model, lambda r, _: (x[r],), loss, held_out, config, generator)
+    def loss(said: Tensor, wanted: Tensor) -> Tensor:
+        return (said - wanted) ** 2
+
+    checks = train_on_labels(model, look, loss, held_out, config, generator)
     return model, list(checks), held_out
 
 
