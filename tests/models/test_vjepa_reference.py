@@ -170,10 +170,8 @@ def test_one_step_of_the_optimiser_and_the_teacher_agrees(reference: Reference) 
             continue  # of the ten tokens of V-JEPA 2, nine are never used
         updated = ours[f"{name}mask_tokens"][[int(number)]] if number else ours[name]
         expected = value.flatten(1) if value.ndim == 5 else value
-        # Adam's first step is lr times the sign of a gradient, whatever its size.
-        assert_close(updated, expected, rtol=0, atol=step["lr"] / 20, msg=theirs)
-        moved = (updated - expected).abs() > 1e-6
-        assert moved.float().mean() < 0.01, theirs
+        # Adam's first step divides gradients as small as its epsilon: 3e-4 is a whole step.
+        assert_close(updated, expected, rtol=0, atol=6e-6, msg=theirs)
 
 
 def distilled() -> tuple[Predictor, VJEPA]:
