@@ -27,8 +27,8 @@ from echocli.privacy.pseudonyms import Pseudonyms
 
 SIZE = 64
 KEY = "7a" * 32
-DOUBTFUL = "offset_table_wrong"
-"""The note that says that the frames of a clip may not be what was meant."""
+DOUBTFUL = {"offset_table_wrong", "damaged_frame"}
+"""The notes that say that the frames of a clip may not be what was meant."""
 CRASHED = "the decoder crashed on this file"
 MEAN_GREYS, FAR_GREYS, FAR_SHARE = 1.0, 24, 0.004
 """How much decoders may differ in one frame beyond what they do on the whole file: on average,
@@ -38,9 +38,10 @@ WHOLE = "(none)"
 """The way of damage of files that are left whole."""
 AS_BEFORE = "clip as before"
 AS_JUDGED = "clip as judged"
-AS_LENIENT = "clip as Pillow sees"
+AS_LENIENT = "clip nearly as before"
 """JPEG that a strict decoder calls out of step, and libjpeg-turbo, which nearly every viewer
-uses, decodes without a warning. JPEG has no checksum: most damage to it no decoder finds."""
+uses, decodes without a warning to pixels that differ from the whole file's by less than decoders
+may. More than that would be wrong."""
 NOTED = "clip with a note"
 REFUSED = "refused"
 BAD = (
@@ -88,7 +89,7 @@ class _Comparison:
     noted: bool = False
     """Whether the manifest says that the frames are doubtful."""
     lenient: bool = False
-    """Whether Pillow sees the same where the judge sees nothing."""
+    """Whether Pillow sees the same where the judge sees nothing, and nearly what was before."""
 
 
 def make_cases(
@@ -203,12 +204,13 @@ def _look(key: Path, case: Case, note: Note) -> _Comparison | str:
     loop, before = read_loop(case.path), read_loop(case.whole).frames
     if np.array_equal(loop.frames, before):
         return _Comparison(sha256, True, "")
+    near = loop.frames.shape == before.shape and _is_near(difference(loop.frames, before))
     return _Comparison(
         sha256,
         False,
         _judged(case, loop.frames, before, ""),
-        DOUBTFUL in loop.notes,
-        _judged(case, loop.frames, before, "pillow") == "",
+        bool(DOUBTFUL & set(loop.notes)),
+        near and _judged(case, loop.frames, before, "pillow") == "",
     )
 
 
@@ -224,10 +226,14 @@ def _judged(case: Case, ours: NDArray[np.uint8], before: NDArray[np.uint8], plug
         allowed = (0.0, 0.0)
     if ours.shape != truth.shape:
         return f"sees {truth.shape}, we see {ours.shape}"
-    mean, far = difference(ours, truth)
-    if mean > allowed[0] + MEAN_GREYS or far > allowed[1] + FAR_SHARE:
+    mean, far = found = difference(ours, truth)
+    if not _is_near(found, allowed):
         return f"differs by {mean:.1f} greys, {far:.1%} of pixels far"
     return ""
+
+
+def _is_near(found: tuple[float, float], allowed: tuple[float, float] = (0.0, 0.0)) -> bool:
+    return found[0] <= allowed[0] + MEAN_GREYS and found[1] <= allowed[1] + FAR_SHARE
 
 
 def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> tuple[float, float]:
