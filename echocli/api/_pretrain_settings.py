@@ -84,7 +84,8 @@ class Settings:
     seed: int = 0
     """Start of weights, order of clips, windows, masks and augmentation."""
     where: str = WITHOUT_TEST
-    """Condition on the manifest that a clip must meet; none if empty."""
+    """Condition on the manifest that a clip must meet, such as ``normal``; none if empty. Patients
+    of the test split stay unseen unless it names the column ``split``."""
     init: str = ""
     """Model whose weights student and teacher start from; random ones if empty."""
     init_sha256: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -216,15 +217,23 @@ def _training_clips(
     """Open the clips and choose those to train on, saying which are not chosen."""
     size = max(SIZE, *(stage.data.size for stage in settings.course))
     with open_clips(source, size=size, reporter=reporter) as opened:
-        chosen = opened
-        if settings.where != WITHOUT_TEST or "split" in opened.manifest:
-            chosen = opened.where(settings.where) if settings.where else opened
+        chosen, conditions = opened, _conditions(settings.where, opened)
+        for condition in conditions:
+            chosen = chosen.where(condition)
         if len(chosen) < len(opened):
             reporter.say(
                 f"{len(opened) - len(chosen)} of {len(opened)} clip(s) do not meet "
-                f"{settings.where!r} and are left out; --where '' takes all"
+                f"{' and '.join(conditions)!r} and are left out; --where '' takes all"
             )
         yield opened, chosen
+
+
+def _conditions(where: str, clips: ClipSet) -> list[str]:
+    """Return what clips must meet: the test split stays unseen unless it is asked for."""
+    asked = [where] if where else []
+    if "split" not in clips.manifest:
+        return [] if where == WITHOUT_TEST else asked
+    return asked if not where or re.search(r"\bsplit\b", where) else [where, WITHOUT_TEST]
 
 
 def _job(settings: Settings, clips: ClipSet, place: Device, reporter: Reporter) -> Job:

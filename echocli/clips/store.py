@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import tokenize
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -23,8 +21,9 @@ from numpy.typing import NDArray
 from echocli.clips.manifest import read_parts
 from echocli.clips.mask_grid import Box, on_frames, spacing_of
 from echocli.clips.progress import unfinished
+from echocli.clips.query import rows_where
 from echocli.clips.writer import ClipSetWriter as ClipSetWriter
-from echocli.errors import EchoError, UsageError
+from echocli.errors import EchoError
 from echocli.files import read_json, sha256_of
 
 PACKED = re.compile(r"(shard|masks)-[0-9A-Za-z_-]+\.u8")
@@ -164,24 +163,12 @@ class ClipSet:
         self._maps.clear()
 
     def where(self, query: str) -> ClipSet:
-        """Return the clips for which a pandas query on the manifest holds.
+        """Return the clips for which a query on the manifest holds; see ``rows_where``.
 
         Raises:
             UsageError: If the query cannot be understood, or names no column.
         """
-        try:
-            chosen = self.manifest.query(query, engine="python")
-        except pd.errors.UndefinedVariableError as error:
-            name = str(error).split("'")[1]
-            near = get_close_matches(name, self.manifest.columns, 1)
-            hint = f"Did you mean {near[0]}?" if near else _known_columns(self.manifest)
-            raise UsageError(f"The manifest has no column {name}.", hint) from None
-        except (SyntaxError, ValueError, TypeError, LookupError, tokenize.TokenError):
-            raise UsageError(
-                f"--where {query!r} is not a query that pandas understands.",
-                "Write it like: split == 'train' and ef_percent < 50",
-            ) from None
-        return self.subset(np.flatnonzero(self.manifest.index.isin(chosen.index)))
+        return self.subset(rows_where(self.manifest, query))
 
     def subset(self, rows: Sequence[int] | NDArray[np.intp]) -> ClipSet:
         """Return the clips of some rows, in their order."""
@@ -274,10 +261,6 @@ def _each_once(manifest: pd.DataFrame, folder: Path) -> pd.DataFrame:
             "Run `echocli preprocess --overwrite` again, with one version on all machines.",
         )
     return manifest[~again].reset_index(drop=True)
-
-
-def _known_columns(manifest: pd.DataFrame) -> str:
-    return f"It has: {', '.join(manifest.columns)}."
 
 
 def _damaged_files(folder: Path) -> Iterator[str]:

@@ -52,7 +52,7 @@ def command(
         typer.Option(
             "--where",
             metavar="QUERY",
-            help="Which clips; all but the test split if left out, '' for all.",
+            help="Which clips, such as: normal. The test split if it is named; '' for all.",
         ),
     ] = None,
     seed: Annotated[

@@ -275,6 +275,24 @@ def test_clips_are_chosen_and_what_is_left_out_is_said(
         run(tmp_path / "clips", tmp_path / "d", micro_words, where="qualty == 'good'")
 
 
+def test_normal_clips_are_chosen_and_the_test_split_stays_unseen(
+    tmp_path: Path, micro_words: tuple[str, ...]
+) -> None:
+    from micro import micro_clip, write_clips
+
+    said: list[dict[str, Any]] = [
+        {"normal": i % 2 == 0, "split": "test" if i < 4 else "train"} for i in range(10)
+    ]
+    said.append({"split": "train"})  # of which nobody knows
+    write_clips(tmp_path / "clips", [micro_clip(i, labels=x) for i, x in enumerate(said)])
+    ears = Ears()
+    result = run(
+        tmp_path / "clips", tmp_path / "a", micro_words, steps=1, where="normal", reporter=ears
+    )
+    assert result.clips == 3
+    assert any("8 of 11" in line and "split != 'test'" in line for line in ears.said)
+
+
 def test_no_room_is_told_before_the_first_step(
     tmp_path: Path,
     micro_clips: Path,

@@ -1,0 +1,52 @@
+"""Choosing clips by what the manifest says of them: ``--where``."""
+
+from __future__ import annotations
+
+import tokenize
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from echocli.errors import UsageError
+
+EXAMPLE = "Write it like: normal and ef_percent > 50"
+
+
+def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
+    """Return the rows for which a pandas query holds.
+
+    The bare name of a column that says yes or no is one: ``normal`` holds where it says yes,
+    ``not normal`` where it says no, and neither where it says nothing.
+
+    Raises:
+        UsageError: If the query cannot be understood, or names no column.
+    """
+    table = _answers(manifest)
+    column = query.strip()
+    if column in table and not pd.api.types.is_bool_dtype(table[column]):
+        raise UsageError(
+            f"--where {column}: the column {column} does not say yes or no.",
+            EXAMPLE,
+        )
+    try:
+        chosen = table.query(query, engine="python")
+    except pd.errors.UndefinedVariableError as error:
+        name = str(error).split("'")[1]
+        near = get_close_matches(name, manifest.columns, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(manifest.columns)}."
+        raise UsageError(f"The manifest has no column {name}.", hint) from None
+    except (SyntaxError, ValueError, TypeError, LookupError, tokenize.TokenError):
+        raise UsageError(
+            f"--where {query!r} is not a query that pandas understands.",
+            EXAMPLE,
+        ) from None
+    return np.flatnonzero(manifest.index.isin(chosen.index))
+
+
+def _answers(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Let columns of yes, no and nothing be asked; pandas refuses them as they are read."""
+    mixed = [name for name in manifest if manifest[name].dtype == object]
+    answers = [n for n in mixed if pd.api.types.infer_dtype(manifest[n]) == "boolean"]
+    return manifest.astype(dict.fromkeys(answers, "boolean"))
