@@ -13,10 +13,10 @@ CACHED = 4 * 2**20
 
 
 def attend(
-    query: Float[Tensor, "batch heads tokens head"],
+    query: Float[Tensor, "batch heads asked head"],
     key: Float[Tensor, "batch heads tokens head"],
     value: Float[Tensor, "batch heads tokens head"],
-) -> Float[Tensor, "batch heads tokens head"]:
+) -> Float[Tensor, "batch heads asked head"]:
     """Return softmax attention.
 
     PyTorch's fused attention is the fastest anywhere but in bfloat16 on a processor: there its
@@ -37,7 +37,7 @@ def attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax attention; no more than ``CACHED`` bytes of scores exist at a time."""
     q, k, v = flat(query), flat(key), flat(value)
     out = torch.empty_like(q)
-    for part in pieces(q):
+    for part in pieces(q, k):
         torch.bmm(weights(q[part], k[part]), v[part], out=out[part])
     return out.view(query.shape)
 
@@ -57,24 +57,24 @@ def attend_in_pieces_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of queries, keys and values; the weights are computed anew."""
     q, k, v, g = flat(query), flat(key), flat(value), flat(grad)
-    dq, dk, dv = (torch.empty_like(q) for _ in range(3))
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     scale = q.shape[-1] ** -0.5
     unused = q.new_empty(())
-    for part in pieces(q):
+    for part in pieces(q, k):
         p = weights(q[part], k[part])
         torch.bmm(p.mT, g[part], out=dv[part])
         dp = torch.bmm(g[part], v[part].mT)
         ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
         torch.baddbmm(unused, ds, k[part], beta=0, alpha=scale, out=dq[part])
         torch.baddbmm(unused, ds.mT, q[part], beta=0, alpha=scale, out=dk[part])
-    shape = query.shape
-    return dq.view(shape), dk.view(shape), dv.view(shape)
+    return dq.view(query.shape), dk.view(key.shape), dv.view(value.shape)
 
 
 @attend_in_pieces_backward.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dq, dk, dv = (
-        torch.empty_like(query, memory_format=torch.contiguous_format) for _ in range(3)
+        torch.empty_like(part, memory_format=torch.contiguous_format)
+        for part in (query, key, value)
     )
     return dq, dk, dv
 
@@ -101,16 +101,18 @@ def flat(
     return tokens.reshape(-1, *tokens.shape[2:])
 
 
-def pieces(matrices: Float[Tensor, "matrices tokens head"]) -> list[slice]:
+def pieces(
+    query: Float[Tensor, "matrices asked head"], key: Float[Tensor, "matrices tokens head"]
+) -> list[slice]:
     """Return slices whose scores fit into ``CACHED`` bytes; one matrix at least."""
-    count, tokens, _ = matrices.shape
-    step = max(1, CACHED // (tokens * tokens * matrices.element_size()))
+    count, asked, _ = query.shape
+    step = max(1, CACHED // (asked * key.shape[1] * key.element_size()))
     return [slice(first, first + step) for first in range(0, count, step)]
 
 
 def weights(
-    query: Float[Tensor, "matrices tokens head"], key: Float[Tensor, "matrices tokens head"]
-) -> Float[Tensor, "matrices tokens tokens"]:
+    query: Float[Tensor, "matrices asked head"], key: Float[Tensor, "matrices tokens head"]
+) -> Float[Tensor, "matrices asked tokens"]:
     """Return how much of every value each token takes."""
     scale = query.shape[-1] ** -0.5
     scores = torch.baddbmm(query.new_empty(()), query, key.mT, beta=0, alpha=scale)

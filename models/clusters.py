@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .products import affine
 from .shapes import Scalar
 
 
@@ -100,7 +101,7 @@ def cosines(
     """
     # Cosines divided by small temperatures need more than bfloat16's 8 bits.
     with torch.autocast(tokens.device.type, enabled=False):
-        return F.normalize(tokens.float(), dim=-1).flatten(0, -2) @ prototypes.T
+        return affine(F.normalize(tokens.float(), dim=-1).flatten(0, -2), prototypes)
 
 
 def harden(

@@ -87,6 +87,19 @@ class Branch(nn.Module):
         cls, tokens = self.teacher.embed(video, seen)
         return self.teacher_head(cls), tokens
 
+    @torch.no_grad()
+    def judge(
+        self, video: Video, seen: Int[Tensor, "batch seen"] | None = None
+    ) -> Float[Tensor, "batch outputs"]:
+        """Return the teacher's logits alone.
+
+        Args:
+            video: Normalised clips.
+            seen: Ids of the tokens that there are; all if left out.
+        """
+        logits: Tensor = self.teacher_head(self.teacher.summarise(video, seen))
+        return logits
+
     def distil(
         self, cls: Float[Tensor, "rows dim"], logits: Float[Tensor, "batch outputs"]
     ) -> tuple[Scalar, Float[Tensor, " outputs"]]:

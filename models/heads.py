@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .layers import MLP, NORM_EPS, Blocks, learned_token, linear, take
 from .positions import Positions
+from .products import affine
 from .shapes import Grid
 
 
@@ -47,7 +48,7 @@ class DinoHead(nn.Module):
         # Logits are divided by temperatures down to 0.04: bfloat16 would be too coarse.
         with torch.autocast(points.device.type, enabled=False):
             unit = F.normalize(points.float(), dim=1)
-            return unit @ F.normalize(self.prototypes, dim=1).T
+            return affine(unit, F.normalize(self.prototypes, dim=1))
 
 
 class TokenDecoder(nn.Module):

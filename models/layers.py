@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attend
+from .products import Linear, affine
 from .shapes import Grid, Tokens, Video
 
 NORM_EPS = 1e-6
@@ -28,7 +29,7 @@ def linear(
     ViT-L it is close to the fixed 0.02 of V-JEPA. The global random state is left alone.
     Without a generator the layer is a shape that holds no numbers, to be given some.
     """
-    layer = nn.Linear(inputs, outputs, bias=bias, device="meta")
+    layer = Linear(inputs, outputs, bias=bias, device="meta")
     if generator is None:
         return layer
     layer = layer.to_empty(device="cpu")
@@ -132,16 +133,39 @@ class Attention(nn.Module):
         self.qkv = linear(dim, 3 * dim, generator, bias=bias)
         self.proj = linear(dim, dim, generator)
 
-    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
-        """Mix every token with every other, at rotary positions if there are any."""
-        batch, n, dim = tokens.shape
-        qkv = self.qkv(tokens).reshape(batch, n, 3, self.heads, dim // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    def forward(
+        self, tokens: Tokens, rotation: Rotation | None = None, first: int | None = None
+    ) -> Float[Tensor, "batch first dim"]:
+        """Mix every token, or only the first few, with every other.
+
+        Args:
+            tokens: Of a row.
+            rotation: Rotary positions, if there are any.
+            first: How many tokens are wanted; all if left out.
+        """
+        query, key, value = self.parts(tokens, first)
         if rotation is not None:
-            query, key = rotate(query, rotation), rotate(key, rotation)
-        mixed = attend(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, n, dim))
+            query = rotate(query, rotation[..., :first, :])
+            key = rotate(key, rotation)
+        mixed = attend(query, key, value).transpose(1, 2).flatten(2)
+        out: Tensor = self.proj(mixed)
         return out
+
+    def parts(self, tokens: Tokens, first: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries of the first tokens, and keys and values of all."""
+        batch, n, dim = tokens.shape
+        heads = self.heads, dim // self.heads
+        if first is None:
+            qkv = self.qkv(tokens).reshape(batch, n, 3, *heads)
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)
+            return query, key, value
+        weight, bias = self.qkv.weight, self.qkv.bias
+        own, others = (None, None) if bias is None else (bias[:dim], bias[dim:])
+        asked = affine(tokens[:, :first], weight[:dim], own)
+        known = affine(tokens, weight[dim:], others)
+        query = asked.reshape(batch, first, *heads).transpose(1, 2)
+        key, value = known.reshape(batch, n, 2, *heads).unbind(2)
+        return query, key.transpose(1, 2), value.transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -183,9 +207,11 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = MLP(dim, round(dim * mlp_ratio), generator)
 
-    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
-        """Attend, then transform, both on a residual path."""
-        tokens = tokens + self.attn(self.norm1(tokens), rotation)
+    def forward(
+        self, tokens: Tokens, rotation: Rotation | None = None, first: int | None = None
+    ) -> Float[Tensor, "batch first dim"]:
+        """Attend, then transform, both on a residual path; only ``first`` tokens come out."""
+        tokens = tokens[:, :first] + self.attn(self.norm1(tokens), rotation, first)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens
 
@@ -224,17 +250,28 @@ class Blocks(nn.Sequential):
         )
         self.recompute = recompute
 
-    def each(self, tokens: Tokens, rotation: Rotation | None = None) -> Iterator[Tokens]:
-        """Yield the tokens after every block; all share one table of rotary positions."""
-        for block in self:
+    def each(
+        self, tokens: Tokens, rotation: Rotation | None = None, first: int | None = None
+    ) -> Iterator[Float[Tensor, "batch left dim"]]:
+        """Yield the tokens after every block; all share one table of rotary positions.
+
+        Args:
+            tokens: Of a row.
+            rotation: Rotary positions, if there are any.
+            first: How many tokens the last block gives, the first ones; all if left out.
+        """
+        for index, block in enumerate(self, start=1):
+            wanted = first if index == len(self) else None
             if self.recompute and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, rotation, use_reentrant=False)
+                tokens = checkpoint(block, tokens, rotation, wanted, use_reentrant=False)
             else:
-                tokens = block(tokens, rotation)
+                tokens = block(tokens, rotation, wanted)
             yield tokens
 
-    def forward(self, tokens: Tokens, rotation: Rotation | None = None) -> Tokens:
+    def forward(
+        self, tokens: Tokens, rotation: Rotation | None = None, first: int | None = None
+    ) -> Float[Tensor, "batch left dim"]:
         """Pass tokens through all blocks."""
-        for after in self.each(tokens, rotation):
+        for after in self.each(tokens, rotation, first):
             tokens = after
         return tokens

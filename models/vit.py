@@ -206,6 +206,19 @@ class VisionTransformer(nn.Module):
             return None, tokens
         return tokens[:, 0], tokens[:, 1:]
 
+    def summarise(
+        self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
+    ) -> Float[Tensor, "rows dim"]:
+        """Return the class tokens alone: the last block works for them only.
+
+        Args:
+            video: Normalised clips.
+            keep: See ``embed``.
+        """
+        tokens, rotation = self.begin(video, keep)
+        cls: Tensor = self.norm(self.blocks(tokens, rotation, 1))[:, 0]
+        return cls
+
     def begin(
         self, video: Video, keep: Int[Tensor, "rows kept"] | None
     ) -> tuple[Float[Tensor, "rows tokens dim"], Rotation | None]:

@@ -22,7 +22,7 @@ LAYERS = [
 ]
 CORE_LAYERS = [
     {"shapes"},
-    {"vit", "layers", "attention", "positions", "pooling", "timm_guard", "weights"},
+    {"vit", "layers", "attention", "products", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
     | {"predictor", "localisation", "block_masks", "optim", "schedules"}
     | {"clusters", "distillation", "fidelity"},

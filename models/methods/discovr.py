@@ -186,22 +186,22 @@ class DISCOVR(Method):
         batch, views, places = len(video), config.video_views + 1, draws.get("places")
         seen = None if places is None else tokens_at(places, grid)
 
-        video_logits, _ = self.video.teach(video, seen)
-        cls, visible = self.video.student.embed(video, draws["video"])
-        assert cls is not None
         # The first view of every clip is the decoder's, the others are for distillation.
-        others = cls.reshape(batch, views, -1)[:, 1:]
-        video_loss, video_centre = self.video.distil(others.flatten(0, 1), video_logits)
+        ids = draws["video"].reshape(batch, views, -1)
+        video_logits = self.video.judge(video, seen)
+        cls = self.video.student.summarise(video, ids[:, 1:].flatten(0, 1))
+        video_loss, video_centre = self.video.distil(cls, video_logits)
+        others = cls.reshape(batch, views - 1, -1)
         koleo = koleo_loss(others) if config.koleo_weight else torch.zeros_like(video_loss)
 
         frames = self.frames(video, draws)
         each = None if places is None else places.repeat_interleave(len(frames) // batch, dim=0)
         image_logits, image_tokens = self.image.teach(frames, each)
-        image_cls, _ = self.image.student.embed(frames, draws["image"])
-        assert image_cls is not None
+        image_cls = self.image.student.summarise(frames, draws["image"])
         image_loss, image_centre = self.image.distil(image_cls, image_logits)
 
-        decoded = self.decoder(visible[::views], draws["video"][::views], grid, seen)
+        _, visible = self.video.student.embed(video, ids[:, 0])
+        decoded = self.decoder(visible, ids[:, 0], grid, seen)
         pairs = self.pair(decoded, image_tokens, draws, seen)
         forth, back = self.cluster_losses(*pairs)
         cluster_loss = forth + back

@@ -37,6 +37,34 @@ def test_order_of_kept_tokens_only_orders_the_result(
     assert_close(turned.flip(1), encoder(video, keep))
 
 
+@pytest.mark.parametrize("positions", ["sincos", "rotary"])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_class_token_alone_is_that_of_all_tokens(
+    positions: Literal["sincos", "rotary"],
+    recompute: bool,
+    precision: str,
+    micro: ViTConfig,
+    video: Tensor,
+    generator: torch.Generator,
+) -> None:
+    shape = replace(micro, cls_token=True, positions=positions, recompute=recompute)
+    encoder = VisionTransformer(shape, generator)
+    gradients = []
+    for compute in (encoder.summarise, lambda clips: encoder.embed(clips)[0]):
+        encoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            cls = compute(video)
+        (cls.float() * torch.arange(shape.dim)).sum().backward()
+        # None where nothing arrives, and zeros, are the same.
+        found = [
+            torch.zeros_like(p) if p.grad is None else p.grad for p in encoder.parameters()
+        ]
+        gradients.append([cls, *found])
+    for one, other in zip(*gradients, strict=True):
+        assert (one - other).norm() <= (1e-5 if precision == "fp32" else 0.03) * other.norm()
+
+
 def test_hidden_pixels_have_no_influence(encoder: VisionTransformer, video: Tensor) -> None:
     keep = torch.tensor([[0, 5, 16], [0, 5, 16]])  # corner, second row, corner of later frames
     changed = video.clone()

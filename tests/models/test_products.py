@@ -1,0 +1,54 @@
+"""Our product with weights against PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.testing import assert_close
+
+from echocli.models.products import Linear, affine, product
+
+
+def made(shape: tuple[int, ...], *, offset: bool) -> list[Tensor | None]:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(*shape, 24, generator=generator)
+    weight = torch.randn(10, 24, generator=generator)
+    return [rows, weight, torch.randn(10, generator=generator) if offset else None]
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (1, 1), (2, 3, 4)])
+@pytest.mark.parametrize("offset", [True, False])
+def test_value_and_gradients_are_those_of_pytorch(shape: tuple[int, ...], offset: bool) -> None:
+    found = []
+    for compute in (product, F.linear):
+        leaves = [p if p is None else p.requires_grad_() for p in made(shape, offset=offset)]
+        out = compute(*leaves)
+        out.square().sum().backward()
+        found.append([out, *(leaf.grad for leaf in leaves if leaf is not None)])
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_rows_may_be_a_view_with_gaps() -> None:
+    rows, weight, offset = made((6, 4), offset=True)
+    assert rows is not None
+    assert weight is not None
+    gaps = rows[::2, 1:].transpose(0, 1)
+    assert_close(product(gaps, weight, offset), F.linear(gaps, weight, offset))
+
+
+def test_other_precisions_are_left_to_pytorch() -> None:
+    layer = Linear(24, 10)
+    rows, _, _ = made((5,), offset=False)
+    assert rows is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(rows).dtype == torch.bfloat16
+    halves = affine(rows.bfloat16(), layer.weight.bfloat16())
+    assert torch.equal(halves, F.linear(rows.bfloat16(), layer.weight.bfloat16()))
+
+
+def test_the_operator_keeps_the_rules_of_compilation() -> None:
+    leaves = [p if p is None else p.requires_grad_() for p in made((3, 2), offset=True)]
+    torch.library.opcheck(product, tuple(leaves))
