@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,51 @@ SHOWN = 12
 """Digits of a hash that messages show."""
 
 
-def origin(model: LoadedModel, out: Path) -> dict[str, Any]:
-    """Return what a head's config says about its encoder.
+@dataclass(frozen=True)
+class HeadFit:
+    """A fitted head."""
+
+    head: Path
+    config: dict[str, Any]
+    """What its ``config.json`` holds."""
+    left_out: list[dict[str, str]]
+    """What got no result: clip_id (or source_id) and reason."""
+
+
+def describe(
+    task: str,
+    model: LoadedModel,
+    out: Path,
+    *,
+    windows: int,
+    seed: int,
+    patients: Iterable[str],
+    splits: NDArray[np.str_],
+) -> dict[str, Any]:
+    """Return what every head's config says: its encoder, and whom it has seen.
 
     Args:
-        model: The encoder that the head is fitted on.
+        task: What it is for.
+        model: The encoder that it is fitted on.
         out: Folder of the head; the path to the model is told from there.
+        windows: Windows a clip, or a labelled frame.
+        seed: Start of all random numbers.
+        patients: Patient of each clip.
+        splits: Split of each clip.
     """
+    of_split: dict[str, set[str]] = {"train": set(), "val": set()}
+    for patient, split in zip(patients, splits, strict=True):
+        if split in of_split:
+            of_split[split].add(str(patient))
     return {
+        "task": task,
         "model_sha256": model.sha256,
         "model": os.path.relpath(model.folder, out),
         "method": model.method,
         "data": to_table(model.data),
+        "windows": windows,
+        "seed": seed,
+        "patients": {split: sorted(names) for split, names in of_split.items()},
     }
 
 
@@ -119,6 +153,44 @@ def roles_by_head(patients: Iterable[str], known: Mapping[str, list[str]]) -> ND
     """
     role = {name: split for split, names in known.items() for name in names}
     return np.array([role.get(str(patient), "test") for patient in patients], dtype=np.str_)
+
+
+def warn_of_seen(roles: Iterable[str], reporter: Reporter) -> None:
+    """Say how many clips are of patients that the head was fitted on.
+
+    Args:
+        roles: What each clip's patient was to the head.
+        reporter: Is warned.
+    """
+    listed = list(roles)
+    if seen := listed.count("train"):
+        reporter.warn(
+            f"{seen} of {len(listed)} clip(s) are of patients that this head was fitted on; "
+            "they are marked train and left out of the figures."
+        )
+
+
+def summarise(
+    head: Path,
+    config: Mapping[str, Any],
+    patients: Sequence[str],
+    left_out: list[dict[str, str]],
+) -> dict[str, Any]:
+    """Return what every summary of predictions begins with.
+
+    Args:
+        head: Folder of the head.
+        config: Of the head.
+        patients: Patient of each clip that got a result.
+        left_out: What got none.
+    """
+    return {
+        "head": str(head),
+        "model_sha256": config["model_sha256"],
+        "n_clips": len(patients),
+        "n_patients": len(set(patients)),
+        "left_out": left_out,
+    }
 
 
 def left_out_of(

@@ -21,7 +21,15 @@ from echocli.api._encode import (
     rows_to_encode,
 )
 from echocli.api._finetune import TuneConfig, begin_with
-from echocli.api._heads import left_out_of, load_pair, origin, write_head
+from echocli.api._heads import (
+    HeadFit,
+    describe,
+    left_out_of,
+    load_pair,
+    summarise,
+    warn_of_seen,
+    write_head,
+)
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
 from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end, predict_clips
 from echocli.api._lvef_rows import (
@@ -72,6 +80,11 @@ class LvefConfig:
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
             raise UsageError(f"--level is {self.level}.", "Give a share between 0 and 1.")
+        if self.tune is not None and self.probe != "ridge":
+            raise UsageError(
+                f"A probe that is {self.probe} is fitted on a frozen encoder.",
+                "Leave --probe out, or --from-scratch and --finetune-blocks.",
+            )
         if self.probe not in FITS:
             raise UsageError(
                 f"There is no probe {self.probe}.", f"Choose among {', '.join(FITS)}."
@@ -79,17 +92,6 @@ class LvefConfig:
         for name in ("depth", "windows"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}.", "Give 1 or more.")
-
-
-@dataclass(frozen=True)
-class LvefFit:
-    """A fitted head."""
-
-    head: Path
-    config: dict[str, Any]
-    """What its ``config.json`` holds."""
-    left_out: list[dict[str, str]]
-    """What got no result: clip_id (or source_id) and reason."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def fit(
     device: str = "auto",
     precision: str = "auto",
     reporter: Reporter = SILENT,
-) -> LvefFit:
+) -> HeadFit:
     """Fit a probe on frozen features of the training patients, or train the encoder with it.
 
     Args:
@@ -168,20 +170,22 @@ def fit(
     interval = prediction_interval(
         measured, fitted.predicted, fitted.out_of_fold, numbers, splits, config.level
     )
+    described = describe(
+        TASK,
+        loaded,
+        out,
+        windows=config.windows,
+        seed=config.seed,
+        patients=table["patient_id"],
+        splits=splits,
+    )
     head_config = {
-        "task": TASK,
-        **origin(loaded, out),
+        **described,
         "probe": config.probe,
-        "windows": config.windows,
         **fitted.settings,
         "mean_ef_percent": float(measured[train].mean()),
         "interval": interval,
-        "seed": config.seed,
         "n": _counts(table, splits),
-        "patients": {
-            name: sorted(set(table["patient_id"][splits == name].astype(str)))
-            for name in ("train", "val")
-        },
     }
     head_config |= _evaluation(
         table, measured, fitted.predicted, splits == "test", head_config, config.draws
@@ -189,7 +193,7 @@ def fit(
     head_config = write_head(
         out, fitted.tensors, head_config, model=fitted.model, overwrite=overwrite
     )
-    return LvefFit(out, head_config, left_out_of(labelled, left_out, clips, reporter))
+    return HeadFit(out, head_config, left_out_of(labelled, left_out, clips, reporter))
 
 
 def predict(
@@ -238,19 +242,9 @@ def predict(
         manifest = clips.manifest.iloc[found.rows].reset_index(drop=True)
         left_out = left_out_of(clips, found.left_out, source, reporter)
     table = prediction_table(manifest, found.ef_percent, head_config)
-    roles = table["split"].to_numpy(dtype=np.str_)
-    seen = int((roles == "train").sum())
-    if seen:
-        reporter.warn(
-            f"{seen} of {len(table)} clip(s) are of patients that this head was fitted on; "
-            "their figures say nothing, they are marked train."
-        )
+    warn_of_seen(table["split"], reporter)
     summary = {
-        "head": str(head),
-        "model_sha256": head_config["model_sha256"],
-        "n_clips": len(table),
-        "n_patients": int(table["patient_id"].nunique()),
-        "left_out": left_out,
+        **summarise(head, head_config, table["patient_id"].tolist(), left_out),
         "interval": head_config["interval"],
         **_evaluation_of(manifest, table, head_config, draws),
     }

@@ -14,7 +14,16 @@ import torch
 
 from echocli.api._encode import clip_size, open_clips, open_set, prepare, readable
 from echocli.api._finetune import TuneConfig, begin_with
-from echocli.api._heads import left_out_of, load_pair, origin, roles_by_head, write_head
+from echocli.api._heads import (
+    HeadFit,
+    describe,
+    left_out_of,
+    load_pair,
+    roles_by_head,
+    summarise,
+    warn_of_seen,
+    write_head,
+)
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._segment_fits import fit_end_to_end, fit_on_frozen
@@ -53,17 +62,6 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True)
-class SegmentFit:
-    """A fitted head."""
-
-    head: Path
-    config: dict[str, Any]
-    """What its ``config.json`` holds."""
-    left_out: list[dict[str, str]]
-    """What got no result: clip_id (or source_id) and reason."""
-
-
-@dataclass(frozen=True)
 class SegmentPredictions:
     """Label maps of every frame, and what was measured in them."""
 
@@ -95,7 +93,7 @@ def fit(
     device: str = "auto",
     precision: str = "auto",
     reporter: Reporter = SILENT,
-) -> SegmentFit:
+) -> HeadFit:
     """Fit a linear head on labelled frames of training patients, encoder frozen or with it.
 
     Args:
@@ -134,27 +132,31 @@ def fit(
     else:
         fitted = fit_end_to_end(loaded, opened, frames, config.tune, *how)
     average = mean_map(fitted.masks)
-    patients = opened.manifest["patient_id"].astype(str)
+    described = describe(
+        TASK,
+        loaded,
+        out,
+        windows=config.windows,
+        seed=config.seed,
+        patients=opened.manifest["patient_id"],
+        splits=splits,
+    )
     head_config = {
-        "task": TASK,
-        **origin(loaded, out),
-        "windows": config.windows,
+        **described,
         "head": asdict(config.head),
         **fitted.settings,
-        "seed": config.seed,
         "mean_ef_percent": _mean_ef(opened, train),
         "n": {
             name: _counts(opened, [row for row in rows if splits[row] == name])
             for name in ("train", "val", "test")
         },
-        "patients": {name: sorted(set(patients[splits == name])) for name in ("train", "val")},
     }
     test = [row for row in rows if splits[row] == "test"]
     labeller = Labeller(fitted.model or loaded, fitted.head, average, place)
     head_config |= labeller.evaluation(opened, test, config.seed, config.draws)
     tensors = {**fitted.head.state(), "mean_map": average}
     head_config = write_head(out, tensors, head_config, model=fitted.model, overwrite=overwrite)
-    return SegmentFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
+    return HeadFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
 
 
 def predict(
@@ -196,12 +198,7 @@ def predict(
     ):
         rows, left_out = _readable(clips, labeller.model, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
-        seen = sum(roles[row] == "train" for row in rows)
-        if seen:
-            reporter.warn(
-                f"{seen} of {len(rows)} clip(s) are of patients that this head was fitted on; "
-                "they are marked train and left out of the figures."
-            )
+        warn_of_seen(roles[rows], reporter)
         tested: list[Tested] = []
         with (
             open_output(folder, overlays) as output,
@@ -215,11 +212,7 @@ def predict(
                 done(1)
         volumes = output.volume_table()
         summary = {
-            "head": str(head),
-            "model_sha256": head_config["model_sha256"],
-            "n_clips": len(rows),
-            "n_patients": int(volumes["patient_id"].nunique()),
-            "left_out": left_out,
+            **summarise(head, head_config, volumes["patient_id"].tolist(), left_out),
             **figures_of(tested, head_config["seed"], draws),
             "ef_from_masks": _ef_figures(volumes, head_config, draws),
         }

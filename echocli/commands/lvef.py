@@ -15,18 +15,34 @@ from echocli.commands._options import (
     QuietOption,
     SeedOption,
 )
-from echocli.commands._paths import STANDARD, expand
-from echocli.console import Console
-from echocli.errors import ExitCode
-from echocli.study import Study
+from echocli.commands._paths import STANDARD
+from echocli.commands._tasks import (
+    TUNED,
+    BlocksOption,
+    Desk,
+    EpochsOption,
+    HeadOption,
+    HeadOutOption,
+    RateOption,
+    ScratchOption,
+    VideosArgument,
+    changed,
+    figure_rows,
+    leave,
+    number,
+    refuse_unused,
+    trained_with,
+    tune_of,
+)
 
 if TYPE_CHECKING:
     from echocli.api.lvef import LvefPredictions
 
-SCHEMA = "echocli.lvef/1"
+TASK = "lvef"
+DIGITS = 2
 
 app = typer.Typer(
-    help="""Ejection fraction by a probe on frozen features.
+    help="""Ejection fraction by a probe on frozen features, or by an encoder trained for it.
 
     * `echocli lvef fit`: fit a head on the labelled clips of this study
 
@@ -37,16 +53,6 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 
-VideosArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[VIDEOS]...",
-        help="Clip set, files, folders, or - for a list on standard input; clips if left out.",
-    ),
-]
-HeadOption = Annotated[
-    Path | None, typer.Option("--head", help="Fitted head; heads/lvef if left out.")
-]
 LabelsOption = Annotated[
     Path | None, typer.Option("--labels", help="CSV of labels, for files that are no clip set.")
 ]
@@ -59,20 +65,22 @@ def fit(
         typer.Argument(help="Clip set with the label ef_percent; clips if left out."),
     ] = None,
     model: ModelOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder of the head; heads/lvef if left out."),
-    ] = None,
+    out: HeadOutOption = None,
     probe: Annotated[
         str, typer.Option("--probe", help="ridge (linear) or attentive (looks at all tokens).")
     ] = "ridge",
     depth: Annotated[
-        int, typer.Option("--depth", help="Blocks of an attentive probe; V-JEPA 2 has 4.")
+        int,
+        typer.Option("--depth", min=1, help="Blocks of an attentive probe; V-JEPA 2 has 4."),
     ] = 1,
+    scratch: ScratchOption = None,
+    blocks: BlocksOption = None,
+    epochs: EpochsOption = None,
+    rate: RateOption = None,
     level: Annotated[
         float, typer.Option("--level", help="Coverage of the prediction intervals.")
     ] = 0.9,
-    windows: Annotated[int, typer.Option("--windows", help="Windows a clip.")] = 3,
+    windows: Annotated[int, typer.Option("--windows", min=1, help="Windows a clip.")] = 3,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -80,7 +88,7 @@ def fit(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a probe for the ejection fraction on frozen features.
+    """Fit a probe for the ejection fraction on frozen features, or train the encoder with it.
 
     * `echocli lvef fit`: clips of this study, with its newest model
 
@@ -88,40 +96,43 @@ def fit(
 
     * `echocli lvef fit --probe attentive`: on all tokens; minutes instead of seconds
 
+    * `echocli lvef fit --finetune-blocks 3`: the last blocks learn too
+
+    * `echocli lvef fit --from-scratch tiny`: what the labels alone teach, the baseline
+
     Fits on training patients only, sets the prediction interval on validation patients, and
     tells error and agreement on test patients, beside what predicting the mean would reach.
+    An encoder that was trained stands in the head's folder.
     """
     from echocli.api import lvef as api
-    from echocli.checkpoint import find_model
+    from echocli.models.finetune import FitConfig
 
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
+    tune = tune_of(scratch, blocks, epochs, rate)
+    if probe != "attentive" and tune is None:
+        refuse_unused(epochs, rate, instead=f"--probe attentive, {TUNED}")
+    desk = Desk(TASK, quiet, as_json)
     result = api.fit(
-        clips or study.clips,
-        find_model(model, study),
-        out or study.heads / "lvef",
+        clips or desk.study.clips,
+        desk.encoder(model, scratch),
+        out or desk.head,
         config=api.LvefConfig(
-            probe=probe, depth=depth, level=level, windows=windows, seed=seed
+            probe=probe,
+            depth=depth,
+            attentive=changed(FitConfig(), epochs, rate),
+            tune=tune,
+            level=level,
+            windows=windows,
+            seed=seed,
         ),
         overwrite=overwrite,
         device=device,
         precision=precision,
-        reporter=console,
+        reporter=desk.console,
     )
-    if as_json:
-        shown = {k: v for k, v in result.config.items() if k not in ("task", "patients")}
-        document = {**shown, "head": str(result.head), "left_out": result.left_out}
-        console.document(SCHEMA, document)
-    else:
-        n = result.config["n"]
-        console.say(
-            f"fitted on {n['train']['clips']} clip(s) of {n['train']['patients']} patient(s), "
-            f"{_how(result.config)}"
-        )
-        console.say(f"test: {_in_words(result.config)}")
-        console.result(str(result.head))
-    if result.left_out:
-        raise typer.Exit(ExitCode.PARTIAL)
+    n = result.config["n"]["train"]
+    fitted = f"fitted on {n['clips']} clip(s) of {n['patients']} patient(s)"
+    said = [f"{fitted}{_how(result.config)}", f"test: {_in_words(result.config)}"]
+    desk.fitted(result, said)
 
 
 @app.command()
@@ -155,23 +166,21 @@ def predict(
     """
     from echocli.api import lvef as api
 
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
+    desk = Desk(TASK, quiet, as_json)
     to_stdout = out == STANDARD or (as_json and out is None)
     result = api.predict(
-        expand(videos, null=null) if videos else study.clips,
-        head or study.heads / "lvef",
-        None if to_stdout else out or study.predictions / "lvef.csv",
-        model=None if model is None else _found(model, study),
+        desk.videos(videos, null=null),
+        head or desk.head,
+        None if to_stdout else out or desk.study.predictions / "lvef.csv",
+        model=desk.model(model),
         labels=labels,
         overwrite=overwrite,
         device=device,
         precision=precision,
-        reporter=console,
+        reporter=desk.console,
     )
-    _show(console, result, as_json=as_json, to_stdout=to_stdout)
-    if result.left_out:
-        raise typer.Exit(ExitCode.PARTIAL)
+    _show(desk, result, to_stdout=to_stdout)
+    leave(result.left_out)
 
 
 @app.command()
@@ -197,82 +206,62 @@ def evaluate(
     """
     from echocli.api import lvef as api
 
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
-    result = api.evaluate(
-        expand(videos, null=null) if videos else study.clips,
-        head or study.heads / "lvef",
-        model=None if model is None else _found(model, study),
+    desk = Desk(TASK, quiet, as_json)
+    summary = api.evaluate(
+        desk.videos(videos, null=null),
+        head or desk.head,
+        model=desk.model(model),
         labels=labels,
         device=device,
         precision=precision,
-        reporter=console,
-    )
-    if as_json:
-        console.document(SCHEMA, result.summary)
-        return
-    test = result.summary["test"]
-    console.table(
+        reporter=desk.console,
+    ).summary
+    test = summary["test"]
+    groups = {
+        "": summary["metrics"],
+        "predict the mean: ": summary["predict_the_mean"],
+        "auroc ef ": summary["auroc"],
+    }
+    desk.evaluated(
+        summary,
         f"{test['clips']} clip(s) of {test['patients']} patient(s)",
         ["figure", "value", "low", "high"],
-        _rows(result.summary),
+        [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)],
     )
 
 
-def _found(model: Path, study: Study) -> Path:
-    from echocli.checkpoint import find_model
-
-    return find_model(model, study)
-
-
-def _show(
-    console: Console, result: "LvefPredictions", *, as_json: bool, to_stdout: bool
-) -> None:
+def _show(desk: Desk, result: "LvefPredictions", *, to_stdout: bool) -> None:
     import json
     import sys
 
-    if as_json:
+    if desk.as_json:
         rows = json.loads(result.table.to_json(orient="records"))
         out = None if result.out is None else str(result.out)
-        console.document(SCHEMA, {**result.summary, "out": out, "rows": rows})
+        desk.console.document(desk.schema, {**result.summary, "out": out, "rows": rows})
     elif to_stdout:
         result.table.to_csv(sys.stdout, index=False)
         sys.stdout.flush()
     else:
-        console.say(f"test: {_in_words(result.summary)}")
-        console.result(str(result.out))
+        desk.console.say(f"test: {_in_words(result.summary)}")
+        desk.console.result(str(result.out))
 
 
 def _how(config: dict[str, Any]) -> str:
-    if config["probe"] == "ridge":
-        return f"penalty {config['alpha']:g}"
-    return f"best after {config['step']} of {config['steps']} steps"
+    if "alpha" in config:
+        return f", penalty {config['alpha']:g}"
+    if config["probe"] == "attentive":
+        return f", best after {config['step']} of {config['steps']} steps"
+    return trained_with(config)
 
 
 def _in_words(summary: dict[str, Any]) -> str:
     if summary["metrics"] is None:
         return "no labelled clip of a patient that the head has not seen"
     mae, mean = summary["metrics"]["mae"], summary["predict_the_mean"]["mae"]
+    value, low, high = (number(mae[key], DIGITS) for key in ("value", "low", "high"))
     test = summary["test"]
     return (
-        f"mean absolute error {_number(mae['value'])} points ({_number(mae['low'])} to "
-        f"{_number(mae['high'])}), predicting the mean {_number(mean['value'])}; "
-        f"{test['clips']} clip(s) of {test['patients']} patient(s)"
+        f"mean absolute error {value} points ({low} to {high}), predicting the mean "
+        f"{number(mean['value'], DIGITS)}; {test['clips']} clip(s) of {test['patients']} "
+        "patient(s)"
     )
-
-
-def _rows(summary: dict[str, Any]) -> list[list[object]]:
-    groups = {
-        "": summary["metrics"],
-        "predict the mean: ": summary["predict_the_mean"],
-        "auroc ef ": summary["auroc"],
-    }
-    return [
-        [prefix + name, *(_number(figure[key]) for key in ("value", "low", "high"))]
-        for prefix, figures in groups.items()
-        for name, figure in figures.items()
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -1,7 +1,7 @@
 """``echocli segment``: fit, predict, evaluate."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,18 +15,31 @@ from echocli.commands._options import (
     QuietOption,
     SeedOption,
 )
-from echocli.commands._paths import STANDARD, expand
-from echocli.console import Console
-from echocli.errors import ExitCode, UsageError
-from echocli.study import Study
+from echocli.commands._paths import STANDARD
+from echocli.commands._tasks import (
+    TUNED,
+    BlocksOption,
+    Desk,
+    EpochsOption,
+    HeadOption,
+    HeadOutOption,
+    RateOption,
+    ScratchOption,
+    VideosArgument,
+    figure_rows,
+    leave,
+    number,
+    refuse_unused,
+    trained_with,
+    tune_of,
+)
+from echocli.errors import UsageError
 
-if TYPE_CHECKING:
-    from echocli.api.segment import SegmentPredictions
-
-SCHEMA = "echocli.segment/1"
+TASK = "segment"
+DIGITS = 3
 
 app = typer.Typer(
-    help="""Segmentation by a linear head on frozen tokens.
+    help="""Segmentation by a linear head on frozen tokens, or with an encoder trained for it.
 
     * `echocli segment fit`: fit a head on the clips of this study that have masks
 
@@ -37,17 +50,6 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 
-VideosArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[VIDEOS]...",
-        help="Clip set, files, folders, or - for a list on standard input; clips if left out.",
-    ),
-]
-HeadOption = Annotated[
-    Path | None, typer.Option("--head", help="Fitted head; heads/segment if left out.")
-]
-
 
 @app.command()
 def fit(
@@ -55,14 +57,18 @@ def fit(
         Path | None, typer.Argument(help="Clip set with masks; clips if left out.")
     ] = None,
     model: ModelOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder of the head; heads/segment if left out."),
-    ] = None,
-    windows: Annotated[int, typer.Option("--windows", help="Windows a labelled frame.")] = 2,
+    out: HeadOutOption = None,
+    windows: Annotated[
+        int, typer.Option("--windows", min=1, help="Windows a labelled frame.")
+    ] = 2,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Steps of fitting the linear layer.")
+        int | None,
+        typer.Option("--steps", min=1, help="Steps of fitting a head on frozen tokens."),
     ] = None,
+    scratch: ScratchOption = None,
+    blocks: BlocksOption = None,
+    epochs: EpochsOption = None,
+    rate: RateOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -70,45 +76,44 @@ def fit(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a linear head that draws cavity, muscle and atrium from frozen tokens.
+    """Fit a linear head that draws cavity, muscle and atrium, on tokens frozen or in training.
 
     * `echocli segment fit`: clips of this study that have masks, with its newest model
 
     * `echocli segment fit camus-clips --model runs/vjepa -o heads/camus`: named
 
+    * `echocli segment fit --finetune-blocks 3`: the last blocks of the encoder learn too
+
+    * `echocli segment fit --from-scratch tiny`: what the masks alone teach, the baseline
+
     Fits on training patients only and tells the overlap (Dice) on test patients, beside what
-    the mean of all training masks would reach.
+    the mean of all training masks would reach. An encoder that was trained stands in the
+    head's folder.
     """
     from echocli.api import segment as api
-    from echocli.checkpoint import find_model
     from echocli.models.tasks.segmentation import SegmentationConfig
 
-    if windows < 1 or (steps is not None and steps < 1):
-        raise UsageError("--windows and --steps must be 1 or more.", "Leave them out.")
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
+    tune = tune_of(scratch, blocks, epochs, rate)
+    if tune is None:
+        refuse_unused(epochs, rate, instead=TUNED)
+    elif steps is not None:
+        raise UsageError("--steps is of a head on frozen tokens.", "Use --epochs instead.")
     head = SegmentationConfig() if steps is None else SegmentationConfig(steps=steps)
+    desk = Desk(TASK, quiet, as_json)
     result = api.fit(
-        clips or study.clips,
-        find_model(model, study),
-        out or study.heads / "segment",
-        config=api.SegmentConfig(windows=windows, head=head, seed=seed),
+        clips or desk.study.clips,
+        desk.encoder(model, scratch),
+        out or desk.head,
+        config=api.SegmentConfig(windows=windows, head=head, tune=tune, seed=seed),
         overwrite=overwrite,
         device=device,
         precision=precision,
-        reporter=console,
+        reporter=desk.console,
     )
-    if as_json:
-        shown = {k: v for k, v in result.config.items() if k not in ("task", "patients")}
-        document = {**shown, "head_folder": str(result.head), "left_out": result.left_out}
-        console.document(SCHEMA, document)
-    else:
-        n = result.config["n"]["train"]
-        console.say(f"fitted on {n['frames']} labelled frame(s) of {n['patients']} patient(s)")
-        console.say(f"test: {_in_words(result.config)}")
-        console.result(str(result.head))
-    if result.left_out:
-        raise typer.Exit(ExitCode.PARTIAL)
+    n = result.config["n"]["train"]
+    fitted = f"fitted on {n['frames']} labelled frame(s) of {n['patients']} patient(s)"
+    said = [f"{fitted}{trained_with(result.config)}", f"test: {_in_words(result.config)}"]
+    desk.fitted(result, said, name="head_folder")
 
 
 @app.command()
@@ -139,6 +144,8 @@ def predict(
     Writes a clip set of masks, areas.csv, volumes.csv, segment.json and overlays/. Volumes
     are single-plane Simpson; millilitres only where the scale is known.
     """
+    import json
+
     from echocli.api import segment as api
 
     if out == STANDARD:
@@ -146,26 +153,26 @@ def predict(
             "`echocli segment` writes a folder, not a stream.",
             "Name a folder with -o, or add --json for the volumes on standard output.",
         )
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
+    desk = Desk(TASK, quiet, as_json)
     result = api.predict(
-        expand(videos, null=null) if videos else study.clips,
-        head or study.heads / "segment",
-        out or study.predictions / "segment",
-        model=None if model is None else _found(model, study),
+        desk.videos(videos, null=null),
+        head or desk.head,
+        out or desk.study.predictions / "segment",
+        model=desk.model(model),
         overlays=overlays,
         overwrite=overwrite,
         device=device,
         precision=precision,
-        reporter=console,
+        reporter=desk.console,
     )
     if as_json:
-        console.document(SCHEMA, _document(result))
+        rows = json.loads(result.volumes.to_json(orient="records"))
+        document = {**result.summary, "out": str(result.out), "rows": rows}
+        desk.console.document(desk.schema, document)
     else:
-        console.say(f"test: {_in_words(result.summary)}")
-        console.result(str(result.out))
-    if result.left_out:
-        raise typer.Exit(ExitCode.PARTIAL)
+        desk.console.say(f"test: {_in_words(result.summary)}")
+        desk.console.result(str(result.out))
+    leave(result.left_out)
 
 
 @app.command()
@@ -190,38 +197,23 @@ def evaluate(
     """
     from echocli.api import segment as api
 
-    study = Study()
-    console = Console(quiet=quiet or as_json, as_json=as_json)
-    result = api.evaluate(
-        expand(videos, null=null) if videos else study.clips,
-        head or study.heads / "segment",
-        model=None if model is None else _found(model, study),
+    desk = Desk(TASK, quiet, as_json)
+    summary = api.evaluate(
+        desk.videos(videos, null=null),
+        head or desk.head,
+        model=desk.model(model),
         device=device,
         precision=precision,
-        reporter=console,
-    )
-    if as_json:
-        console.document(SCHEMA, result.summary)
-        return
-    test = result.summary["test"]
-    console.table(
+        reporter=desk.console,
+    ).summary
+    test = summary["test"]
+    groups = {**summary["metrics"], "dice of the mean map": summary["mean_map"]["dice"]}
+    desk.evaluated(
+        summary,
         f"{test['frames']} labelled frame(s) of {test['patients']} patient(s)",
         ["figure", "structure", "value", "low", "high"],
-        _rows(result.summary),
+        list(figure_rows(groups, DIGITS)),
     )
-
-
-def _found(model: Path, study: Study) -> Path:
-    from echocli.checkpoint import find_model
-
-    return find_model(model, study)
-
-
-def _document(result: "SegmentPredictions") -> dict[str, Any]:
-    import json
-
-    rows = json.loads(result.volumes.to_json(orient="records"))
-    return {**result.summary, "out": str(result.out), "rows": rows}
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -229,7 +221,8 @@ def _in_words(summary: dict[str, Any]) -> str:
         return "no masks of a patient that the head has not seen"
     ours, mean = summary["metrics"]["dice"], summary["mean_map"]["dice"]
     parts = [
-        f"{name} {_number(figure['value'])} (mean map {_number(mean[name]['value'])})"
+        f"{name} {number(figure['value'], DIGITS)} "
+        f"(mean map {number(mean[name]['value'], DIGITS)})"
         for name, figure in ours.items()
         if figure["value"] is not None
     ]
@@ -237,16 +230,3 @@ def _in_words(summary: dict[str, Any]) -> str:
     return (
         f"Dice {', '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"
     )
-
-
-def _rows(summary: dict[str, Any]) -> list[list[object]]:
-    groups = {**summary["metrics"], "dice of the mean map": summary["mean_map"]["dice"]}
-    return [
-        [kind, name, *(_number(figure[key]) for key in ("value", "low", "high"))]
-        for kind, figures in groups.items()
-        for name, figure in figures.items()
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

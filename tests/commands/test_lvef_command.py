@@ -107,3 +107,42 @@ def test_a_probe_that_does_not_exist_is_named_with_those_there_are(
     monkeypatch.chdir(folder)
     assert code_of(["lvef", "fit", "--probe", "knn", "-o", "other"]) == 2
     assert "ridge, attentive" in capsys.readouterr().err
+
+
+def test_the_last_block_is_trained_on_request(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    head = tmp_path / "head"
+    words = ["lvef", "fit", "-o", str(head), "--finetune-blocks", "1", "--epochs", "1"]
+    assert code_of([*words, "--lr", "1e-3", "--windows", "1"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{head}\n"
+    assert "blocks of the encoder; best after 1 of 1 steps" in told.err
+    assert (head / "encoder" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--epochs", "3"], "--probe attentive"),
+        (["--from-scratch", "tiny", "--model", "runs/first"], "Leave --model out"),
+        (["--from-scratch", "tiny", "--finetune-blocks", "1"], "trains all blocks"),
+        (["--probe", "attentive", "--finetune-blocks", "1"], "frozen encoder"),
+        (["--from-scratch", "enormous"], "enormous"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str],
+    told: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    assert code_of(["lvef", "fit", "-o", "other", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("other").exists()

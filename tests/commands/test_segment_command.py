@@ -69,3 +69,19 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["schema"] == "echocli.segment/1"
     assert evaluated["metrics"] == document["metrics"]
+
+
+def test_the_last_block_is_trained_on_request(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    words = ["segment", "fit", "-o", str(tmp_path / "head"), "--finetune-blocks", "1"]
+    assert code_of([*words, "--steps", "5"]) == 2
+    assert "--epochs" in capsys.readouterr().err
+    assert code_of([*words, "--epochs", "1"]) == 0
+    assert "blocks of the encoder; best after" in capsys.readouterr().err
+    assert code_of(["segment", "fit", "-o", "other", "--lr", "1"]) == 2
+    assert "--finetune-blocks" in capsys.readouterr().err
