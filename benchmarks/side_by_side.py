@@ -211,12 +211,19 @@ def matmul_rate(
 # --- Side by side --------------------------------------------------------------------------
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-    """Return the options that these benchmarks share."""
+def arguments(description: str, *, public: bool = True) -> argparse.ArgumentParser:
+    """Return the options that these benchmarks share.
+
+    Args:
+        description: What the program is.
+        public: Whether it needs published code.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--public", type=Path, required=True, help="clone of the public code")
+    parser.add_argument(
+        "--public", type=Path, required=public, default=Path(), help="clone of the public code"
+    )
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of row names")
     parser.add_argument(
         "--quick", action="store_true", help="a minute: only to see that it runs"
