@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from echocli.intake.brief import brief_strokes
 from echocli.intake.motion import Motion, running
 from echocli.intake.strokes import Strokes, strokes, unlit_strokes
 
@@ -64,6 +65,10 @@ def drawn_over(
     drawn[window] = blot_out(replace(found, sure=sure), gap, amid)
     unlit = unlit_strokes(motion.brightest[window], inside)
     drawn[window] |= blot_out(unlit, gap, amid, UNLIT_GAPS)
+    rest = eroded(inside & ~drawn[window], MARGIN)
+    for brief in brief_strokes(frames[:, *window], rest):
+        reach = UNLIT_GAPS if brief.dark.any() else WORD_GAPS
+        drawn[window] |= blot_out(brief, gap, amid, reach)
     return drawn
 
 

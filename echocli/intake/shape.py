@@ -34,7 +34,9 @@ WIDEST_DARK = 0.5
 """Radians by which a fan may be widened over the dark to stand upright."""
 STRIP, HARD_EDGE = 0.03, 0.75
 """Radians along a side, and share of them that moves where that side is no shadow's."""
-DARK, MOST_BRIGHT, LITTLE = 25, 0.02, 0.05
+COMPLETIONS = 4
+"""How often the fan around a dark side is fitted anew."""
+DARK, MOST_BRIGHT, LITTLE = 25, 0.05, 0.05
 """Grey levels that are dark, share of pixels above it that a widening may meet, and what each
 dark pixel weighs against one that moves when two ways to widen are compared."""
 
@@ -181,7 +183,7 @@ class Fitter:
         return score / self._most, fan
 
 
-def refined(motion: Motion, fan: Fan, box: Box) -> Fan:
+def refined(motion: Motion, fan: Fan, box: Box, unseen: NDArray[np.bool_] | None = None) -> Fan:
     """Return the fan in the picture, its borders found to a pixel.
 
     Only a band along the borders is looked at in the picture; all within it counts as moving.
@@ -190,6 +192,7 @@ def refined(motion: Motion, fan: Fan, box: Box) -> Fan:
         motion: Of the loop.
         fan: In the small picture.
         box: Where the scan is cut off.
+        unseen: Pixels that speak neither for the fan nor against it.
     """
     height, width = motion.active.shape
     factor = motion.factor
@@ -198,6 +201,10 @@ def refined(motion: Motion, fan: Fan, box: Box) -> Fan:
     deep = ndimage.binary_erosion(small, iterations=BAND)
     wide, deep = (each[BAND:-BAND, BAND:-BAND] for each in (wide, deep))
     full = (wide & ~deep).repeat(factor, 0).repeat(factor, 1)[:height, :width]
+    if unseen is not None:
+        full &= ~unseen
+        hidden = unseen[factor // 2 :: factor, factor // 2 :: factor]
+        deep[: hidden.shape[0], : hidden.shape[1]] &= ~hidden
     places = np.flatnonzero(within(full, box))
     stride = max(1, len(places) // BAND_PIXELS)
     # Not every n-th pixel: those would lie on lines where the width is a multiple of n.
@@ -223,7 +230,7 @@ def widened(motion: Motion, fan: Fan, fitter: Fitter, box: Box) -> Fan:
         return found
     half = max(-found.angle0, found.angle1)
     fitted = refined(motion, fitter.near(replace(fan, upright=True))[1], box)
-    tries = [replace(found, angle0=-half, angle1=half), fitted]
+    mirrored = replace(found, angle0=-half, angle1=half)
     size = motion.active.shape
 
     def worth(upright: Fan) -> float:
@@ -234,8 +241,36 @@ def widened(motion: Motion, fan: Fan, fitter: Fitter, box: Box) -> Fan:
             return -1.0
         return float((held & motion.active).sum() - LITTLE * held.sum())
 
-    best = max(tries, key=worth)
+    best = completed(motion, found, box)
+    if worth(best) <= 0:
+        best = max((mirrored, fitted), key=worth)
     return best if worth(best) > 0 else found
+
+
+def completed(motion: Motion, found: Fan, box: Box) -> Fan:
+    """Return the upright fan that fits what is seen of a scan with one side in the dark.
+
+    The dark beside the seen part tells nothing of the apex; the other side, the arc and what is
+    lit near the probe do. Nearer the true apex the dark lies elsewhere, so it is fitted again.
+
+    Args:
+        motion: Of the loop.
+        found: What is seen, in the picture.
+        box: Where the scan is cut off.
+    """
+    places = np.indices(motion.active.shape).astype(np.float32)
+    angles, _ = found.polar(places[0], places[1])
+    if -found.angle0 < found.angle1:
+        beside = angles < found.angle0 + STRIP
+    else:
+        beside = angles > found.angle1 - STRIP
+    unseen = beside & ~motion.active
+    fan = found
+    for _ in range(COMPLETIONS):
+        half = max(-fan.angle0, fan.angle1)
+        upright = replace(fan, angle0=-half, angle1=half, upright=True)
+        fan = refined(motion, upright.scaled(1 / motion.factor), box, unseen)
+    return fan
 
 
 def _fades(motion: Motion, fan: Fan, box: Box) -> bool:

@@ -90,7 +90,7 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
     total = np.zeros(frames.shape[1:], np.uint32)
     flicker = np.zeros(frames.shape[1:], np.uint16)
     bright, weak, sure = np.zeros((3, *frames.shape[1:]), bool)
-    beyond = _Beyond(scan)
+    beyond = Beyond(scan)
     count = parts = 0
     for part in _parts(frames):
         total += part.grey
@@ -156,7 +156,7 @@ def _parts(frames: NDArray[np.uint8]) -> Iterator[_Mean]:
         yield _Mean(grey, flicker, len(chosen))
 
 
-class _Beyond:
+class Beyond:
     """Takes what lies beyond the scan out of the reckoning."""
 
     def __init__(self, scan: NDArray[np.bool_]) -> None:
@@ -175,9 +175,19 @@ class _Beyond:
 
     def stands_out(self, contrast: Grey, least: float, weight: float) -> NDArray[np.bool_]:
         """Return where a contrast exceeds what the texture around it explains."""
+        return np.asarray(contrast > self.limit(contrast, least, weight))
+
+    def limit(self, contrast: Grey, least: float, weight: float) -> Grey:
+        """Return what contrast the texture around each pixel explains.
+
+        Args:
+            contrast: Of thin structures, tissue and strokes alike.
+            least: Grey levels that are explained anywhere.
+            weight: And how many more for each of the mean contrast nearby.
+        """
         texture = np.minimum(contrast, TEXTURE_MOST) * self._scan
         limit = least + weight * _around(texture, TEXTURE_WINDOW) / self._share
-        return np.asarray(contrast > self._spread(np.minimum(limit, 255).astype(np.uint8)))
+        return self._spread(np.minimum(limit, 255).astype(np.uint8))
 
     def calmer(self, flicker: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return the pixels that flicker less than those around them."""

@@ -1,0 +1,44 @@
+"""Bright text that stands for a few frames only is cut out; tissue without text is left."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_sector_text import Written, phantom, through_jpeg, write
+
+from echocli.intake.brief import brief_strokes, words_in
+from echocli.intake.sector import find_sector
+
+
+@pytest.mark.parametrize(
+    ("frames", "start", "size", "value"), [(3, 9, 12, 220), (4, 20, 16, 230), (6, 1, 9, 255)]
+)
+def test_bright_text_in_few_frames_is_cut_out(
+    frames: int, start: int, size: int, value: int
+) -> None:
+    loop, truth = phantom()
+    shown = replace(loop, frames=loop.frames[start : start + frames])
+    written, seen = write(shown, (150, 150), Written(size=size, value=value, text="DOE JOHN"))
+    changed = loop.frames.copy()
+    changed[start : start + frames] = through_jpeg(written.frames)
+    found = find_sector(replace(loop, frames=changed))
+    assert (seen & truth).sum() > 60
+    assert (found & seen & truth).sum() <= 0.1 * (seen & truth).sum()
+    assert (find_sector(loop) & ~found).sum() < 0.15 * truth.sum()
+
+
+def test_tissue_without_text_holds_no_words() -> None:
+    loop, truth = phantom()
+    assert list(brief_strokes(loop.frames, truth)) == []
+
+
+@pytest.mark.parametrize(("strokes", "rows", "found"), [(4, 4, True), (3, 9, False)])
+def test_words_are_several_strokes_beside_each_other(
+    strokes: int, rows: int, found: bool
+) -> None:
+    marks = np.zeros((100, 120), bool)
+    marks[40 : 40 + rows, 50 : 50 + 4 * strokes : 4] = True
+    words = words_in(marks)
+    assert (words is not None) == found
+    assert words is None or (words == marks).all()
+    assert words_in(marks.T) is None, "strokes below each other are lines"
