@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._encode import (
+    POOL,
+    WINDOWS,
     LeftOut,
     encode_clips,
     encode_groups,
@@ -32,10 +34,55 @@ from echocli.api._tokens import kept_tokens, share_of_all
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
+from echocli.errors import UsageError
 from echocli.models.finetune import Example, FitConfig
 from echocli.models.tasks.lvef import AttentiveProbe, PooledRegressor, RidgeProbe, ef_loss
+from echocli.statistics.bootstrap import DRAWS
 
 Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LvefConfig:
+    """How the probe is fitted."""
+
+    probe: str = "ridge"
+    """``ridge`` is linear, on the mean over windows of pooled features; ``attentive`` looks at
+    all tokens."""
+    pool: str = POOL
+    """Mean over tokens, and how much each place changes over time: motion is what EF is."""
+    windows: int = WINDOWS
+    """Windows a clip whose features, or predictions, are averaged."""
+    folds: int = 5
+    """Parts of the training patients, to choose a ridge probe's penalty."""
+    depth: int = 1
+    """Blocks of an attentive probe: 1 as V-JEPA's, 4 as V-JEPA 2's."""
+    attentive: FitConfig = field(default_factory=FitConfig)
+    """How an attentive probe is fitted."""
+    tune: TuneConfig | None = None
+    """How the encoder is trained with a linear layer; it stays frozen if left out."""
+    level: float = 0.9
+    """Coverage of the prediction intervals; 0.9 needs 9 validation patients, 0.95 19."""
+    seed: int = 0
+    """Start of all random numbers."""
+    draws: int = DRAWS
+    """Bootstrap samples."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise UsageError(f"--level is {self.level}.", "Give a share between 0 and 1.")
+        if self.tune is not None and self.probe != "ridge":
+            raise UsageError(
+                f"A probe that is {self.probe} is fitted on a frozen encoder.",
+                "Leave --probe out, or --from-scratch and --finetune-blocks.",
+            )
+        if self.probe not in FITS:
+            raise UsageError(
+                f"There is no probe {self.probe}.", f"Choose among {', '.join(FITS)}."
+            )
+        for name in ("depth", "windows"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}.", "Give 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +98,7 @@ class Lesson:
     """Numbers of their patients."""
     train: NDArray[np.bool_]
     """Which of them to fit on."""
-    pool: str
-    windows: int
-    folds: int
-    depth: int
-    fit: FitConfig
-    tune: TuneConfig | None
-    seed: int
+    config: LvefConfig
     near: Path
     """Folder that may hold large files meanwhile."""
     device: str
@@ -89,30 +130,30 @@ class Fitted(NamedTuple):
 def fit_ridge(lesson: Lesson) -> Fitted:
     """Fit a ridge probe on pooled features."""
     features = _features(lesson, lesson.model)
-    probe = RidgeProbe(folds=lesson.folds).fit(
+    probe = RidgeProbe(folds=lesson.config.folds).fit(
         features[torch.from_numpy(lesson.train)],
         *lesson.targets,
-        torch.Generator().manual_seed(lesson.seed),
+        torch.Generator().manual_seed(lesson.config.seed),
     )
     predicted = in_range(probe.predict(features))
-    settings = {"pool": lesson.pool, "alpha": probe.alpha_}
+    settings = {"pool": lesson.config.pool, "alpha": probe.alpha_}
     return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
 
 
 def fit_attentive(lesson: Lesson) -> Fitted:
     """Fit an attentive probe on tokens."""
-    model, clips = lesson.model, lesson.clips
+    model, clips, config = lesson.model, lesson.clips, lesson.config
     place = prepare(lesson.device, lesson.precision, lesson.reporter)
     train, rest = (np.flatnonzero(rows).tolist() for rows in (lesson.train, ~lesson.train))
     share = share_of_all(model, clips, train)
     probe = AttentiveProbe(
-        model.encoder.config.heads, lesson.depth, lesson.fit, place.torch, place.precision
+        model.encoder.config.heads, config.depth, config.attentive, place.torch, place.precision
     )
     with kept_tokens(
         model,
         clips,
         train,
-        windows=lesson.windows,
+        windows=config.windows,
         share=share,
         near=lesson.near,
         place=place,
@@ -120,26 +161,26 @@ def fit_attentive(lesson: Lesson) -> Fitted:
     ) as tokens:
         lesson.reporter.say(f"fitting an attentive probe on {len(train)} clip(s)")
         with told_if_diverged():
-            probe.fit(tokens, *lesson.targets, torch.Generator().manual_seed(lesson.seed))
+            probe.fit(tokens, *lesson.targets, torch.Generator().manual_seed(config.seed))
     predicted = np.full(len(clips), np.nan)
     for seen in encode_groups(
-        model, clips, rest, lesson.windows, place, least=share, reporter=lesson.reporter
+        model, clips, rest, config.windows, place, least=share, reporter=lesson.reporter
     ):
         predicted[seen.rows] = in_range(probe.predict(seen.tokens))
     best = [check for check in probe.checks_ if check.best][-1]
-    settings = {"depth": lesson.depth, "share": share, "step": best.step, "steps": best.steps}
+    settings = {"depth": config.depth, "share": share, "step": best.step, "steps": best.steps}
     return Fitted(probe.state(), settings, predicted, _placed(probe.out_of_fold_, lesson))
 
 
 def fit_end_to_end(lesson: Lesson) -> Fitted:
     """Train some or all blocks of an encoder with a linear layer on its pooled tokens."""
-    model, tune = lesson.model, lesson.tune
+    model, config, tune = lesson.model, lesson.config, lesson.config.tune
     assert tune is not None
     place = prepare(lesson.device, lesson.precision, lesson.reporter)
     clips = lesson.clips.subset(np.flatnonzero(lesson.train))
     targets, _ = lesson.targets
     sight = sight_of(model, clips, range(len(clips)), tune, place)
-    network = PooledRegressor(model.encoder, lesson.pool, targets.float()).to(place.torch)
+    network = PooledRegressor(model.encoder, config.pool, targets.float()).to(place.torch)
     wanted = ((targets - network.centre) / network.spread).float().to(place.torch)
 
     def look(rows: Tensor, draw: torch.Generator | None) -> Example:
@@ -157,7 +198,7 @@ def fit_end_to_end(lesson: Lesson) -> Fitted:
         ef_loss,
         lesson.patients[lesson.train],
         tune,
-        torch.Generator().manual_seed(lesson.seed),
+        torch.Generator().manual_seed(config.seed),
         place,
         lesson.reporter,
     )
@@ -167,7 +208,7 @@ def fit_end_to_end(lesson: Lesson) -> Fitted:
     out_of_fold = np.full(len(predicted), np.nan)
     held_out = np.flatnonzero(lesson.train)[trained.held_out]
     out_of_fold[held_out] = predicted[held_out]
-    settings = {"pool": lesson.pool, "end_to_end": summary_of(tune, trained)}
+    settings = {"pool": config.pool, "end_to_end": summary_of(tune, trained)}
     return Fitted(probe.state(), settings, predicted, out_of_fold, tuned)
 
 
@@ -232,8 +273,8 @@ def _features(lesson: Lesson, model: LoadedModel) -> Tensor:
     encoded = encode_clips(
         model,
         lesson.clips,
-        pool=lesson.pool,
-        windows=lesson.windows,
+        pool=lesson.config.pool,
+        windows=lesson.config.windows,
         device=lesson.device,
         precision=lesson.precision,
         reporter=lesson.reporter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api._encode import (
-    POOL,
-    WINDOWS,
     clip_size,
     open_clips,
     open_set,
     rows_to_encode,
 )
-from echocli.api._finetune import TuneConfig, begin_with
+from echocli.api._finetune import begin_with
 from echocli.api._heads import (
     HeadFit,
     describe,
@@ -32,6 +30,7 @@ from echocli.api._heads import (
 )
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
 from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end, predict_clips
+from echocli.api._lvef_probes import LvefConfig as LvefConfig
 from echocli.api._lvef_rows import (
     LABEL,
     labelled_clips,
@@ -41,57 +40,13 @@ from echocli.api._lvef_rows import (
 from echocli.api._output import refuse_to_replace
 from echocli.api._splits import patient_numbers, splits_of
 from echocli.console import SILENT, Reporter
-from echocli.errors import EchoError, UsageError
+from echocli.errors import EchoError
 from echocli.files import atomic_path, sums_of, write_json
-from echocli.models.finetune import FitConfig
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
 
 SCHEMA = "echocli.lvef/1"
 TASK = "lvef"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LvefConfig:
-    """How the probe is fitted."""
-
-    probe: str = "ridge"
-    """``ridge`` is linear, on the mean over windows of pooled features; ``attentive`` looks at
-    all tokens."""
-    pool: str = POOL
-    """Mean over tokens, and how much each place changes over time: motion is what EF is."""
-    windows: int = WINDOWS
-    """Windows a clip whose features, or predictions, are averaged."""
-    folds: int = 5
-    """Parts of the training patients, to choose a ridge probe's penalty."""
-    depth: int = 1
-    """Blocks of an attentive probe: 1 as V-JEPA's, 4 as V-JEPA 2's."""
-    attentive: FitConfig = field(default_factory=FitConfig)
-    """How an attentive probe is fitted."""
-    tune: TuneConfig | None = None
-    """How the encoder is trained with a linear layer; it stays frozen if left out."""
-    level: float = 0.9
-    """Coverage of the prediction intervals; 0.9 needs 9 validation patients, 0.95 19."""
-    seed: int = 0
-    """Start of all random numbers."""
-    draws: int = DRAWS
-    """Bootstrap samples."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise UsageError(f"--level is {self.level}.", "Give a share between 0 and 1.")
-        if self.tune is not None and self.probe != "ridge":
-            raise UsageError(
-                f"A probe that is {self.probe} is fitted on a frozen encoder.",
-                "Leave --probe out, or --from-scratch and --finetune-blocks.",
-            )
-        if self.probe not in FITS:
-            raise UsageError(
-                f"There is no probe {self.probe}.", f"Choose among {', '.join(FITS)}."
-            )
-        for name in ("depth", "windows"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} is {getattr(self, name)}.", "Give 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -154,13 +109,7 @@ def fit(
         measured=measured,
         patients=numbers,
         train=train,
-        pool=config.pool,
-        windows=config.windows,
-        folds=config.folds,
-        depth=config.depth,
-        fit=config.attentive,
-        tune=config.tune,
-        seed=config.seed,
+        config=config,
         near=out.absolute().parent,
         device=device,
         precision=precision,
