@@ -118,6 +118,7 @@ class VJEPA(Method):
     """
 
     context_weight: Tensor
+    ragged = ("context", "targets")
 
     def __init__(
         self, encoder_config: ViTConfig, config: Config, generator: torch.Generator
@@ -193,7 +194,7 @@ class VJEPA(Method):
         Every level is normalised by itself (V-JEPA 2.1).
         """
         features = self.target_encoder.levels(video, visible).float()
-        levels = features.split(self.encoder.config.dim, dim=-1)
+        levels = torch.split(features, self.encoder.config.dim, dim=-1)
         normed = [F.layer_norm(level, level.shape[-1:]) for level in levels]
         return features, torch.cat(normed, dim=-1)
 
