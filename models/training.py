@@ -73,6 +73,7 @@ def train(
     augmentation: AugmentConfig | None = None,
     precision: Precision = "fp32",
     share: float = 1.0,
+    compiled: bool = False,
 ) -> Iterator[StepRecord]:
     """Train a method and yield a record after every step.
 
@@ -92,6 +93,8 @@ def train(
         precision: ``bf16`` computes matrix products in bfloat16, weights stay float32.
         share: Share of the grid's columns that the method sees, where sectors are given; see
             ``sector.share_of_most``.
+        compiled: Compile loss and gradient as one graph; it takes minutes before the first step
+            and needs a C++ compiler.
 
     Yields:
         One record a step, until ``config.steps`` are done or the batches end.
@@ -99,6 +102,8 @@ def train(
     optimizer = optimizer or build_optimizer(method, config)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     method.train()
+    if compiled:
+        method.compile()
     for step, batch in zip(range(start, config.steps), batches, strict=False):
         draw = step_generator(generator.initial_seed(), step)
         video, sector = batch if isinstance(batch, Scan) else (batch, None)

@@ -84,8 +84,8 @@ class Settings:
     seed: int = 0
     """Start of weights, order of clips, windows, masks and augmentation."""
     where: str = WITHOUT_TEST
-    """Condition on the manifest that a clip must meet, such as ``normal``; none if empty. Patients
-    of the test split stay unseen unless it names the column ``split``."""
+    """Condition on the manifest that a clip must meet, such as ``normal``; none if empty.
+    Patients of the test split stay unseen unless it names the column ``split``."""
     init: str = ""
     """Model whose weights student and teacher start from; random ones if empty."""
     init_sha256: str = ""
@@ -97,6 +97,9 @@ class Settings:
     watch: WatchConfig = field(default_factory=WatchConfig)
     stages: tuple[StageConfig, ...] = ()
     """When frames, size or batch change; ``data`` and ``optim`` are what it begins with."""
+    compiled: bool = False
+    """Whether steps are compiled (torch.compile): minutes before the first step of a stage, and
+    a C++ compiler, for faster ones. Losses differ in their last digits."""
 
     def __post_init__(self) -> None:
         for stage in self.course:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -58,6 +60,11 @@ class Job:
     optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.settings.compiled and shutil.which(os.environ.get("CXX", "c++")) is None:
+            raise EchoError(
+                "Compiling steps needs a C++ compiler, and none is on the path.",
+                "Install one, such as g++ or clang, or --set compiled=false.",
+            )
         seed = self.settings.seed
         self.stages = [
             (stage, Batches(self.clips, stage.data, stage.batch, seed))
@@ -164,6 +171,7 @@ class Job:
                 augmentation=settings.augment,
                 precision=self.device.precision,
                 share=share or 1.0,
+                compiled=settings.compiled,
             )
 
     def to_scan(self, batch: Batch) -> Scan:

@@ -39,6 +39,11 @@ class Method(nn.Module, ABC):
     centres and schedules move in ``after_step`` only.
     """
 
+    ragged: tuple[str, ...] = ()
+    """Beginnings of the names of draws that are longer in one step than in another."""
+    compiled: bool = False
+    """Whether ``forward`` is compiled."""
+
     @property
     @abstractmethod
     def encoder(self) -> VisionTransformer:
@@ -73,8 +78,21 @@ class Method(nn.Module, ABC):
         """Draw, then return the loss of a batch."""
         draws = self.draw(len(video), self.encoder.grid(video.shape), generator, places)
         here = {name: ids.to(video.device, non_blocking=True) for name, ids in draws.items()}
+        if self.compiled:
+            for name in here:
+                if name.startswith(self.ragged):
+                    torch._dynamo.maybe_mark_dynamic(here[name], 1)
         output: StepOutput = self(video, here)
         return output
+
+    def compile(self, **options: Any) -> None:  # noqa: ANN401
+        """Compile ``forward`` as one graph that serves all steps, whatever they draw.
+
+        Args:
+            options: Of ``torch.compile``.
+        """
+        self.compiled = True
+        super().compile(fullgraph=True, **options)
 
     @abstractmethod
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:

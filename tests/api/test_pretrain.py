@@ -334,6 +334,18 @@ def test_a_plan_counts_and_writes_nothing(
     assert found.encoder_parameters == weights
 
 
+def test_compiling_without_a_compiler_is_told_before_the_first_step(
+    tmp_path: Path,
+    micro_clips: Path,
+    micro_words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(EchoError, match=r"needs a C\+\+ compiler"):
+        run(micro_clips, tmp_path / "r", (*micro_words, "compiled=true"))
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_short_run_warms_up_shortly_unless_asked_otherwise() -> None:
     assert Choice(steps=50).resolve().value.optim.warmup_steps == 5
     asked = Choice(steps=50, changes=["optim.warmup_steps=20"])
