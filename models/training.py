@@ -117,10 +117,10 @@ def train(
 
         with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = method.step(video, draw, places)
-        optimizer.zero_grad()
         output.loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = nn.utils.clip_grad_norm_(trained, longest_gradient(step, config))
         optimizer.step()
+        optimizer.zero_grad()  # now, or gradients would lie beside the next step's activations
         method.after_step(teacher_progress(step, config), output.state)
 
         values = {"loss": output.loss.detach(), "grad_norm": grad_norm, **output.metrics}
