@@ -53,7 +53,7 @@ def product(rows: Tensor, weight: Tensor, offset: Tensor | None) -> Tensor:
 
 @product.register_fake
 def _(rows: Tensor, weight: Tensor, offset: Tensor | None) -> Tensor:
-    return rows.new_empty(*rows.shape[:-1], len(weight))
+    return rows.new_empty(*rows.shape[:-1], weight.shape[0])
 
 
 def _keep(
