@@ -38,7 +38,8 @@ def command(
         str | None, typer.Option("--method", help="That of the preset, or discovr.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="tiny (if left out), small, base, large.")
+        str | None,
+        typer.Option("--preset", help="tiny (if left out), small, base, large, laptop, ..."),
     ] = None,
     out: Annotated[
         Path | None,
