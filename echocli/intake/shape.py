@@ -36,7 +36,7 @@ STRIP, HARD_EDGE = 0.03, 0.75
 """Radians along a side, and share of them that moves where that side is no shadow's."""
 COMPLETIONS = 4
 """How often the fan around a dark side is fitted anew."""
-DARK, MOST_BRIGHT, LITTLE = 25, 0.05, 0.05
+DARK, MOST_BRIGHT, LITTLE = 25, 0.02, 0.05
 """Grey levels that are dark, share of pixels above it that a widening may meet, and what each
 dark pixel weighs against one that moves when two ways to widen are compared."""
 
@@ -233,16 +233,16 @@ def widened(motion: Motion, fan: Fan, fitter: Fitter, box: Box) -> Fan:
     mirrored = replace(found, angle0=-half, angle1=half)
     size = motion.active.shape
 
-    def worth(upright: Fan) -> float:
+    def worth(upright: Fan, most_bright: float = MOST_BRIGHT) -> float:
         held = within(upright.mask(*size), box)
         added = held & ~found.mask(*size)
         bright = (motion.brightest > DARK) & ~motion.active & added
-        if bright.sum() > MOST_BRIGHT * added.sum():
+        if bright.sum() > most_bright * added.sum():
             return -1.0
         return float((held & motion.active).sum() - LITTLE * held.sum())
 
     best = completed(motion, found, box)
-    if worth(best) <= 0:
+    if worth(best, MOST_BRIGHT / 2) <= 0:
         best = max((mirrored, fitted), key=worth)
     return best if worth(best) > 0 else found
 
