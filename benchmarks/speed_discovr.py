@@ -44,7 +44,7 @@ SIZES: dict[str, Figures] = {
     "base": {"dim": 768, "depth": 12, "heads": 12},
     "toy": {"dim": 96, "depth": 2, "heads": 4},
 }
-HEADS = {"head_hidden": 2048, "head_bottleneck": 256, "head_outputs": 16384}
+HEADS: Figures = {"head_hidden": 2048, "head_bottleneck": 256, "head_outputs": 16384}
 PROTOTYPES = 3000
 UNUSED = (
     "decord",

@@ -52,7 +52,8 @@ def test_pieces_of_any_size_give_the_formula(
 
 def test_bfloat16_is_as_near_to_the_formula_as_its_digits_allow() -> None:
     parts = made(torch.bfloat16, tokens=40)
-    exact = tuple(part.float() for part in parts)
+    query, key, value = (part.float() for part in parts)
+    exact = query, key, value
     assert_close(attend(*parts).float(), by_formula(*exact), rtol=0, atol=0.02)
     for ours, theirs in zip(
         gradients(attend, parts), gradients(by_formula, exact), strict=True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from torch.testing import assert_close
 
 from echocli.models.products import Linear, affine, product
 
 
-def made(shape: tuple[int, ...], *, offset: bool) -> list[Tensor | None]:
+def made(shape: tuple[int, ...], *, offset: bool) -> list[Any]:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(*shape, 24, generator=generator)
     weight = torch.randn(10, 24, generator=generator)
@@ -22,7 +24,8 @@ def made(shape: tuple[int, ...], *, offset: bool) -> list[Tensor | None]:
 @pytest.mark.parametrize("offset", [True, False])
 def test_value_and_gradients_are_those_of_pytorch(shape: tuple[int, ...], offset: bool) -> None:
     found = []
-    for compute in (product, F.linear):
+    computed: tuple[Callable[..., Any], ...] = (product, F.linear)
+    for compute in computed:
         leaves = [p if p is None else p.requires_grad_() for p in made(shape, offset=offset)]
         out = compute(*leaves)
         out.square().sum().backward()
@@ -33,8 +36,6 @@ def test_value_and_gradients_are_those_of_pytorch(shape: tuple[int, ...], offset
 
 def test_rows_may_be_a_view_with_gaps() -> None:
     rows, weight, offset = made((6, 4), offset=True)
-    assert rows is not None
-    assert weight is not None
     gaps = rows[::2, 1:].transpose(0, 1)
     assert_close(product(gaps, weight, offset), F.linear(gaps, weight, offset))
 
@@ -42,7 +43,6 @@ def test_rows_may_be_a_view_with_gaps() -> None:
 def test_other_precisions_are_left_to_pytorch() -> None:
     layer = Linear(24, 10)
     rows, _, _ = made((5,), offset=False)
-    assert rows is not None
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(rows).dtype == torch.bfloat16
     halves = affine(rows.bfloat16(), layer.weight.bfloat16())
