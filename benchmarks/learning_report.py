@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from learning_figures import Judge, Outcome, compare
 from matplotlib import pyplot as plt
 
@@ -24,6 +25,8 @@ NAMES = {"discovr": "DISCOVR", "vjepa": "V-JEPA", "videomae": "VideoMAE", "pixel
 
 def written(interval: Interval, digits: int, sign: str = "") -> str:
     """Return a figure with its interval."""
+    if not np.isfinite(interval.value):
+        return "-"
     value, low, high = (
         format(number, f"{sign}.{digits}f")
         for number in (interval.value, interval.low, interval.high)
