@@ -2,23 +2,21 @@
 
 Both parts train on hard phantoms through ``echocli pretrain``'s own steps, with all tokens and
 with those in the sector. In ``speed`` every training has a process of its own, alone in memory,
-and they take turns; time is processor time of one thread that does not spin. ``learn`` trains
-the same steps from the same seeds and measures test patients on frozen features.
+and they take turns; time is processor time of one thread. ``learn`` trains the same steps from
+the same seeds and measures test patients on frozen features.
 
-    python benchmarks/sector_tokens.py speed     # about 10 minutes
-    python benchmarks/sector_tokens.py learn     # about 15 minutes of one core
+    export OMP_WAIT_POLICY=PASSIVE               # waiting is no work, on a busy machine too
+    python benchmarks/sector_tokens.py speed     # minutes
+    python benchmarks/sector_tokens.py learn     # minutes; --clips reuses those of learning.py
     python benchmarks/sector_tokens.py speed --quick
-    python benchmarks/sector_tokens.py learn --quick
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import multiprocessing
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -46,7 +44,7 @@ from echocli.statistics.classification import classification
 
 POPULATION = 11
 METHODS = ("discovr", "vjepa", "videomae")
-PASSIVE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+APART = multiprocessing.get_context("fork")
 SHAPES = {
     "ViT-S, 16 f, 112 px, batch 4": (
         112,
@@ -60,7 +58,7 @@ ARMS: dict[str, float | str] = {"all tokens": "off", "sector": "on", "roomy": 7 
 """``roomy`` sees seven eighths of the grid: hardly a crop that zooms in loses anything."""
 LEARN = (
     *("data.frames=8", "encoder.dim=96", "encoder.depth=4", "encoder.heads=3"),
-    *("optim.steps=150", "optim.warmup_steps=15", "optim.lr=1e-3"),
+    *("optim.steps=120", "optim.warmup_steps=12", "optim.lr=1e-3"),
 )
 """Small enough for a dozen trainings: 256 tokens, 96 wide, 4 deep, 16 clips a step."""
 
@@ -115,15 +113,14 @@ def turn(folder: Path, method: str, shape: str, arm: str, steps: int) -> dict[st
     return {"seconds": seconds[1:], "peak_gb": peak, "share": job.share or 1.0}
 
 
-def apart(options: argparse.Namespace, *words: str) -> dict[str, Any]:
+def apart(folder: Path, method: str, shape: str, arm: str, steps: int) -> dict[str, Any]:
     """Take a turn in a process of its own."""
-    command = [sys.executable, __file__, "speed", "--folder", str(options.folder)]
-    command += ["--steps", str(options.steps), "--turn", *words]
-    done = subprocess.run(
-        command, env={**os.environ, **PASSIVE}, stdout=subprocess.PIPE, check=True, text=True
-    )
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    figures = APART.SimpleQueue()
+    child = APART.Process(target=lambda: figures.put(turn(folder, method, shape, arm, steps)))
+    child.start()
+    found: dict[str, Any] = figures.get()
+    child.join()
+    return found
 
 
 def speed(options: argparse.Namespace) -> None:
@@ -137,7 +134,7 @@ def speed(options: argparse.Namespace) -> None:
             found: dict[str, list[dict[str, Any]]] = {"all tokens": [], "sector": []}
             for _ in range(options.turns):
                 for arm, turns in found.items():
-                    turns.append(apart(options, method, shape, arm))
+                    turns.append(apart(options.folder, method, shape, arm, options.steps))
             first: dict[str, float] = {}
             for arm, turns in found.items():
                 step = statistics.median(s for one in turns for s in one["seconds"])
@@ -179,39 +176,52 @@ def figures_of(model: LoadedModel, sets: dict[str, ClipSet]) -> dict[str, float]
     overlap = labeller.evaluation(sets["test"], range(len(unseen)), POPULATION, 100)
     dice = [one["value"] for one in overlap["metrics"]["dice"].values()]
     return {
-        "EF error": agreement(measured, predicted, patients, draws=100)["mae"].value,
-        "AUROC": classification(abnormal, scores, None, patients, draws=100)["auroc"].value,
+        "EF error": agreement(measured, predicted, patients, seed=0, draws=100)["mae"].value,
+        "AUROC": classification(abnormal, scores, None, patients, seed=0, draws=100)[
+            "auroc"
+        ].value,
         "Dice": float(np.nanmean(dice)),
     }
 
 
 def trainings(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Yield method, seed and arm of every training; no method is random weights."""
-    for method in ("", *options.methods):
-        for seed in range(options.seeds):
+    """Yield method, seed and arm of every training."""
+    for seed in range(options.seeds):
+        for method in options.methods:
             yield from ((method, seed, arm) for arm in options.arms)
+
+
+def patients(options: argparse.Namespace) -> dict[str, ClipSet]:
+    """Return clips to train on and others to test on."""
+    counts = {"train": 40, "test": 24} if options.quick else {"train": 240, "test": 160}
+    if options.clips:
+        every = ClipSet.open(options.clips)
+        return {
+            name: every.where(f"split == '{name}'").subset(range(count))
+            for name, count in counts.items()
+        }
+    return {
+        name: make_clips(options.folder / f"{name}-{count}", 64, count, start)
+        for (name, count), start in zip(counts.items(), (0, 100_000), strict=True)
+    }
 
 
 def learn(options: argparse.Namespace) -> None:
     """Print the figures of every training, and their means."""
-    counts = (40, 24) if options.quick else (240, 160)
-    sets = {
-        split: make_clips(options.folder / f"{split}-{count}", 64, count, start)
-        for split, count, start in zip(("train", "test"), counts, (0, 100_000), strict=True)
-    }
+    sets = patients(options)
     table: dict[tuple[str, str], list[dict[str, float]]] = {}
     for method, seed, arm in trainings(options):
         words = (*LEARN, f"seed={seed}", *(["optim.steps=6"] if options.quick else []))
-        job = job_of(method or "vjepa", "tiny", words, arm, sets["train"])
+        job = job_of(method, "tiny", words, arm, sets["train"])
         before = time.process_time()
-        for record in job.steps(0, Clock(), until=None if method else 0):
+        for record in job.steps(0, Clock()):
             assert np.isfinite(record.loss)
         seconds = time.process_time() - before
         encoder = job.method.export_encoder().eval()
         model = LoadedModel(encoder, job.stage.data, method, "", {}, options.folder)
         found = {**figures_of(model, sets), "CPU s": seconds}
-        table.setdefault((method or "random weights", arm), []).append(found)
-        print(method or "random weights", arm, seed, found, file=sys.stderr, flush=True)
+        table.setdefault((method, arm), []).append(found)
+        print(method, arm, seed, found, file=sys.stderr, flush=True)
     names = ("EF error", "AUROC", "Dice", "CPU s")
     print("| features | " + " | ".join(names) + " |\n|---|---|---|---|---|")
     for (method, arm), runs in table.items():
@@ -231,18 +241,15 @@ def main() -> None:
     )
     parser.add_argument("part", choices=["speed", "learn"])
     parser.add_argument("--folder", type=Path, default=Path("sector-tokens"))
+    parser.add_argument("--clips", type=Path, help="clips of learning.py, to learn from")
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--arms", nargs="*", default=["all tokens", "sector"], choices=ARMS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="a turn, after the warm-up")
-    parser.add_argument("--turns", type=int, default=2, help="of each training")
+    parser.add_argument("--steps", type=int, default=2, help="a turn, after the warm-up")
+    parser.add_argument("--turns", type=int, default=3, help="of each training")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs")
-    parser.add_argument("--turn", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.turn:
-        print(json.dumps(turn(options.folder, *options.turn, options.steps)))
-        return
     if options.quick:
         options.turns, options.seeds = 1, 1
     {"speed": speed, "learn": learn}[options.part](options)

@@ -28,9 +28,10 @@ class DataConfig:
     """Divided by: one number, or one for each channel."""
     channels: int = 1
     """1 for grey; 3 repeats it, for networks that were trained on colour."""
-    sector_tokens: bool = False
-    """Whether the network sees no token but those in the sector; what is black in every frame
-    is then neither hidden, predicted nor encoded. Public networks saw all tokens."""
+    sector_tokens: bool = True
+    """Whether the network sees only tokens in the sector: what is black in every frame is then
+    neither hidden, predicted nor encoded. Measured: faster, and EF and masks are learnt rather
+    better (docs/performance.md). Public networks were trained on all tokens."""
 
     def __post_init__(self) -> None:
         """Check the values and settle seconds against stride.

@@ -98,6 +98,8 @@ def test_the_model_decides_architecture_and_scale_but_not_the_window(brought_in:
     settings = found.value
     assert (settings.encoder.positions, settings.encoder.rope_pairing) == ("rotary", "tiled")
     assert (settings.data.mean, settings.data.std) == (start.data.mean, start.data.std)
+    assert not start.data.sector_tokens  # public networks saw all tokens
+    assert not settings.data.sector_tokens
     assert settings.data.size == 64  # of the preset
     assert found.sources["encoder.depth"] == "the model of --init"
 
