@@ -39,9 +39,9 @@ WHOLE = "(none)"
 AS_BEFORE = "clip as before"
 AS_JUDGED = "clip as judged"
 AS_LENIENT = "clip nearly as before"
-"""JPEG that a strict decoder calls out of step, and libjpeg-turbo, which nearly every viewer
-uses, decodes without a warning to pixels that differ from the whole file's by less than decoders
-may. More than that would be wrong."""
+"""JPEG that a strict decoder calls out of step. libjpeg-turbo, which nearly every viewer uses,
+decodes it without a warning to pixels that differ from the whole file's by less than decoders
+may; more than that would be wrong."""
 NOTED = "clip with a note"
 REFUSED = "refused"
 BAD = (
