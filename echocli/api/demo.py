@@ -24,7 +24,6 @@ from echocli.datasets.phantom import (
 )
 from echocli.errors import UsageError
 from echocli.files import new_folder, read_json, write_json
-from echocli.models.methods.base import available
 from echocli.phantoms.refusals import write_refusals
 from echocli.study import Study
 
@@ -33,6 +32,8 @@ MARK = "demo.json"
 """File that says what a demonstration was made with."""
 OTHER = "other"
 """Folder of the files that cannot become clips."""
+METHODS = ("discovr", "vjepa")
+"""What is pretrained, without baselines; later steps use the model of the last."""
 LEAST_PATIENTS = 15
 """Fewer leave too few normal ones to compare with."""
 LOOK = "watch.health_every=10"
@@ -160,7 +161,7 @@ def _tasks(
     )
     yield _Task(f"echocli preprocess . {OTHER}", lambda: _preprocess(sources, study, reporter))
     run = study.runs
-    for method in _methods():
+    for method in METHODS:
         run = study.runs / f"{method}-tiny"
         command = f"echocli pretrain --method {method} --preset tiny --steps {config.steps}"
         command += f" --set {LOOK}"
@@ -205,11 +206,6 @@ def _head_tasks(
     yield _Task("echocli lvef predict", predict_ef)
     yield _Task(f"echocli segment fit{seeded}", fit_masks)
     yield _Task("echocli segment predict", predict_masks)
-
-
-def _methods() -> list[str]:
-    """Return the methods, the one whose model the later steps use last."""
-    return available()
 
 
 def patients_of(config: DemoConfig) -> list[Patient]:

@@ -105,7 +105,7 @@ def own_and_other_features(method: VJEPA, video: Tensor) -> tuple[float, float]:
     for draw in range(DRAWS):
         for kind, wanted in enumerate((targets, targets.roll(1 + draw, 0))):
             ids = method.draw(len(video), (2, 4, 4), seeded(draw))
-            error, _ = method.masked_step(video, wanted, (2, 4, 4), 0, ids)
+            error = method.masked_step(video, wanted, (2, 4, 4), 0, ids)["jepa"]
             errors[kind] += error / DRAWS
     own, other = errors.tolist()
     return own, other
