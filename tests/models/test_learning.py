@@ -117,7 +117,7 @@ def test_vjepa_predicts_the_features_of_this_clip_not_of_the_average_one(
     method = make_method("vjepa", jepa_weight=1.0)
     own, other = own_and_other_features(method, held_out)
     assert own > 0.995 * other  # a fresh predictor knows nothing
-    trained(method, make_batches(32, 0, 60), 60)
+    trained(method, make_batches(32, 0, 120), 120)
     own, other = own_and_other_features(method, held_out)
     assert own < 0.99 * other
 
