@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from echocli.models.distillation import Branch
 from echocli.models.health import health
-from echocli.models.masking import tube_ids
+from echocli.models.masking import tokens_at, tube_ids
 from echocli.models.methods import base
 from echocli.models.methods.discovr import DISCOVR
 from echocli.models.methods.vjepa import VJEPA
@@ -96,15 +96,23 @@ def test_discovr_beats_knowing_nothing_of_the_clip(
     assert clusters < 0.95 * 2 * torch.tensor(16.0).log().item()
 
 
+def half_hidden(rows: int, seed: int) -> base.Draws:
+    """Hide half of the places of every clip, drawn evenly."""
+    places = torch.rand(rows, 16, generator=seeded(seed)).argsort(dim=1)
+    context, targets = (half.sort(dim=1).values for half in places.split(8, dim=1))
+    grid = (2, 4, 4)
+    return {"context0": tokens_at(context, grid), "targets0": tokens_at(targets, grid)}
+
+
 @torch.no_grad()
 def own_and_other_features(method: VJEPA, video: Tensor) -> tuple[float, float]:
-    """Return the error of short-range predictions for their own clip, and for another."""
+    """Return the error of predictions for their own clip, and for another."""
     features = method.target_encoder(video)
     targets = F.layer_norm(features, features.shape[-1:])
     errors = torch.zeros(2)
     for draw in range(DRAWS):
+        ids = half_hidden(len(video), draw)
         for kind, wanted in enumerate((targets, targets.roll(1 + draw, 0))):
-            ids = method.draw(len(video), (2, 4, 4), seeded(draw))
             error = method.masked_step(video, wanted, (2, 4, 4), 0, ids)["jepa"]
             errors[kind] += error / DRAWS
     own, other = errors.tolist()
@@ -116,10 +124,11 @@ def test_vjepa_predicts_the_features_of_this_clip_not_of_the_average_one(
 ) -> None:
     method = make_method("vjepa", jepa_weight=1.0)
     own, other = own_and_other_features(method, held_out)
-    assert own > 0.995 * other  # a fresh predictor knows nothing
-    trained(method, make_batches(32, 0, 120), 120)
+    assert own > 0.99 * other  # a fresh predictor knows nothing
+    # What all clips share is learnt first: 100 steps are too few for what tells them apart.
+    trained(method, make_batches(32, 0, 300), 300)
     own, other = own_and_other_features(method, held_out)
-    assert own < 0.99 * other
+    assert own < 0.95 * other
 
 
 def test_localisation_beats_guessing_no_offset(
