@@ -271,9 +271,9 @@ class VisionTransformer(nn.Module):
             raise ValueError(f"{blocks} blocks of {self.config.depth} cannot be the bottom.")
         if not blocks:
             return []
-        top: list[nn.Module] = [*list(self.blocks)[blocks:], self.norm]
-        ends = zip(self.config.level_blocks, self.level_norms, strict=False)
-        top += [norm for after, norm in ends if after >= blocks]
+        top: list[nn.Module] = list(self.blocks)[blocks:]
+        norms = zip(self.config.level_blocks, [*self.level_norms, self.norm], strict=True)
+        top += [norm for after, norm in norms if after >= blocks]
         above = {id(parameter) for part in top for parameter in part.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in above]
 
