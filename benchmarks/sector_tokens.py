@@ -27,8 +27,9 @@ import numpy as np
 import torch
 
 from echocli.api._encode import encode_clips, readable
+from echocli.api._pretrain_clock import Clock
+from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import resolve_settings
-from echocli.api._pretrain_steps import Clock, Job
 from echocli.api._sector import sectors_of
 from echocli.api._segment_labeller import CLASSES, Labeller, mean_map
 from echocli.api._segment_tokens import encode_frames, labelled_frames

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from echocli.api._pretrain_clock import Clock
+from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_record import count_numbers, left_out_of, state_bytes
 from echocli.api._pretrain_settings import Settings
 from echocli.api._pretrain_stages import Stage
-from echocli.api._pretrain_steps import Clock, Job
 from echocli.clips.batches import Batches
 from echocli.config import Resolved, to_table
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 import echocli
+from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import Settings
-from echocli.api._pretrain_steps import Job
 from echocli.checkpoint import save_model
 from echocli.config import differences, to_table
 from echocli.console import Reporter

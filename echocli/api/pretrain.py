@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echocli.api._encode import open_clips
+from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_plan import Plan, plan_of
 from echocli.api._pretrain_record import (
     check_same,
@@ -26,7 +27,7 @@ from echocli.api._pretrain_start import (
     start_from,
     tell_start,
 )
-from echocli.api._pretrain_steps import Job, run_steps
+from echocli.api._pretrain_steps import run_steps
 from echocli.api.preprocess import SIZE
 from echocli.checkpoint import LoadedModel, has_resume
 from echocli.clips.batches import describe_left_out

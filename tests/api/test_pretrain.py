@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from echocli.api import _pretrain_settings as settings_module
-from echocli.api import _pretrain_steps as steps_module
+from echocli.api import _pretrain_job as job_module
+from echocli.api import _pretrain_watch as watch_module
 from echocli.api.pretrain import Choice, PretrainResult, plan, pretrain
 from echocli.checkpoint import RESUME, load_model, load_resume
 from echocli.clips.store import ClipSet
@@ -221,14 +222,14 @@ def test_a_loss_that_is_no_number_stops_with_the_good_state(
     micro_words: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = steps_module.Job.to_device
+    original = job_module.Job.to_device
 
     def poisoned(job: Any, batch: Any) -> torch.Tensor:
         poison.append(1)
         return original(job, batch) * (float("nan") if len(poison) > 3 else 1)
 
     poison: list[int] = []
-    monkeypatch.setattr(steps_module.Job, "to_device", poisoned)
+    monkeypatch.setattr(job_module.Job, "to_device", poisoned)
     with pytest.raises(EchoError, match=r"stopped being a number at step 3"):
         run(micro_clips, tmp_path / "r", (*micro_words, "watch.health_every=1000"))
     state, _ = load_resume(tmp_path / "r" / "checkpoints")
@@ -249,7 +250,7 @@ def test_health_is_logged_and_a_collapse_is_named(
     assert looked == [2, 5, 6]  # every third step, and the last
     assert not ears.warned
     dead = Health(feature_std=0.001, effective_rank=1.1, mean_cosine=1.0)
-    monkeypatch.setattr(steps_module, "health", lambda features: dead)
+    monkeypatch.setattr(watch_module, "health", lambda features: dead)
     run(micro_clips, tmp_path / "b", micro_words, reporter=ears)
     assert any("collapsed" in warning for warning in ears.warned)
 

@@ -1,0 +1,174 @@
+"""What a pretraining run trains, on what, where."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from echocli.api._pretrain_clock import Clock
+from echocli.api._pretrain_settings import Settings
+from echocli.api._pretrain_stages import Stage
+from echocli.api._sector import grid_of, sectors_of, share_to_train
+from echocli.clips.batches import Batch, Batches
+from echocli.clips.store import ClipSet
+from echocli.clips.windows import to_video
+from echocli.device import Device
+from echocli.errors import EchoError
+from echocli.models.methods.base import Method, load
+from echocli.models.optim import build_optimizer
+from echocli.models.sector import Scan
+from echocli.models.shapes import Grid
+from echocli.models.training import StepRecord, train
+
+
+@dataclass
+class Job:
+    """What a run trains, on what, where.
+
+    A stage begins as a run goes on: with a method built for its input, and the state of the
+    one before.
+    """
+
+    settings: Settings
+    clips: ClipSet
+    device: Device
+    stages: list[tuple[Stage, Batches]] = field(init=False)
+    """Each with its clips: a longer window leaves out more of them."""
+    at: int = field(init=False, default=0)
+    """The stage that ``method`` is built for."""
+    method: Method = field(init=False)
+    optimizer: Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.settings.compiled and shutil.which(os.environ.get("CXX", "c++")) is None:
+            raise EchoError(
+                "Compiling steps needs a C++ compiler, and none is on the path.",
+                "Install one, such as g++ or clang, or --set compiled=false.",
+            )
+        seed = self.settings.seed
+        self.stages = [
+            (stage, Batches(self.clips, stage.data, stage.batch, seed))
+            for stage in self.settings.course
+        ]
+        self.build()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that ``method`` is built for."""
+        return self.stages[self.at][0]
+
+    @property
+    def batches(self) -> Batches:
+        """Where the windows of this stage come from."""
+        return self.stages[self.at][1]
+
+    def build(self) -> None:
+        """Make method and optimiser, for the input of the stage, with fresh weights."""
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed)
+        vit = settings.encoder.vit(self.stage.data)
+        built = load(settings.method).build(vit, settings.method_config, generator)
+        self.method = built.to(self.device.torch)
+        self.optimizer = build_optimizer(self.method, settings.optim)
+
+    def enter(self, at: int) -> None:
+        """Go to a stage with the weights, teachers and moments as they are."""
+        if at != self.at:
+            state = self.state(self.stages[at][0].first)
+            self.at = at
+            self.build()
+            self.load(state)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Give method and optimiser a state."""
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of the clip set that any stage uses."""
+        return sorted({row for _, batches in self.stages for row in batches.rows})
+
+    @property
+    def patients(self) -> int:
+        """How many patients these are."""
+        return int(self.clips.manifest["patient_id"].iloc[self.rows].nunique())
+
+    @property
+    def grid(self) -> Grid:
+        """Tubelets of a window of this stage."""
+        return grid_of(self.method.encoder, self.stage.data)
+
+    @property
+    def share(self) -> float | None:
+        """Of the grid's columns, what the method sees in this stage; ``None`` if it is all."""
+        return share_to_train(self.clips, self.batches.rows, self.stage.data, self.grid)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a window that the method sees in this stage."""
+        frames, height, width = self.grid
+        return frames * math.ceil(height * width * (self.share or 1.0))
+
+    def state(self, step: int) -> dict[str, Any]:
+        """Return all that a run needs to go on after so many steps.
+
+        Order, windows, masks and augmentation follow from the seed and the step.
+        """
+        return {
+            "step": step,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> int:
+        """Go back to a state; return the steps that are done."""
+        done = int(state["step"])
+        self.enter(sum(stage.end < done for stage, _ in self.stages))
+        self.load(state)
+        return done
+
+    def steps(self, start: int, clock: Clock, until: int | None = None) -> Iterator[StepRecord]:
+        """Train from a step on and yield the record of each."""
+        settings = self.settings
+        stop = settings.optim.steps if until is None else until
+        for at, (stage, batches) in enumerate(self.stages):
+            first, end = max(start, stage.first), min(stop, stage.end)
+            if first >= end:
+                continue
+            self.enter(at)
+            share = self.share
+            yield from train(
+                self.method,
+                clock.waiting(
+                    batches.stream(first, end),
+                    self.to_device if share is None else self.to_scan,
+                ),
+                settings.optim,
+                torch.Generator().manual_seed(settings.seed),
+                start=first,
+                optimizer=self.optimizer,
+                augmentation=settings.augment,
+                precision=self.device.precision,
+                share=share or 1.0,
+                compiled=settings.compiled,
+            )
+
+    def to_scan(self, batch: Batch) -> Scan:
+        """Return clips on the device, with their sectors on the CPU."""
+        return Scan(self.to_device(batch), sectors_of(self.clips, batch.rows, self.stage.data))
+
+    def to_device(self, batch: Batch) -> Tensor:
+        """Send pixels to the device as bytes and normalise them there."""
+        pixels = torch.from_numpy(batch.pixels)
+        if self.device.torch.type == "cuda":
+            pixels = pixels.pin_memory().to(self.device.torch, non_blocking=True)
+        return to_video(pixels.to(self.device.torch), self.stage.data)
