@@ -27,7 +27,7 @@ CORE_LAYERS = [
     | {"predictor", "localisation", "block_masks", "optim", "schedules"}
     | {"clusters", "distillation", "fidelity"},
     {"methods"},
-    {"training", "health", "tasks"},
+    {"training", "health", "tasks", "work"},
 ]
 FOREIGN_TO_CORE = {"pandas", "pydicom", "av", "typer", "rich", "pathlib", "echocli", "logging"}
 
