@@ -55,19 +55,21 @@ def empty_twin(method: Method) -> Method:
     return twin
 
 
-def product_work(rows: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+def product_work(rows: Shape, weight: Shape, *_: object, **__: object) -> int:
     """Return the operations of ``rows @ weight.T``."""
     return 2 * math.prod(rows) * weight[0]
 
 
-def attention_work(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+def attention_work(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
     """Return the operations of attention: scores, and the values mixed by them."""
     return 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
 
 
-def gradient_work(grad: Shape, *inputs: Any, **_: Any) -> int:
+def gradient_work(
+    grad: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object
+) -> int:
     """Return the operations of attention's gradient: two products for each of its two."""
-    return 2 * attention_work(*inputs)
+    return 2 * attention_work(query, key, value)
 
 
 OWN: dict[Any, Callable[..., int]] = {
