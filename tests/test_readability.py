@@ -26,6 +26,8 @@ LIGHT = {
     "contextlib",
     "signal",
     "types",
+    "functools",
+    "inspect",
 }
 
 

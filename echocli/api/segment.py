@@ -165,6 +165,7 @@ def predict(
     out: Path,
     *,
     model: Path | None = None,
+    labels: Path | None = None,
     overlays: int = OVERLAYS,
     draws: int = DRAWS,
     overwrite: bool = False,
@@ -179,6 +180,7 @@ def predict(
         head: Folder written by ``fit``.
         out: Folder of the masks, tables and pictures.
         model: The encoder; the one the head remembers if left out.
+        labels: Table of labels, for sources that are no clip set.
         overlays: Pictures to draw at most.
         draws: Bootstrap samples of the figures, where masks are known.
         overwrite: Replace what stands at ``out``.
@@ -193,7 +195,7 @@ def predict(
     labeller, head_config = _load(head, model, device, precision, reporter)
     size = clip_size(labeller.model)
     with (
-        open_clips(source, size=size, reporter=reporter) as clips,
+        open_clips(source, size=size, labels=labels, reporter=reporter) as clips,
         whole_folder(out, overwrite=overwrite) as folder,
     ):
         rows, left_out = _readable(clips, labeller.model, source, reporter)
@@ -205,10 +207,10 @@ def predict(
             reporter.progress("segment", len(rows)) as done,
         ):
             for row in rows:
-                labels = labeller.labels(clips, row)
-                output.add(clips, row, labels, str(roles[row]))
+                maps = labeller.labels(clips, row)
+                output.add(clips, row, maps, str(roles[row]))
                 if roles[row] == "test" and clips.mask_frames(row):
-                    tested += labeller.compare(clips, row, labels[list(clips.mask_frames(row))])
+                    tested += labeller.compare(clips, row, maps[list(clips.mask_frames(row))])
                 done(1)
         volumes = output.volume_table()
         summary = {
@@ -226,6 +228,7 @@ def evaluate(
     head: Path,
     *,
     model: Path | None = None,
+    labels: Path | None = None,
     draws: int = DRAWS,
     device: str = "auto",
     precision: str = "auto",
@@ -237,6 +240,7 @@ def evaluate(
         source: Clip set with masks.
         head: Folder written by ``fit``.
         model: The encoder; the one the head remembers if left out.
+        labels: Table of labels, for sources that are no clip set.
         draws: Bootstrap samples.
         device: Where to compute.
         precision: How exactly.
@@ -246,7 +250,8 @@ def evaluate(
         EchoError: If no clip has masks and is of such a patient.
     """
     labeller, head_config = _load(head, model, device, precision, reporter)
-    with open_clips(source, size=clip_size(labeller.model), reporter=reporter) as clips:
+    size = clip_size(labeller.model)
+    with open_clips(source, size=size, labels=labels, reporter=reporter) as clips:
         rows, left_out = _readable(clips, labeller.model, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]

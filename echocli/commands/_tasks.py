@@ -1,185 +1,107 @@
-"""What the commands of a task have in common: fit a head, predict with it, evaluate it."""
+"""The one shape of every task's commands: predict, which is the default, fit and evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from inspect import Parameter, Signature, cleandoc, signature
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import typer
 
-from echocli.commands._paths import expand
-from echocli.console import Console
-from echocli.errors import ExitCode, UsageError
-from echocli.study import Study
+from echocli.commands._desks import Desk
 
-if TYPE_CHECKING:
-    from echocli.api._finetune import TuneConfig
-    from echocli.api._heads import HeadFit
-    from echocli.models.finetune import FitConfig
+Own = ParamSpec("Own")
+AnyDesk = TypeVar("AnyDesk", bound=Desk)
 
-VideosArgument = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="[VIDEOS]...",
-        help="Clip set, files, folders, or - for a list on standard input; clips if left out.",
-    ),
-]
-HeadOption = Annotated[
-    Path | None,
-    typer.Option("--head", help="Fitted head; that of this study if left out."),
-]
-HeadOutOption = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder of the head; in heads/ if left out."),
-]
-ScratchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from-scratch",
-        metavar="PRESET",
-        help="Train that preset's encoder from random weights, on the labels alone.",
-    ),
-]
-BlocksOption = Annotated[
-    int | None,
-    typer.Option(
-        "--finetune-blocks",
-        metavar="N",
-        help="Train the model's last N blocks with the head; frozen if left out.",
-    ),
-]
-EpochsOption = Annotated[
-    int | None,
-    typer.Option("--epochs", min=1, help="Looks at every label, where training is in steps."),
-]
-RateOption = Annotated[
-    float | None, typer.Option("--lr", help="Learning rate, where training is in steps.")
-]
-TUNED = "--from-scratch or --finetune-blocks"
+GROUP_PAGE = """{what}
+
+* `echocli {task} fit`: fit a head on the labelled clips of this study
+
+* `echocli {task} videos/`: predict, which is what happens when no subcommand is typed
+
+* `echocli {task} evaluate`: figures on labelled patients that the head has never seen
+"""
 
 
-@dataclass(frozen=True)
-class Desk:
-    """A command of a task at work: the study it is in, the terminal, and how results look."""
-
-    task: str
-    quiet: bool
-    as_json: bool
-    study: Study = field(default_factory=Study)
-
-    @property
-    def console(self) -> Console:
-        """The terminal."""
-        return Console(quiet=self.quiet or self.as_json, as_json=self.as_json)
-
-    @property
-    def schema(self) -> str:
-        """Of the JSON documents."""
-        return f"echocli.{self.task}/1"
-
-    @property
-    def head(self) -> Path:
-        """Where the head of this study stands."""
-        return self.study.heads / self.task
-
-    def videos(self, named: Sequence[Path] | None, *, null: bool) -> Path | list[Path]:
-        """Return what is to be read."""
-        return expand(named, null=null) if named else self.study.clips
-
-    def model(self, named: Path | None) -> Path | None:
-        """Return the encoder that was named, if any; a head remembers its own."""
-        return None if named is None else self.encoder(named, None)
-
-    def encoder(self, named: Path | None, scratch: str | None) -> Path | None:
-        """Return the encoder to fit on: what was named, else the newest; none from scratch.
-
-        Raises:
-            UsageError: If a model is named and not used.
-        """
-        from echocli.checkpoint import find_model
-
-        if scratch is None:
-            return find_model(named, self.study)
-        if named is not None:
-            raise UsageError("--from-scratch uses no model.", "Leave --model out.")
-        return None
-
-    def fitted(self, result: HeadFit, said: Sequence[str], name: str = "head") -> None:
-        """Tell what was fitted, and leave with the right exit code.
-
-        Args:
-            result: The head.
-            said: Sentences for people.
-            name: Key of the head's folder in the JSON document.
-        """
-        if self.as_json:
-            hidden = ("task", "patients")
-            shown = {key: value for key, value in result.config.items() if key not in hidden}
-            shown |= {name: str(result.head), "left_out": result.left_out}
-            self.console.document(self.schema, shown)
-        else:
-            for sentence in said:
-                self.console.say(sentence)
-            self.console.result(str(result.head))
-        leave(result.left_out)
-
-    def evaluated(
-        self,
-        summary: Mapping[str, Any],
-        title: str,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[object]],
-    ) -> None:
-        """Show figures: as a table, or as they are."""
-        if self.as_json:
-            self.console.document(self.schema, dict(summary))
-        else:
-            self.console.table(title, list(columns), [list(row) for row in rows])
-
-
-def leave(left_out: Sequence[object]) -> None:
-    """End the command with the exit code that says whether anything was left out."""
-    if left_out:
-        raise typer.Exit(ExitCode.PARTIAL)
-
-
-def tune_of(
-    scratch: str | None, blocks: int | None, epochs: int | None, rate: float | None
-) -> TuneConfig | None:
-    """Return how the encoder is trained, or nothing if it stays frozen."""
-    if scratch is None and blocks is None:
-        return None
-    from echocli.api._finetune import TuneConfig, scratch_fit, tuning_fit
-
-    fit = scratch_fit() if scratch is not None else tuning_fit()
-    return TuneConfig(scratch=scratch, blocks=blocks, fit=changed(fit, epochs, rate))
-
-
-def changed(fit: FitConfig, epochs: int | None, rate: float | None) -> FitConfig:
-    """Return how labels are learnt, with the epochs and the rate that were asked for."""
-    if epochs is not None:
-        fit = replace(fit, epochs=epochs, least_steps=1)
-    return fit if rate is None else replace(fit, lr=rate)
-
-
-def refuse_unused(epochs: int | None, rate: float | None, *, instead: str) -> None:
-    """Refuse settings of a training in steps where there is none.
+def task_app(task: str, what: str) -> typer.Typer:
+    """Return the group of a task's commands.
 
     Args:
-        epochs: As typed.
-        rate: As typed.
-        instead: Options that would use them.
-
-    Raises:
-        UsageError: If one was typed.
+        task: Its name.
+        what: One sentence for its help page.
     """
-    if epochs is not None or rate is not None:
-        raise UsageError(
-            "Nothing is trained in steps here that --epochs or --lr could change.",
-            f"Leave them out, or add {instead}.",
-        )
+    return typer.Typer(help=GROUP_PAGE.format(what=what, task=task), no_args_is_help=False)
+
+
+def subcommand(
+    app: typer.Typer, task: str, desk: type[AnyDesk]
+) -> Callable[[Callable[Concatenate[AnyDesk, Own], None]], Callable[..., None]]:
+    """Return a decorator that makes a function a subcommand of a task.
+
+    The function gets the desk and the options of its own. Its docstring is a line, then
+    examples, then text; those of the desk join them.
+
+    Args:
+        app: The task's group.
+        task: The task's name.
+        desk: What the subcommand shares with those of other tasks.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[AnyDesk, Own], None],
+    ) -> Callable[..., None]:
+        shared = list(_options(desk))
+        names = {option.name for option in shared}
+        _desk, *own = signature(function, eval_str=True).parameters.values()
+
+        @functools.wraps(function)
+        def command(**typed: Any) -> None:  # noqa: ANN401
+            at = desk(task=task, **{name: typed.pop(name) for name in names})
+            function(at, **typed)  # type: ignore[call-arg]
+
+        # What every command has comes last.
+        special = [option for option in shared if option.name not in Desk.__annotations__]
+        general = [option for option in shared if option.name in Desk.__annotations__]
+        options = [
+            option.replace(kind=Parameter.KEYWORD_ONLY) for option in (*special, *own, *general)
+        ]
+        command.__signature__ = Signature(options)  # type: ignore[attr-defined]
+        command.__annotations__ = {option.name: option.annotation for option in options}
+        command.__doc__ = page(function.__doc__ or "", desk.PAGE.format(task=task))
+        app.command()(command)
+        return command
+
+    return decorate
+
+
+def _options(desk: type[Desk]) -> Iterator[Parameter]:
+    """Yield the fields of a desk that are options."""
+    hints = get_type_hints(desk, include_extras=True)
+    for field in fields(desk):
+        if field.name != "task":
+            yield Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+
+
+def page(own: str, shared: str) -> str:
+    """Return a help page: the first line, examples, then text, a task's own before the shared.
+
+    Args:
+        own: Docstring of a subcommand.
+        shared: What all tasks say of it.
+    """
+    title, *rest = cleandoc(own).split("\n\n")
+    common = cleandoc(shared).split("\n\n")
+    # The shared examples are the plainest.
+    examples = [part for part in (*common, *rest) if part.startswith("*")]
+    text = [part for part in (*rest, *common) if part and not part.startswith("*")]
+    return "\n\n".join((title, *examples, *text))
 
 
 def trained_with(config: Mapping[str, Any]) -> str:
