@@ -32,10 +32,10 @@ def linear(
     layer = Linear(inputs, outputs, bias=bias, device="meta")
     if generator is None:
         return layer
-    layer = layer.to_empty(device="cpu")
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    weight = nn.init.xavier_uniform_(torch.empty(outputs, inputs), generator=generator)
+    layer.weight = nn.Parameter(weight)
     if bias:
-        nn.init.zeros_(layer.bias)
+        layer.bias = nn.Parameter(torch.zeros(outputs))
     return layer
 
 
