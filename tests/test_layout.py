@@ -16,18 +16,18 @@ LAYERS = [
     {"errors", "files"},
     {"datasets", "phantoms", "intake", "privacy", "clips"}
     | {"splits", "config", "console", "device", "study"},
-    {"reports", "statistics", "run", "checkpoint", "tables"},
+    {"reports", "statistics", "run", "checkpoint", "states", "tables"},
     {"api"},
     {"commands", "main", "__main__"},
 ]
 CORE_LAYERS = [
-    {"shapes"},
+    {"shapes", "team"},
     {"vit", "layers", "attention", "products", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
-    | {"predictor", "localisation", "block_masks", "optim", "schedules"}
+    | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}
     | {"clusters", "distillation", "fidelity"},
     {"methods"},
-    {"training", "health", "tasks", "work"},
+    {"training", "spreading", "health", "tasks", "work"},
 ]
 FOREIGN_TO_CORE = {"pandas", "pydicom", "av", "typer", "rich", "pathlib", "echocli", "logging"}
 

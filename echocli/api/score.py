@@ -18,7 +18,8 @@ from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import atomic_path, sums_of, write_json
-from echocli.models.tasks.anomaly import NOBODY, NearestNormals, mean_distance
+from echocli.models.neighbours import NOBODY
+from echocli.models.tasks.anomaly import NearestNormals, mean_distance
 from echocli.statistics.bootstrap import DRAWS, Interval
 from echocli.statistics.classification import classification
 from echocli.statistics.conformal import p_values, threshold

@@ -1,68 +1,97 @@
 """One-class anomaly score: how far a clip lies from the normal ones.
 
 The bank holds normal clips only. The two-class vote of the published DISCOVR code is another
-thing: it needs abnormal clips and has no threshold.
+thing (``vote.py``): it needs abnormal clips and has no threshold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
-NOBODY = -1
-"""Patient number of a query whose patient is not in the bank."""
+from ..neighbours import Bank, Kind, Neighbours, Piece, bank_of, nearest
+
+Distance: TypeAlias = Literal["cosine", "whitened", "mahalanobis"]
+DISTANCES: tuple[str, ...] = get_args(Distance)
 
 
-class Neighbours(NamedTuple):
-    """The nearest normals of each query, nearest first."""
+class Whitening(NamedTuple):
+    """Makes the normal clips round: mean 0, spread 1 in every direction.
 
-    distances: Float[Tensor, "queries k"]
-    """Cosine distance, 0 to 2; infinite where fewer than k normals of others exist."""
-    rows: Int[Tensor, "queries k"]
-    """Row in the bank; -1 where there is none."""
+    Lengths are then Mahalanobis distances of the covariance that it was made of.
+    """
+
+    mean: Float[Tensor, " dim"]
+    matrix: Float[Tensor, "dim dim"]
+    """Symmetric root of the precision matrix."""
+
+    @classmethod
+    def of(cls, mean: Float[Tensor, " dim"], covariance: Float[Tensor, "dim dim"]) -> Whitening:
+        """Return the whitening of a mean and a covariance of full rank.
+
+        Raises:
+            ValueError: If the covariance is not positive definite.
+        """
+        values, vectors = torch.linalg.eigh(covariance.double())
+        if not bool((values > 0).all()):
+            raise ValueError("The covariance is not positive definite; shrink it.")
+        return cls(mean.double(), vectors * values.rsqrt() @ vectors.T)
+
+    def __call__(self, rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+        """Return whitened rows.
+
+        In double precision, so that a row comes out the same among whichever others.
+        """
+        mean, matrix = self.mean.to(rows.device), self.matrix.to(rows.device)
+        return ((rows.double() - mean) @ matrix).float()
 
 
 class NearestNormals:
-    """Mean cosine distance to the k nearest normal clips of other patients.
+    """Mean distance to the k nearest normal clips of other patients.
 
     Args:
         k: Number of neighbours.
-        chunk: Queries, and rows of the bank, that are compared at once: it bounds the memory.
+        distance: ``cosine``; ``whitened``, Euclidean after a whitening of the normals; or
+            ``mahalanobis``, to the mean of the normals, where neighbours are examples only.
+        whitening: That of the normals, for the last two.
+
+    Source:
+        kNN on frozen features: Bergman, Cohen, Hoshen 2020 (arXiv 2002.10445), section 3.
+        Mahalanobis distance: Rippel, Mertens, Merhof 2021 (arXiv 2005.14140), section III.
     """
 
-    def __init__(self, k: int = 10, chunk: int = 4096) -> None:
-        if k < 1 or chunk < 1:
-            raise ValueError(f"k is {k} and chunk is {chunk}; both must be positive.")
+    def __init__(
+        self, k: int = 10, distance: Distance = "cosine", whitening: Whitening | None = None
+    ) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be positive.")
+        if (whitening is None) != (distance == "cosine"):
+            raise ValueError(f"The distance {distance} and its whitening do not fit together.")
         self.k = k
-        self.chunk = chunk
-        self.bank_: Tensor
-        self.patients_: Tensor
+        self.distance = distance
+        self.whitening = whitening
+        self.bank_: Bank
 
     def fit(
         self,
-        normals: Float[Tensor, "bank dim"],
+        normals: Float[Tensor, "bank dim"] | Bank,
         patients: Int[Tensor, " bank"] | None = None,
     ) -> NearestNormals:
         """Keep the bank of normal clips.
 
         Args:
-            normals: Embeddings of normal clips.
+            normals: Embeddings of normal clips, in memory or by the piece.
             patients: Number of each clip's patient, not negative; each its own if left out.
+                Pieces bring their own.
 
         Raises:
-            ValueError: If the bank is empty or holds NaN or a zero vector.
+            ValueError: If a bank in memory is empty or has negative patients.
         """
-        if patients is None:
-            patients = torch.arange(len(normals), device=normals.device)
-        if not len(normals) or bool((patients < 0).any()):
-            raise ValueError("The bank needs rows, and patients numbered from 0.")
-        self.bank_ = _unit_rows(normals)
-        self.patients_ = patients.to(self.bank_.device)
+        self.bank_ = bank_of(normals, patients) if isinstance(normals, Tensor) else normals
         return self
 
     def neighbours(
@@ -76,54 +105,43 @@ class NearestNormals:
             queries: Embeddings of any clips.
             patients: Number of each clip's patient, as in ``fit``; ``NOBODY`` if it is not in
                 the bank. Left out, no clip's patient is in the bank.
+
+        Raises:
+            ValueError: If a row, here or in the bank, has no direction.
         """
-        if patients is None:
-            patients = torch.full((len(queries),), NOBODY)
-        parts = [
-            self._nearest(_unit_rows(rows), own.to(self.bank_.device))
-            for rows, own in zip(
-                torch.split(queries, self.chunk), torch.split(patients, self.chunk), strict=True
-            )
-        ]
-        return Neighbours(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        kind: Kind = "cosine" if self.whitening is None else "euclidean"
+        return nearest(self._seen(queries), patients, self._bank, self.k, kind)
 
     def score(
         self,
         queries: Float[Tensor, "queries dim"],
         patients: Int[Tensor, " queries"] | None = None,
     ) -> Float[Tensor, " queries"]:
-        """Return the anomaly scores, 0 to 2, higher stranger; arguments as in ``neighbours``.
+        """Return the anomaly scores, higher stranger; arguments as in ``neighbours``.
 
         Raises:
             ValueError: If a query has no normal clip of another patient to be compared with.
         """
-        return mean_distance(self.neighbours(queries, patients).distances)
+        return self.scored(queries, self.neighbours(queries, patients))
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that ``from_state`` needs."""
-        return {"k": torch.tensor(self.k), "bank": self.bank_, "patients": self.patients_}
+    def scored(
+        self, queries: Float[Tensor, "queries dim"], found: Neighbours
+    ) -> Float[Tensor, " queries"]:
+        """Return the anomaly scores of queries whose neighbours are known.
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> NearestNormals:
-        """Return the fitted scorer."""
-        return cls(int(state["k"])).fit(state["bank"], state["patients"])
+        Raises:
+            ValueError: If a query has no normal clip of another patient to be compared with.
+        """
+        if self.distance == "mahalanobis":
+            return self._seen(queries).double().norm(dim=1)
+        return mean_distance(found.distances)
 
-    def _nearest(
-        self, queries: Float[Tensor, "chunk dim"], patients: Int[Tensor, " chunk"]
-    ) -> tuple[Float[Tensor, "chunk k"], Int[Tensor, "chunk k"]]:
-        best = queries.new_full((len(queries), self.k), torch.inf)
-        rows = torch.full_like(best, -1, dtype=torch.int64)
-        for start in range(0, len(self.bank_), self.chunk):
-            bank = self.bank_[start : start + self.chunk]
-            owners = self.patients_[start : start + self.chunk]
-            distances = (1 - queries.to(bank) @ bank.T).clamp(min=0)
-            distances = distances.masked_fill(patients[:, None] == owners, torch.inf)
-            numbers = torch.arange(start, start + len(bank), device=rows.device)
-            both = torch.cat([best, distances], dim=1)
-            names = torch.cat([rows, numbers.expand(len(queries), -1)], dim=1)
-            best, place = both.topk(self.k, largest=False)
-            rows = names.gather(1, place)
-        return best, rows.masked_fill(best.isinf(), -1)
+    def _seen(self, rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+        return rows if self.whitening is None else self.whitening(rows)
+
+    def _bank(self) -> Iterator[Piece]:
+        for piece in self.bank_():
+            yield piece._replace(rows=self._seen(piece.rows))
 
 
 def mean_distance(distances: Float[Tensor, "queries k"]) -> Float[Tensor, " queries"]:
@@ -136,11 +154,3 @@ def mean_distance(distances: Float[Tensor, "queries k"]) -> Float[Tensor, " quer
     if not bool(known.any(dim=1).all()):
         raise ValueError("A query has no normal clip of another patient to be compared with.")
     return distances.masked_fill(~known, 0).sum(dim=1) / known.sum(dim=1)
-
-
-def _unit_rows(rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
-    rows = rows.float()
-    lengths = rows.norm(dim=1)
-    if not bool(((lengths > 0) & lengths.isfinite()).all()):
-        raise ValueError("An embedding is NaN, infinite or zero: it has no direction.")
-    return functional.normalize(rows, dim=1)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import mahalanobis
 from sklearn.neighbors import NearestNeighbors
 from torch.testing import assert_close
 
-from echocli.models.tasks.anomaly import NearestNormals
+from echocli.models.neighbours import bank_of
+from echocli.models.tasks.anomaly import NearestNormals, Whitening
 
 
 def rows(count: int, seed: int) -> torch.Tensor:
@@ -28,7 +31,7 @@ def test_score_equals_sklearn() -> None:
 def test_chunks_change_nothing(chunk: int) -> None:
     bank, queries, patients = rows(60, 0), rows(25, 1), torch.arange(60) // 3
     whole = NearestNormals(k=5).fit(bank, patients)
-    parts = NearestNormals(k=5, chunk=chunk).fit(bank, patients)
+    parts = NearestNormals(k=5).fit(bank_of(bank, patients, chunk))
     own = torch.arange(25)
     assert_close(parts.score(queries, own), whole.score(queries, own))
     assert torch.equal(parts.neighbours(queries, own).rows, whole.neighbours(queries, own).rows)
@@ -51,7 +54,7 @@ def test_scale_does_not_count_and_distance_grows_with_the_angle() -> None:
     queries = torch.zeros(9, 7)
     queries[:, 0], queries[:, 1] = angles.cos() * 5, angles.sin() * 5
     scores = NearestNormals().fit(bank).score(queries)
-    assert_close(scores, 1 - angles.cos(), atol=1e-6, rtol=0)
+    assert_close(scores, 1 - angles.cos().double(), atol=1e-6, rtol=0)
 
 
 def test_fewer_normals_than_k_use_those_there_are() -> None:
@@ -61,17 +64,53 @@ def test_fewer_normals_than_k_use_those_there_are() -> None:
     assert (few.neighbours(queries).rows[:, 3:] == -1).all()
 
 
-def test_saved_state_scores_the_same() -> None:
-    bank, queries, patients = rows(20, 0), rows(4, 1), torch.arange(20) // 2
-    scorer = NearestNormals(k=3).fit(bank, patients)
-    again = NearestNormals.from_state(scorer.state())
-    assert_close(again.score(queries, torch.arange(4)), scorer.score(queries, torch.arange(4)))
+def whitening(bank: torch.Tensor) -> Whitening:
+    return Whitening.of(bank.double().mean(dim=0), bank.T.double().cov())
+
+
+def test_whitening_makes_the_normals_round_and_lengths_mahalanobis() -> None:
+    bank, queries = rows(80, 3) @ rows(7, 4) + 5, rows(9, 5) + 5
+    white = whitening(bank)
+    round_ = white(bank).double()
+    assert_close(round_.mean(dim=0), torch.zeros(7).double(), atol=1e-5, rtol=0)
+    assert_close(round_.T.cov(), torch.eye(7).double(), atol=1e-4, rtol=0)
+    inverse = np.linalg.inv(np.cov(bank.numpy(), rowvar=False))
+    for kind, expected in [
+        ("mahalanobis", [mahalanobis(q, bank.mean(dim=0), inverse) for q in queries]),
+        (
+            "whitened",
+            [np.sort([mahalanobis(q, b, inverse) for b in bank])[:3].mean() for q in queries],
+        ),
+    ]:
+        found = NearestNormals(k=3, distance=kind, whitening=white).fit(bank).score(queries)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
+
+
+def test_whitened_scores_do_not_know_units_and_the_row_alone_is_the_row_among_others() -> None:
+    bank, queries = rows(80, 3), rows(9, 5)
+    units = torch.logspace(-2, 2, 7)
+    one, other = (
+        NearestNormals(distance="whitened", whitening=whitening(b)).fit(b).score(q)
+        for b, q in ((bank, queries), (bank * units, queries * units))
+    )
+    assert_close(one, other, rtol=1e-4, atol=0)
+    white = whitening(bank)
+    assert torch.equal(torch.cat([white(row[None]) for row in bank]), white(bank))
+
+
+def test_flat_covariances_and_missing_whitenings_are_refused() -> None:
+    with pytest.raises(ValueError, match="shrink"):
+        Whitening.of(torch.zeros(3), torch.ones(3, 3))
+    with pytest.raises(ValueError, match="fit together"):
+        NearestNormals(distance="whitened")
+    with pytest.raises(ValueError, match="fit together"):
+        NearestNormals(whitening=whitening(rows(20, 0)))
 
 
 def test_rows_without_direction_and_banks_without_others_are_refused() -> None:
     bank = rows(5, 0)
     with pytest.raises(ValueError, match="NaN"):
-        NearestNormals().fit(torch.cat([bank, torch.full((1, 7), torch.nan)]))
+        NearestNormals().fit(torch.cat([bank, torch.full((1, 7), torch.nan)])).score(bank)
     with pytest.raises(ValueError, match="zero"):
         NearestNormals().fit(bank).score(torch.zeros(1, 7))
     with pytest.raises(ValueError, match="another patient"):
