@@ -122,11 +122,13 @@ class Watch:
         """Nobody listens."""
 
     @contextmanager
-    def progress(self, description: str, total: int | None) -> Iterator[Advance]:
+    def progress(
+        self, description: str, total: int | None, done: int = 0
+    ) -> Iterator[Advance]:
         """Look at each step."""
         yield self.advance
 
-    def advance(self, step: int) -> None:
+    def advance(self, step: int, remark: str = "") -> None:
         """Note the memory where that is wanted, and the highest of any worker."""
         self.done += step
         _, workers = family()

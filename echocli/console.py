@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
-Advance = Callable[[int], None]
-"""Call it with the number of units just done."""
-
 SECONDS_BETWEEN_LINES = 60.0
+
+
+class Advance(Protocol):
+    """What a long work calls as it goes."""
+
+    def __call__(self, done: int, /, remark: str = "") -> None:
+        """Tell how many units were just done.
+
+        Args:
+            done: Units since the last call.
+            remark: What else to show beside them, instead of the units a second.
+        """
 
 
 class Reporter(Protocol):
@@ -27,8 +36,16 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """Tell something worth acting on."""
 
-    def progress(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Show how far a long work is while the block runs."""
+    def progress(
+        self, description: str, total: int | None, done: int = 0
+    ) -> AbstractContextManager[Advance]:
+        """Show how far a long work is while the block runs.
+
+        Args:
+            description: What it is.
+            total: How many units there are, if that is known.
+            done: Units that were done before.
+        """
 
 
 class _Silent:
@@ -39,8 +56,8 @@ class _Silent:
         pass
 
     @contextmanager
-    def progress(self, description: str, total: int | None) -> Iterator[Advance]:
-        yield lambda done: None
+    def progress(self, description: str, total: int | None, done: int = 0) -> Iterator[Advance]:
+        yield _nothing
 
 
 SILENT: Reporter = _Silent()
@@ -111,57 +128,31 @@ class Console:
         RichConsole(highlight=False).print(drawn)
 
     @contextmanager
-    def progress(self, description: str, total: int | None) -> Iterator[Advance]:
+    def progress(self, description: str, total: int | None, done: int = 0) -> Iterator[Advance]:
         """Show a bar on a terminal, one line a minute elsewhere, nothing when quiet."""
+        console = self._error_console()
         if self.quiet:
-            yield lambda done: None
-        elif self._error_console().is_terminal:
-            yield from self._bar(description, total)
+            yield _nothing
+        elif console.is_terminal and not console.is_dumb_terminal:
+            yield from _bar(console, description, total, done)
         else:
-            yield from self._lines(description, total)
+            yield from self._lines(description, total, done)
 
-    def _bar(self, description: str, total: int | None) -> Iterator[Advance]:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        started = time.monotonic()
-        done = 0
-        with Progress(*columns, console=self._error_console(), transient=True) as progress:
-            task = progress.add_task(description, total=total, rate="")
-
-            def advance(step: int) -> None:
-                nonlocal done
-                done += step
-                rate = done / max(time.monotonic() - started, 1e-6)
-                progress.update(task, advance=step, rate=f"{rate:.3g}/s")
-
-            yield advance
-
-    def _lines(self, description: str, total: int | None) -> Iterator[Advance]:
+    def _lines(self, description: str, total: int | None, before: int) -> Iterator[Advance]:
         started = told = time.monotonic()
         done = 0
 
-        def advance(step: int) -> None:
+        def advance(more: int, remark: str = "") -> None:
             nonlocal done, told
-            done += step
+            done += more
             now = time.monotonic()
-            if now - told >= SECONDS_BETWEEN_LINES:
+            if done and now - told >= SECONDS_BETWEEN_LINES:
                 told = now
                 rate = done / (now - started)
-                left = "" if total is None else f", {(total - done) / rate / 60:.1f} min left"
-                self.say(f"{description}: {done}/{total or '?'}, {rate:.3g}/s{left}")
+                shown = f"{before + done}/{total or '?'}, {remark or f'{rate:.3g}/s'}"
+                if total is not None:
+                    shown += f", {(total - before - done) / rate / 60:.1f} min left"
+                self.say(f"{description}: {shown}")
 
         yield advance
 
@@ -170,3 +161,39 @@ class Console:
 
         # Made anew each time: tests and shells may replace sys.stderr under us.
         return RichConsole(stderr=True)
+
+
+def _nothing(done: int, remark: str = "") -> None:
+    pass
+
+
+def _bar(
+    console: RichConsole, description: str, total: int | None, before: int
+) -> Iterator[Advance]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[remark]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    done = 0
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(description, total=total, completed=before, remark="")
+
+        def advance(more: int, remark: str = "") -> None:
+            nonlocal done
+            done += more
+            rate = f"{done / max(time.monotonic() - started, 1e-6):.3g}/s"
+            progress.update(task, advance=more, remark=remark or rate)
+
+        yield advance

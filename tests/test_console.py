@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 
 import pytest
 
@@ -55,6 +57,50 @@ def test_progress_off_a_terminal_is_a_line_a_minute(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("reading: 2/10")
+
+
+def test_what_was_done_before_counts_for_the_place_and_not_for_the_speed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setattr(console_module.time, "monotonic", lambda: float(next(clock)))
+    with Console().progress("training", 1000, done=900) as advance:
+        advance(30)
+        advance(30, "7 clips/s")
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 930/1000, 0.5/s, 2.3 min left",
+        "training: 960/1000, 7 clips/s, 1.3 min left",
+    ]
+
+
+@pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
+def test_a_bar_is_drawn_on_a_terminal_that_can_draw_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", terminal)
+    clock = iter(range(0, 10000, 50))
+    monkeypatch.setattr(console_module.time, "monotonic", lambda: float(next(clock)))
+    with Console().progress("training", 10, done=2) as advance:
+        advance(1, "7 clips/s [of many]")
+        advance(1, "7 clips/s [of many]")
+    drawn = capsys.readouterr().err
+    assert "7 clips/s [of many]" in drawn
+    assert "4/10" in drawn
+    assert ("\x1b[" in drawn) == (terminal != "dumb")
+
+
+def test_without_colours_a_bar_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Console().progress("training", 10) as advance:
+        advance(1)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", capsys.readouterr().err)
 
 
 def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
