@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -75,28 +76,28 @@ def crop(video: Video, boxes: Float[Tensor, "batch 2 3"]) -> Video:
     return cut.reshape(video.shape)
 
 
-def random_gain(video: Video, config: AugmentConfig, generator: torch.Generator) -> Video:
+def amplify(video: Video, gains: Float[Tensor, " batch"]) -> Video:
     """Multiply every clip's brightness above black; black is the clip's darkest pixel."""
-    gain = draw_between(*config.gain, video.shape[0], generator)
-    gain = gain.to(video.device, video.dtype, non_blocking=True).reshape(-1, 1, 1, 1, 1)
+    gain = gains.to(video.device, video.dtype, non_blocking=True).reshape(-1, 1, 1, 1, 1)
     black = video.amin(dim=(1, 2, 3, 4), keepdim=True)
     return (video - black) * gain + black
 
 
-def augment(
-    video: Video,
-    config: AugmentConfig,
-    generator: torch.Generator,
-    boxes: Float[Tensor, "batch 2 3"] | None = None,
-) -> Video:
-    """Crop and change the gain of every clip.
+class Changes(NamedTuple):
+    """What is done to each clip of a batch."""
 
-    Args:
-        video: Clips.
-        config: How much they may change.
-        generator: Source of the changes.
-        boxes: What to cut out, if it was drawn already.
-    """
-    if boxes is None:
-        boxes = draw_boxes(len(video), config, generator)
-    return random_gain(crop(video, boxes), config, generator)
+    boxes: Float[Tensor, "batch 2 3"]
+    """What is cut out."""
+    gains: Float[Tensor, " batch"]
+    """Factors on the brightness above black."""
+
+
+def draw_changes(batch: int, config: AugmentConfig, generator: torch.Generator) -> Changes:
+    """Draw how each clip is changed."""
+    boxes = draw_boxes(batch, config, generator)
+    return Changes(boxes, draw_between(*config.gain, batch, generator))
+
+
+def augment(video: Video, changes: Changes) -> Video:
+    """Crop every clip and change its gain."""
+    return amplify(crop(video, changes.boxes), changes.gains)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .products import affine
 from .shapes import Scalar
+from .team import ALONE, Team
 
 
 def standardise(
@@ -57,7 +58,10 @@ def tokens_of_times(
 
 @torch.no_grad()
 def sinkhorn(
-    scores: Float[Tensor, "samples prototypes"], temperature: float, rounds: int = 10
+    scores: Float[Tensor, "samples prototypes"],
+    temperature: float,
+    rounds: int = 10,
+    team: Team = ALONE,
 ) -> Float[Tensor, "samples prototypes"]:
     """Share samples among prototypes, evenly.
 
@@ -67,6 +71,7 @@ def sinkhorn(
         scores: How well a sample fits a prototype.
         temperature: The lower, the harder the decision.
         rounds: Of balancing prototypes, then samples; one or more.
+        team: Who has equally many samples each; all of them share the prototypes.
 
     Source:
         SwAV (Caron et al. 2020, arXiv 2006.09882), section 3.1 and algorithm 1. Two vectors
@@ -78,14 +83,16 @@ def sinkhorn(
         # of 0.05, and a row that underflows to zero turns into 0 / 0. After one round in
         # logarithms no entry is above 1, and no prototype is without samples.
         logs = scores.float() / temperature
-        logs -= logs.logsumexp(dim=0)  # prototypes
+        logs -= team.logsumexp(logs)  # prototypes
         logs -= logs.logsumexp(dim=1, keepdim=True)  # samples
         shares = logs.exp_()
         by_sample = torch.ones_like(shares[:, 0])
         by_prototype = torch.ones_like(shares[0])
-        fair = len(shares) / shares.shape[1]  # keeps the two vectors from running away
+        fair = (
+            len(shares) * team.size / shares.shape[1]
+        )  # keeps the two vectors from running away
         for _ in range(rounds - 1):
-            by_prototype = fair / (by_sample @ shares)
+            by_prototype = fair / team.sum(by_sample @ shares)
             by_sample = 1 / (shares @ by_prototype)
         return shares.mul_(by_sample[:, None]).mul_(by_prototype)
 

@@ -12,6 +12,7 @@ from .ema import make_teacher, momentum_at, update_teacher
 from .heads import DinoHead
 from .losses import dino_loss, dino_targets
 from .shapes import Scalar, Tokens, Video
+from .team import ALONE, Team
 from .vit import VisionTransformer, ViTConfig
 
 
@@ -101,20 +102,24 @@ class Branch(nn.Module):
         return logits
 
     def distil(
-        self, cls: Float[Tensor, "rows dim"], logits: Float[Tensor, "batch outputs"]
+        self,
+        cls: Float[Tensor, "rows dim"],
+        logits: Float[Tensor, "batch outputs"],
+        team: Team = ALONE,
     ) -> tuple[Scalar, Float[Tensor, " outputs"]]:
         """Compare views of the student with the teacher's logits.
 
         Args:
             cls: Class tokens of the views, those of a clip side by side.
             logits: The teacher's, one row a clip.
+            team: Who shares the clips.
 
         Returns:
-            The loss, and what the centre is to follow.
+            The loss, and what the centre is to follow, both of these clips alone.
         """
         # Before the first step the batch's own mean: from a centre of zero, all clips would
         # share one sharp target for a while, which is the collapse that centring prevents.
-        centre = torch.where(self.centred, self.centre, logits.mean(dim=0))
+        centre = torch.where(self.centred, self.centre, team.mean(logits.mean(dim=0)))
         targets = dino_targets(logits, centre, self.temperature)
         views = self.student_head(cls).reshape(len(logits), -1, logits.shape[1])
         loss = dino_loss(views, targets, self.config.student_temperature)
@@ -123,7 +128,7 @@ class Branch(nn.Module):
     def centre_of(
         self, logits: Float[Tensor, "batch outputs"], targets: Float[Tensor, "batch outputs"]
     ) -> Float[Tensor, " outputs"]:
-        """Return the centre of one batch."""
+        """Return the centre of some clips."""
         return logits.mean(dim=0)
 
     @torch.no_grad()

@@ -64,7 +64,11 @@ class Paper:
         return ratio
 
     def image_scale(self, frames: int) -> float:
-        """Return by how much the image loss is scaled, beside its weight."""
+        """Return by how much the image loss is scaled, beside its weight.
+
+        Args:
+            frames: Of all clips of the step.
+        """
         return 1.0
 
     def reverse(self, loss: Scalar) -> Scalar:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .shapes import Scalar
+from .team import ALONE, Team
 
 
 def dino_targets(
@@ -47,7 +48,7 @@ def dino_loss(
     return scaled.logsumexp(dim=-1).mean() - met.mean()
 
 
-def koleo_loss(embeddings: Float[Tensor, "rows views dim"]) -> Scalar:
+def koleo_loss(embeddings: Float[Tensor, "rows views dim"], team: Team = ALONE) -> Scalar:
     """Return how close the clips of a batch lie to their nearest neighbours.
 
     .. math:: L = -mean_i log(min_{j != i} |x_i - x_j|)
@@ -55,19 +56,24 @@ def koleo_loss(embeddings: Float[Tensor, "rows views dim"]) -> Scalar:
     for unit vectors x, averaged over the views, each compared within itself; nothing for a
     single clip.
 
+    Args:
+        embeddings: Of the views of the clips.
+        team: Whose clips are neighbours too.
+
     Source:
         Sablayrolles et al. 2019 (arXiv 1806.03198), equation 2; DINOv2 (arXiv 2304.07193).
     """
-    rows = len(embeddings)
-    if rows == 1:
+    if len(embeddings) * team.size == 1:
         return embeddings.new_zeros((), dtype=torch.float32)
     with torch.autocast(embeddings.device.type, enabled=False):
-        points = F.normalize(embeddings.float(), dim=-1).transpose(0, 1)
+        own = F.normalize(embeddings.float(), dim=-1)
+        points, others = own.transpose(0, 1), team.gather(own).transpose(0, 1)
         with torch.no_grad():
-            near = points @ points.mT
-            near.diagonal(dim1=1, dim2=2).fill_(-2)  # a point is no neighbour of itself
+            near = points @ others.mT
+            itself = team.rank * len(own)  # a point is no neighbour of itself
+            near.diagonal(itself, dim1=1, dim2=2).fill_(-2)
             nearest = near.argmax(dim=2, keepdim=True).expand_as(points)
-        apart = points - points.gather(1, nearest)
+        apart = points - others.gather(1, nearest)
         # The least distance keeps two equal clips from an infinite gradient.
         distance: Tensor = apart.norm(dim=-1) + 1e-8
         return -distance.log().mean()

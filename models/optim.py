@@ -16,7 +16,11 @@ class OptimConfig:
     steps: int = 1000
     """Steps of the whole training, those before a resume included."""
     batch: int = 16
-    """Clips a step."""
+    """Clips a step, of all processes together."""
+    parts: int = 1
+    """Parts in which a process looks at its clips of a step, one after another: a fraction of
+    the memory for the same step. DISCOVR's clusters are those of a part: they are balanced over
+    all its tokens, and the tokens of the others are not known yet."""
     lr: float = 5e-4
     """Learning rate once warm."""
     start_lr: float = 0.0
@@ -51,7 +55,7 @@ class OptimConfig:
     """Whether gradients are shortened during the warm-up too. V-JEPA: no."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "lr"):
+        for name in ("steps", "batch", "parts", "lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
         for name in ("start_lr", "min_lr", "warmup_steps", "clip", "weight_decay"):

@@ -25,9 +25,9 @@ class Scan(NamedTuple):
     """Clips, and where in their pictures the scan is."""
 
     video: Video
-    """Normalised, on any device."""
+    """Normalised, on any device; of a step shared by several processes, the own clips."""
     sector: Sector
-    """On the CPU."""
+    """On the CPU, of all clips of the step: masks are drawn for all together."""
 
 
 def columns_inside(sector: Sector, grid: Grid) -> Bool[Tensor, "batch columns"]:

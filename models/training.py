@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -12,12 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .augment import AugmentConfig, augment, crop, draw_boxes
-from .methods.base import Method
+from .augment import AugmentConfig, Changes, augment, crop, draw_changes
+from .methods.base import Draws, Method, StepOutput
 from .optim import OptimConfig, build_optimizer
 from .schedules import longest_gradient, schedule, teacher_progress
 from .sector import Scan, choose_places
 from .shapes import Video
+from .spreading import averaging, replicate
+from .team import ALONE, Team
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
 
@@ -74,16 +76,19 @@ def train(
     precision: Precision = "fp32",
     share: float = 1.0,
     compiled: bool = False,
+    team: Team = ALONE,
 ) -> Iterator[StepRecord]:
     """Train a method and yield a record after every step.
 
     A run continued from step k, with the method's and the optimiser's states of that moment,
-    equals a straight run.
+    equals a straight run. A team takes the steps that one process would take with all the
+    clips: the same random numbers, the same means, the same weights afterwards.
 
     Args:
         method: What to train; it is changed in place.
         batches: Normalised clips on the method's device, the first one for step ``start``; with
-            their sectors, if the method shall see nothing else.
+            their sectors, if the method shall see nothing else. Each process of a team is
+            given its own clips, and the sectors of all.
         config: How to optimise.
         generator: Its seed, together with a step's number, decides all that is random in the
             step; it is not advanced.
@@ -95,33 +100,101 @@ def train(
             ``sector.share_of_most``.
         compiled: Compile loss and gradient as one graph; it takes minutes before the first step
             and needs a C++ compiler.
+        team: Who shares the clips of a step, in equal parts.
 
     Yields:
-        One record a step, until ``config.steps`` are done or the batches end.
+        One record a step, until ``config.steps`` are done or the batches end; its numbers are
+        those of the whole step.
     """
     optimizer = optimizer or build_optimizer(method, config)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     method.train()
+    method.team = replace(team, parts=config.parts)
     if compiled:
         method.compile()
+    network = replicate(method, team)
     for step, batch in zip(range(start, config.steps), batches, strict=False):
         draw = step_generator(generator.initial_seed(), step)
-        video, sector = batch if isinstance(batch, Scan) else (batch, None)
-        if augmentation is not None:
-            boxes = draw_boxes(len(video), augmentation, draw)
-            video = augment(video, augmentation, draw, boxes)
-            sector = None if sector is None else crop(sector[:, None, None], boxes)[:, 0, 0]
-        grid = method.encoder.grid(video.shape)
-        places = None if sector is None else choose_places(sector, grid, share, draw)
+        video, draws = prepare(method, batch, augmentation, share, draw)
         lr = schedule(optimizer, step, config)
-
-        with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            output = method.step(video, draw, places)
-        output.loss.backward()  # type: ignore[no-untyped-call]
+        output = look(method, network, video, draws, precision)
         grad_norm = nn.utils.clip_grad_norm_(trained, longest_gradient(step, config))
         optimizer.step()
         optimizer.zero_grad()  # now, or gradients would lie beside the next step's activations
-        method.after_step(teacher_progress(step, config), output.state)
+        state = {name: team.mean(number) for name, number in output.state.items()}
+        method.after_step(teacher_progress(step, config), state)
 
-        values = {"loss": output.loss.detach(), "grad_norm": grad_norm, **output.metrics}
-        yield StepRecord(step, lr, tuple(values), torch.stack(list(values.values())).detach())
+        values = {"loss": output.loss, "grad_norm": grad_norm, **output.metrics}
+        numbers = team.mean(torch.stack(list(values.values())))
+        yield StepRecord(step, lr, tuple(values), numbers)
+
+
+def prepare(
+    method: Method,
+    batch: Video | Scan,
+    augmentation: AugmentConfig | None,
+    share: float,
+    generator: torch.Generator,
+) -> tuple[Video, Draws]:
+    """Draw all that is random in a step, for the clips of all processes; return the own share.
+
+    Args:
+        method: Its ``draw`` hides tokens.
+        batch: Own clips, and the sectors of all.
+        augmentation: How to vary the clips.
+        share: Of the grid's columns, if there are sectors.
+        generator: Of the step.
+    """
+    team = method.team
+    video, sector = batch if isinstance(batch, Scan) else (batch, None)
+    count = len(video) * team.size
+    if augmentation is not None:
+        changes = draw_changes(count, augmentation, generator)
+        video = augment(video, Changes(*map(team.own, changes)))
+        if sector is not None:
+            sector = crop(sector[:, None, None], changes.boxes)[:, 0, 0]
+    grid = method.encoder.grid(video.shape)
+    places = None if sector is None else choose_places(sector, grid, share, generator)
+    draws = method.draw(count, grid, generator, places)
+    return video, {name: team.own(rows) for name, rows in draws.items()}
+
+
+def look(
+    method: Method, network: nn.Module, video: Video, draws: Draws, precision: Precision
+) -> StepOutput:
+    """Return the loss of a step, its clips looked at in parts, and leave its gradient.
+
+    Args:
+        method: Its team says into how many parts.
+        network: The method, or what stands for it in a team.
+        video: Own clips.
+        draws: For them.
+        precision: Of matrix products.
+    """
+    parts, outputs = method.team.parts, []
+    for part in range(parts):
+        clips = video.chunk(parts)[part]
+        mine = {name: rows.chunk(parts)[part] for name, rows in draws.items()}
+        with averaging(network, now=part == parts - 1):
+            with torch.autocast(video.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                output = network(clips, method.ready(mine, video.device))
+            (output.loss / parts).backward()
+        outputs.append(replace(output, loss=output.loss.detach()))
+    return mean_of(outputs)
+
+
+def mean_of(outputs: list[StepOutput]) -> StepOutput:
+    """Return what parts of a batch give together."""
+
+    def mean(numbers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {
+            name: torch.stack([n[name] for n in numbers]).mean(dim=0) for name in numbers[0]
+        }
+
+    if len(outputs) == 1:
+        return outputs[0]
+    return StepOutput(
+        loss=torch.stack([output.loss for output in outputs]).mean(),
+        metrics=mean([output.metrics for output in outputs]),
+        state=mean([output.state for output in outputs]),
+    )

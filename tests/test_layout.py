@@ -25,7 +25,7 @@ CORE_LAYERS = [
     {"vit", "layers", "attention", "products", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
     | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}
-    | {"clusters", "distillation", "fidelity"},
+    | {"clusters", "distillation", "fidelity", "readout", "logistic"},
     {"methods"},
     {"training", "spreading", "health", "tasks", "work"},
 ]

@@ -21,7 +21,7 @@ from echocli.clips.windows import to_video
 from echocli.console import Reporter
 from echocli.device import Device
 from echocli.errors import EchoError, UsageError
-from echocli.models.augment import AugmentConfig, augment, crop, draw_boxes
+from echocli.models.augment import AugmentConfig, augment, crop, draw_changes
 from echocli.models.finetune import (
     Check,
     DivergedError,
@@ -132,8 +132,8 @@ class Sight:
         video = torch.cat([to_video(part.to(self.device), data) for part in parts])
         boxes = None
         if draw is not None:
-            boxes = draw_boxes(len(video), self.augmentation, draw)
-            video = augment(video, self.augmentation, draw, boxes)
+            changes = draw_changes(len(video), self.augmentation, draw)
+            boxes, video = changes.boxes, augment(video, changes)
         if self.share is None:
             return Seen(video, None, boxes)
         sector = sectors_of(self.clips, rows, data)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..shapes import Grid, Places, Scalar, Video
+from ..team import ALONE, Team
 from ..vit import VisionTransformer, ViTConfig
 
 Draws: TypeAlias = dict[str, Tensor]
-"""All that is random in a step: ids of visible tokens, of targets, of pairs."""
+"""All that is random in a step: ids of visible tokens, of targets, of pairs. Clips come one
+after another, each with equally many rows: what is drawn for a batch can be shared out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class StepOutput:
     metrics: dict[str, Tensor] = field(default_factory=dict)
     """Single numbers to log, left on the device."""
     state: dict[str, Tensor] = field(default_factory=dict)
-    """What ``after_step`` needs to know of the batch."""
+    """What ``after_step`` needs to know of the batch: means over its clips."""
 
 
 class Method(nn.Module, ABC):
@@ -43,6 +45,9 @@ class Method(nn.Module, ABC):
     """Beginnings of the names of draws that are longer in one step than in another."""
     compiled: bool = False
     """Whether ``forward`` is compiled."""
+    team: Team = ALONE
+    """Who shares the clips of a step. Losses are means over the clips that ``forward`` is
+    given; what compares clips with each other asks the team."""
 
     @property
     @abstractmethod
@@ -77,13 +82,17 @@ class Method(nn.Module, ABC):
     ) -> StepOutput:
         """Draw, then return the loss of a batch."""
         draws = self.draw(len(video), self.encoder.grid(video.shape), generator, places)
-        here = {name: ids.to(video.device, non_blocking=True) for name, ids in draws.items()}
+        output: StepOutput = self(video, self.ready(draws, video.device))
+        return output
+
+    def ready(self, draws: Draws, device: torch.device) -> Draws:
+        """Return draws as ``forward`` takes them, on a device."""
+        here = {name: ids.to(device, non_blocking=True) for name, ids in draws.items()}
         if self.compiled:
             for name in here:
                 if name.startswith(self.ragged):
                     torch._dynamo.maybe_mark_dynamic(here[name], 1)
-        output: StepOutput = self(video, here)
-        return output
+        return here
 
     def compile(self, **options: Any) -> None:  # noqa: ANN401
         """Compile ``forward`` as one graph that serves all steps, whatever they draw.

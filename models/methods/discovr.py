@@ -190,24 +190,27 @@ class DISCOVR(Method):
         ids = draws["video"].reshape(batch, views, -1)
         video_logits = self.video.judge(video, seen)
         cls = self.video.student.summarise(video, ids[:, 1:].flatten(0, 1))
-        video_loss, video_centre = self.video.distil(cls, video_logits)
+        video_loss, video_centre = self.video.distil(cls, video_logits, self.team)
         others = cls.reshape(batch, views - 1, -1)
-        koleo = koleo_loss(others) if config.koleo_weight else torch.zeros_like(video_loss)
+        koleo = torch.zeros_like(video_loss)
+        if config.koleo_weight:
+            koleo = koleo_loss(others, self.team)
 
         frames = self.frames(video, draws)
         each = None if places is None else places.repeat_interleave(len(frames) // batch, dim=0)
         image_logits, image_tokens = self.image.teach(frames, each)
         image_cls = self.image.student.summarise(frames, draws["image"])
-        image_loss, image_centre = self.image.distil(image_cls, image_logits)
+        image_loss, image_centre = self.image.distil(image_cls, image_logits, self.team)
 
         _, visible = self.video.student.embed(video, ids[:, 0])
         decoded = self.decoder(visible, ids[:, 0], grid, seen)
         pairs = self.pair(decoded, image_tokens, draws, seen)
         forth, back = self.cluster_losses(*pairs)
         cluster_loss = forth + back
+        image_scale = self.rules.image_scale(len(frames) * self.team.pieces)
         return StepOutput(
             loss=config.video_weight * video_loss
-            + config.image_weight * self.rules.image_scale(len(frames)) * image_loss
+            + config.image_weight * image_scale * image_loss
             + config.cluster_weight * cluster_loss
             + config.koleo_weight * koleo,
             metrics={
@@ -216,7 +219,7 @@ class DISCOVR(Method):
                 "image": image_loss.detach(),
                 "cluster": cluster_loss.detach(),
                 # Falls to 0 when the teacher says the same of every clip.
-                "teacher_std": video_logits.std(dim=0, correction=0).mean(),
+                "teacher_std": self.team.std(video_logits).mean(),
             },
             state={"video": video_centre, "image": image_centre},
         )
@@ -271,7 +274,7 @@ class DISCOVR(Method):
         image_scores = cosines(images, self.prototypes if own is None else own)
         losses = []
         for predicted, other in ((video_scores, image_scores), (image_scores, video_scores)):
-            shares = sinkhorn(other, config.cluster_sharpness, config.cluster_rounds)
+            shares = sinkhorn(other, config.cluster_sharpness, config.cluster_rounds, self.team)
             target = harden(shares) if config.targets == "hard" else shares
             losses.append(predict_clusters(predicted, target, config.cluster_temperature))
         return losses[0], self.rules.reverse(losses[1])

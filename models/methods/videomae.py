@@ -105,7 +105,8 @@ class VideoMAE(Method):
         wanted = standard_pixels(patches, video.shape[1])
         loss = F.mse_loss(rebuilt, wanted)
         # 1 is what the mean grey of every hidden tubelet would leave.
-        unexplained = loss.detach() / wanted.square().mean().clamp(min=PIXEL_EPS)
+        there = self.team.mean(wanted.square().mean()).clamp(min=PIXEL_EPS)
+        unexplained = self.team.mean(loss.detach()) / there
         return StepOutput(loss=loss, metrics={"unexplained": unexplained})
 
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:

@@ -183,7 +183,7 @@ class VJEPA(Method):
             share = self.config.jepa_weight
             loss = share * loss + (1 - share) * losses["localisation"]
         # Falls to 0 when the target encoder describes all tokens alike.
-        spread = features.flatten(0, 1).std(dim=0, correction=0).mean()
+        spread = self.team.std(features.flatten(0, 1)).mean()
         metrics = {name: value.detach() for name, value in losses.items()}
         return StepOutput(loss=loss, metrics={**metrics, "target_std": spread})
 

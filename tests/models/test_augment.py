@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from echocli.models.augment import AugmentConfig, augment, crop, draw_boxes, random_gain
+from echocli.models.augment import (
+    AugmentConfig,
+    amplify,
+    augment,
+    crop,
+    draw_boxes,
+    draw_changes,
+)
 
 STILL = AugmentConfig(scale=(1.0, 1.0), aspect=(1.0, 1.0), gain=(1.0, 1.0))
 
@@ -19,7 +26,7 @@ def ramp() -> torch.Tensor:
 
 def test_nothing_asked_nothing_done(generator: torch.Generator) -> None:
     video = torch.randn(2, 1, 4, 16, 16, generator=generator)
-    assert_close(augment(video, STILL, generator), video)
+    assert_close(augment(video, draw_changes(2, STILL, generator)), video)
 
 
 def test_all_frames_of_a_clip_are_cut_alike_and_clips_differ(
@@ -44,8 +51,9 @@ def test_a_crop_keeps_the_asked_share_and_stays_inside(
 def test_gain_keeps_black_and_scales_the_rest(generator: torch.Generator) -> None:
     video = torch.rand(3, 1, 2, 4, 4, generator=generator) - 0.7
     video[:, :, :, 0, 0] = -0.7
-    louder = random_gain(video, AugmentConfig(gain=(1.5, 1.5)), generator)
-    assert_close(louder + 0.7, (video + 0.7) * 1.5)
+    gains = torch.tensor([1.5, 0.8, 1.0])
+    louder = amplify(video, gains)
+    assert_close(louder + 0.7, (video + 0.7) * gains.reshape(3, 1, 1, 1, 1))
 
 
 @pytest.mark.parametrize(
