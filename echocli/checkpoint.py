@@ -1,22 +1,20 @@
-"""Checkpoints: folders whose hashes are written last, so that half a one is none."""
+"""Models and heads: folders whose hashes are written last, so that half a one is none."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from echocli.clips.contract import DataConfig
 from echocli.config import Layer, resolve, to_table
-from echocli.errors import EchoError, SpaceError
-from echocli.files import atomic_path, read_json, sha256_of, sync_folder, write_json
+from echocli.errors import EchoError
+from echocli.files import atomic_path, read_json, sha256_of, to_json
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.study import Study
 
@@ -26,8 +24,6 @@ SUMS = "SHA256SUMS.json"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"
-RESUME = "resume.pt"
-RESUME_BEFORE = "resume-previous.pt"
 
 
 @dataclass(frozen=True)
@@ -152,60 +148,6 @@ def load_head(folder: Path, task: str) -> tuple[dict[str, Tensor], dict[str, Any
     return tensors, config
 
 
-def save_resume(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of a run, keeping the one before.
-
-    Whenever the process dies, one of the two is whole and its hash is known: the new hash is
-    noted before the new file gets its name.
-    """
-    current, before = folder / RESUME, folder / RESUME_BEFORE
-    with atomic_path(folder / ".next") as temporary:
-        try:
-            torch.save(dict(state), temporary)
-        except RuntimeError as error:
-            # How PyTorch says that a file could not be written to its end.
-            if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
-                raise SpaceError(
-                    f"A checkpoint did not fit into {folder}.",
-                    "Free some space, then run the same command again: the last good "
-                    "checkpoint is whole.",
-                ) from None
-            raise
-        known = [sha256_of(temporary)]
-        if current.is_file():
-            known.append(sha256_of(current))
-        write_json(folder / SUMS, {"sha256": known})
-    if current.is_file():
-        os.replace(current, before)
-    os.replace(folder / ".next", current)
-    sync_folder(folder)
-
-
-def load_resume(folder: Path) -> tuple[dict[str, Any], bool]:
-    """Read the newest whole state of a run.
-
-    Returns:
-        The state, and whether the one before had to be taken.
-
-    Raises:
-        EchoError: If there is no whole one.
-    """
-    known = read_json(folder / SUMS)["sha256"] if (folder / SUMS).is_file() else []
-    for path in (folder / RESUME, folder / RESUME_BEFORE):
-        if path.is_file() and sha256_of(path) in known:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            return state, path.name == RESUME_BEFORE
-    raise EchoError(
-        f"{folder} holds no checkpoint to go on from.",
-        "Start again: run the same command with --overwrite.",
-    )
-
-
-def has_resume(folder: Path) -> bool:
-    """Return whether a state was ever saved."""
-    return (folder / RESUME).is_file() or (folder / RESUME_BEFORE).is_file()
-
-
 def _model_folder(path: Path) -> Path:
     if path.is_file():
         path = path.parent
@@ -227,15 +169,19 @@ def _model_folder(path: Path) -> Path:
 def _save(
     folder: Path, name: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMS).unlink(missing_ok=True)  # nothing is whole until all of it is
-    with atomic_path(folder / name) as temporary:
+    # All is written before anything gets its name, the hashes last: a full disk leaves what
+    # stood there before.
+    with (
+        atomic_path(folder / SUMS) as sums_file,
+        atomic_path(folder / CONFIG) as config_file,
+        atomic_path(folder / name) as weights_file,
+    ):
         # Cloned, because safetensors refuses tensors that share memory.
         whole = {key: value.detach().cpu().clone() for key, value in tensors.items()}
-        save_file(whole, temporary)
-    write_json(folder / CONFIG, config)
-    sums = {part: sha256_of(folder / part) for part in (name, CONFIG)}
-    write_json(folder / SUMS, sums)
+        save_file(whole, weights_file)
+        config_file.write_text(to_json(config), encoding="utf-8")
+        sums = {name: sha256_of(weights_file), CONFIG: sha256_of(config_file)}
+        sums_file.write_text(to_json(sums), encoding="utf-8")
     return sums[name]
 
 

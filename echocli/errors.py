@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from enum import IntEnum
+from pathlib import Path
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """How a system says that a file cannot grow: disk full, quota, limit of a file's size."""
@@ -62,6 +64,27 @@ class SpaceError(EchoError):
     """There is no room left to write."""
 
     code = ExitCode.SPACE
+
+
+def cannot_write(what: str, folder: Path, error: OSError) -> EchoError:
+    """Return what to tell when the system refuses to write.
+
+    Args:
+        what: What was to be written, such as ``A checkpoint``.
+        folder: Where.
+        error: What the system said.
+    """
+    if error.errno in NO_SPACE:
+        return SpaceError(
+            f"{what} did not fit into {folder}.",
+            "Free some space, then run the same command again: it goes on from the last good "
+            "state.",
+        )
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return MachineError(
+        f"{what} could not be written into {folder}: {reason}.",
+        "Mend that, then run the same command again, or choose another place with -o.",
+    )
 
 
 class PrivacyError(EchoError):

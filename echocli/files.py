@@ -75,7 +75,16 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
     Raises:
         ValueError: If the content holds NaN or infinity, which JSON has no word for.
     """
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, to_json(content))
+
+
+def to_json(content: Any) -> str:  # noqa: ANN401
+    """Return the text of a JSON file.
+
+    Raises:
+        ValueError: If the content holds NaN or infinity.
+    """
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401

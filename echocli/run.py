@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from echocli.errors import EchoError, UsageError
-from echocli.files import new_folder, read_json, write_json, write_text
+from echocli.errors import EchoError, UsageError, cannot_write
+from echocli.files import read_json, write_json, write_text
 
 SCHEMA = "echocli.run/1"
 LATEST = "latest"
+LOCK = ".lock"
 
 
 class Run:
@@ -28,7 +32,9 @@ class Run:
         self.folder = folder
         self._made: list[Path] = []
         self._lock: IO[str] | None = None
-        self._metrics: IO[str] | None = None
+        self._metrics: io.FileIO | None = None
+        self.last: Mapping[str, Any] = {}
+        """The newest line of the metrics that this process wrote."""
 
     @property
     def config(self) -> Path:
@@ -56,9 +62,15 @@ class Run:
         return self.config.is_file()
 
     def __enter__(self) -> Self:
-        self._made = [p for p in (self.folder, self.folder.parent) if not p.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder / ".lock")
+        try:
+            self._made = [p for p in (self.folder, self.folder.parent) if not p.exists()]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder / LOCK)
+        except OSError as error:  # read-only, a name too long, a file where a folder should be
+            raise UsageError(
+                f"{self.folder} cannot be written to: {os.strerror(error.errno or 0)}.",
+                "Choose another place with -o.",
+            ) from None
         return self
 
     def __exit__(
@@ -67,19 +79,28 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for file in (self._metrics, self._lock):
-            if file is not None:
-                file.close()
-        self._metrics = self._lock = None
+        if self._metrics is not None:
+            self._metrics.close()
         if not self.exists:
             self._vanish()
+        assert self._lock is not None
+        self._lock.close()
+        self._metrics = self._lock = None
 
     def _vanish(self) -> None:
         """Leave nothing of a run that could not begin."""
-        (self.folder / ".lock").unlink(missing_ok=True)
+        (self.folder / LOCK).unlink(missing_ok=True)
         for folder in self._made:
-            if not any(folder.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+    def clear(self) -> None:
+        """Remove all that stands in the folder, keeping the lock."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
     def begin(self, settings: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Write the settings of a new run and make it the latest."""
@@ -107,32 +128,80 @@ class Run:
         return config
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line to the metrics, so that it survives a crash of this process."""
-        if self._metrics is None:
-            self._metrics = self.metrics.open("a", encoding="utf-8")
-        self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
-        self._metrics.flush()
+        """Append one line to the metrics, so that it survives a crash of this process.
 
-    def forget_after(self, step: int) -> None:
-        """Drop the metrics of steps that will be done again."""
+        Raises:
+            SpaceError: If there is no room for it.
+        """
+        line = f"{json.dumps(record, allow_nan=False)}\n".encode()
+        try:
+            if self._metrics is None:
+                self._metrics = self.metrics.open("ab", buffering=0)
+            if self._metrics.write(line) < len(line):  # the rest would not fit
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise cannot_write("A line of metrics.jsonl", self.folder, error) from None
+        self.last = record
+
+    def sync(self) -> None:
+        """Make what was logged survive a power cut.
+
+        Raises:
+            EchoError: If the folder was removed while the run went on.
+        """
+        self.check_there()
+        if self._metrics is not None:
+            os.fsync(self._metrics.fileno())
+
+    def check_there(self) -> None:
+        """Check that the folder is still the one that this process holds.
+
+        Raises:
+            EchoError: If it was removed or replaced.
+        """
+        assert self._lock is not None
+        try:
+            there = os.path.samestat(os.fstat(self._lock.fileno()), (self.folder / LOCK).stat())
+        except OSError:
+            there = False
+        if not there:
+            raise EchoError(
+                f"{self.folder} was removed or replaced while the run was going on.",
+                "Start again, in a folder that stays.",
+            )
+
+    def forget_after(self, step: int) -> int:
+        """Drop the metrics of steps that will be done again.
+
+        Args:
+            step: Steps that are done.
+
+        Returns:
+            How many of these have no metrics: somebody else has cut the file.
+        """
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
-        kept = [line for line in self._lines() if json.loads(line)["step"] < step]
-        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        kept = {number: line for number, line in self._lines() if number < step}
+        write_text(self.metrics, "".join(f"{kept[number]}\n" for number in sorted(kept)))
+        return step - len(kept)
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the step of each line that can be read, and the line."""
         if not self.metrics.is_file():
             return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            # A line that was cut off by a crash belongs to a step that will be done again.
-            if line.endswith("}"):
-                yield line
+        text = self.metrics.read_text(encoding="utf-8", errors="replace")
+        # What a crash cut off belongs to a step that will be done again.
+        for line in text.split("\n")[:-1]:
+            try:
+                yield int(json.loads(line)["step"]), line
+            except (ValueError, TypeError, KeyError):
+                continue
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics of a run, one record a step."""
-    return [json.loads(line) for line in Run(folder)._lines()]
+    return [json.loads(line) for _, line in Run(folder)._lines()]
 
 
 @contextmanager
@@ -147,34 +216,39 @@ def overwritten(folder: Path, *, overwrite: bool) -> Iterator[Run]:
         _refuse_foreign(folder)
     if overwrite and run.exists:
         with run:
-            pass  # nobody else writes there
-        new_folder(folder, overwrite=True)
+            run.clear()
+            yield run
+        return
     with run:
         yield run
 
 
 def _refuse_foreign(folder: Path) -> None:
-    names = {".lock", "metrics.jsonl", "checkpoints"}
+    names = {LOCK, "metrics.jsonl", "checkpoints"}
     if folder.is_file() or any(path.name not in names for path in folder.iterdir()):
         raise UsageError(f"{folder} exists and is not a run.", "Choose another place with -o.")
 
 
 def _lock(path: Path) -> IO[str]:
     """Lock a file for as long as it is open; the system frees it however the process ends."""
-    file = path.open("a+", encoding="utf-8")
-    try:
-        if os.name == "posix":
-            import fcntl
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            if os.name == "posix":
+                import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                import msvcrt
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            file.close()
+            raise UsageError(
+                f"Another process is writing to {path.parent}.",
+                "Wait until it ends, or choose another place with -o.",
+            ) from None
+        # Whoever held it before may have removed it: then it guards nothing.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
         file.close()
-        raise UsageError(
-            f"Another process is writing to {path.parent}.",
-            "Wait until it ends, or choose another place with -o.",
-        ) from None
-    return file

@@ -1,28 +1,24 @@
-"""A checkpoint is whole or refused, and a state survives a crash at any moment."""
+"""A model or a head is whole or refused."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from echocli import checkpoint as checkpoint_module
 from echocli.checkpoint import (
     CONFIG,
-    RESUME,
     SUMS,
     WEIGHTS,
     find_model,
     load_head,
     load_model,
-    load_resume,
     save_head,
     save_model,
-    save_resume,
 )
 from echocli.clips.contract import DataConfig
 from echocli.errors import EchoError
@@ -110,86 +106,29 @@ def test_a_head_comes_back_and_knows_its_task(tmp_path: Path) -> None:
         load_head(tmp_path / "absent", "lvef")
 
 
-def state(step: int) -> dict[str, object]:
-    return {"step": step, "weights": torch.full((1000,), float(step))}
-
-
-def test_the_newest_state_is_read(tmp_path: Path) -> None:
-    for step in range(4):
-        save_resume(tmp_path, state(step))
-    loaded, before = load_resume(tmp_path)
-    assert loaded["step"] == 3
-    assert not before
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
-    for step in range(3):
-        save_resume(tmp_path, state(step))
-    path = tmp_path / RESUME
-    content = bytearray(path.read_bytes())
-    if damage == "flip":
-        content[1500] ^= 1
-    path.write_bytes(bytes(content[: 100 if damage == "cut" else None]))
-    if damage == "remove":
-        path.unlink()
-    loaded, before = load_resume(tmp_path)
-    assert loaded["step"] == 1
-    assert before
-
-
-def test_no_state_at_all_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EchoError, match="no checkpoint"):
-        load_resume(tmp_path)
-
-
-KILLED = """
-import os, signal, threading, time, sys, torch
-from pathlib import Path
-from echocli.checkpoint import save_resume
-threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-step = 0
-while True:
-    save_resume(Path(sys.argv[1]), {"step": step, "weights": torch.full((30000,), float(step))})
-    step += 1
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("seconds", [0.15, 0.317])
-def test_a_kill_at_any_moment_leaves_a_whole_state(tmp_path: Path, seconds: float) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(seconds)], check=False
-    )
-    assert result.returncode == -signal.SIGKILL
-    loaded, _ = load_resume(tmp_path)
-    assert (loaded["weights"] == loaded["step"]).all()
-
-
-FULL = """
-import resource, signal, sys, torch
-from pathlib import Path
-from echocli.checkpoint import load_resume, save_resume
-from echocli.errors import SpaceError
-folder = Path(sys.argv[1])
-save_resume(folder, {"step": 1, "weights": torch.zeros(1000)})
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    save_resume(folder, {"step": 2, "weights": torch.zeros(100_000)})
-except (SpaceError, OSError) as error:
-    print(type(error).__name__)
-print(load_resume(folder)[0]["step"], sorted(p.name for p in folder.iterdir()))
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
-def test_a_full_disk_keeps_the_last_good_state(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], check=False, capture_output=True, text=True
-    )
-    assert result.stdout.splitlines() == ["SpaceError", f"1 {[SUMS, RESUME]}"], result.stderr
-
-
 def test_hashes_of_a_model_cover_both_files(saved: Path) -> None:
     assert set(read_json(saved / "model" / SUMS)) == {WEIGHTS, CONFIG}
+
+
+@pytest.mark.parametrize("failing", [WEIGHTS, CONFIG, SUMS])
+def test_a_full_disk_leaves_the_model_that_stood_there(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def full(file: Path, *rest: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    before = load_model(saved).sha256
+    wrote = Path.write_text
+    if failing == WEIGHTS:
+        monkeypatch.setattr(checkpoint_module, "save_file", lambda whole, path: full(path))
+    else:
+
+        def write(file: Path, *rest: Any, **more: Any) -> None:
+            (full if failing in file.name else wrote)(file, *rest, **more)
+
+        monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(OSError, match="full"):
+        save_model(saved / "model", encoder(cls_token=True), DATA, "discovr", {})
+    monkeypatch.undo()
+    assert load_model(saved).sha256 == before
+    assert sorted(p.name for p in (saved / "model").iterdir()) == [SUMS, CONFIG, WEIGHTS]

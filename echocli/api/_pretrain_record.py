@@ -12,11 +12,11 @@ import torch
 import echocli
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import Settings
-from echocli.checkpoint import save_model
-from echocli.config import differences, to_table
+from echocli.checkpoint import load_model, save_model
+from echocli.config import Layer, differences, resolve, to_table
 from echocli.console import Reporter
 from echocli.device import Device
-from echocli.errors import SpaceError, UsageError
+from echocli.errors import EchoError, SpaceError, UsageError
 from echocli.run import Run
 
 
@@ -56,7 +56,9 @@ def check_same(
         UsageError: With what differs.
     """
     saved = run.read_config()
-    changed = differences(saved["settings"], to_table(settings))
+    # Settings that are younger than the run have their defaults, which change nothing.
+    before = resolve(type(settings)(), [Layer(str(run.folder), saved["settings"])]).value
+    changed = differences(to_table(before), to_table(settings))
     if changed:
         raise UsageError(
             f"{run.folder} was begun with other settings: {'; '.join(changed)}.",
@@ -107,6 +109,14 @@ def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
     }
     encoder = job.method.export_encoder()
     save_model(run.model, encoder, job.stage.data, job.settings.method, details)
+
+
+def is_exported(run: Run, done: int) -> bool:
+    """Return whether the model of a run is whole, and that of so many steps."""
+    try:
+        return load_model(run.model).details.get("steps_done") == done
+    except EchoError:  # none yet, or what a crash left of it
+        return False
 
 
 def state_bytes(job: Job) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
+from echocli.api._pretrain_saver import Saver
 from echocli.api._pretrain_watch import write_metrics
-from echocli.checkpoint import has_resume, load_resume, save_resume
 from echocli.console import Reporter
 from echocli.models.training import StepRecord
 from echocli.run import Run
+from echocli.states import has_state, load_state, remove, sweep
 
 STEPS_BETWEEN_READS = 10
 """Steps whose numbers stay on a GPU together, so that logging does not make it wait."""
+SCORE = "probe_score"
+"""Metric of steps that measure what the encoder is worth; the higher, the better."""
 
 
 def run_steps(
@@ -28,15 +32,17 @@ def run_steps(
         EchoError: If the loss stops being a number; the last good state stays.
     """
     start = restore_if_begun(job, run, reporter)
-    run.forget_after(start)
     steps, watch = job.settings.optim.steps, job.settings.watch
     together = STEPS_BETWEEN_READS if job.device.torch.type == "cuda" else 1
     clock = Clock()
     done, loss = start, None
     pending: list[StepRecord] = []
-    with reporter.progress(f"pretrain {job.settings.method}", steps) as advance:
+    with (
+        Saver(run) as saver,
+        closing(job.steps(start, clock)) as records,  # type: ignore[type-var]
+        reporter.progress(f"pretrain {job.settings.method}", steps) as advance,
+    ):
         advance(start)
-        records = job.steps(start, clock)
         for record in records:
             pending.append(record)
             done = record.step + 1
@@ -49,23 +55,40 @@ def run_steps(
                 advance(len(pending))
                 pending.clear()
             if done == steps or stopping or due[0]:
-                save_resume(run.checkpoints, job.state(done))
+                saver.save(job.state(done), run.last.get(SCORE))
+            saver.check()
             if stopping:
                 break
-        records.close()  # type: ignore[attr-defined]
     return done, loss
 
 
 def restore_if_begun(job: Job, run: Run, reporter: Reporter) -> int:
-    """Restore the newest state of a run; return the steps that are done."""
+    """Restore the newest whole state of a run, and let metrics end there.
+
+    Returns:
+        Steps that are done.
+    """
     run.checkpoints.mkdir(exist_ok=True)
-    for stale in run.checkpoints.glob(".*.tmp"):
-        stale.unlink()
-    if not has_resume(run.checkpoints):
-        return 0
-    state, before = load_resume(run.checkpoints)
-    if before:
+    sweep(run.checkpoints)
+    start = _restore(job, run, reporter) if has_state(run.checkpoints) else 0
+    missing = run.forget_after(start)
+    if missing:
         reporter.warn(
-            "The newest checkpoint is damaged or missing; going on from the one before."
+            f"metrics.jsonl lacks {missing} of the {start} steps that are done: somebody else "
+            "has changed it."
         )
-    return job.restore(state)
+    return start
+
+
+def _restore(job: Job, run: Run, reporter: Reporter) -> int:
+    state, damaged = load_state(run.checkpoints)
+    start = job.restore(state)
+    if damaged:
+        names = " and ".join(saved.path.name for saved in damaged)
+        reporter.warn(
+            f"The newest checkpoint is damaged ({names}); going on from the one before, after "
+            f"step {start}."
+        )
+    for saved in damaged:
+        remove(saved)
+    return start

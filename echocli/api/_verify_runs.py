@@ -15,17 +15,15 @@ from echocli.api._verify_files import (
 from echocli.checkpoint import (
     CONFIG,
     HEAD,
-    RESUME,
-    RESUME_BEFORE,
     SUMS,
     WEIGHTS,
     load_head,
     load_model,
 )
 from echocli.errors import EchoError
-from echocli.files import sha256_of
 from echocli.run import SCHEMA as RUN_SCHEMA
 from echocli.run import Run
+from echocli.states import OLD_SUMS, saved_states
 from echocli.study import HEAD_ENCODER
 
 LOAD_ERRORS = (
@@ -128,15 +126,18 @@ def _steps_of_model(run: Run) -> int:
 
 
 def _check_states(folder: Path, checked: Checked, go_on: str, *, quick: bool) -> None:
-    """Check the states to go on from; one of the two is enough to do so."""
-    states = [folder / name for name in (RESUME, RESUME_BEFORE) if (folder / name).is_file()]
-    if not states:
-        return
-    sums = trusted_json(folder / SUMS)
-    if isinstance(sums, str):
-        checked.add(f"checkpoints/{sums}")
-        return
-    known = sums.get("sha256")
-    # The newest state alone matters; the one before stands in for it.
-    if not quick and (not isinstance(known, list) or sha256_of(states[0]) not in known):
-        checked.add(f"checkpoints/{states[0].name}: changed since it was written", go_on)
+    """Check the states to go on from."""
+    states = saved_states(folder)
+    notes = {saved.note.name for saved in states} | {OLD_SUMS}
+    for note in sorted(folder.glob("*.json")):
+        content = trusted_json(note)
+        if isinstance(content, str):
+            checked.add(f"checkpoints/{content}", go_on)
+        elif note.name not in notes:
+            checked.add(f"checkpoints/{note.name}: not the note of a state", go_on)
+    for saved in states:
+        if not saved.path.is_file() or not (quick or saved.whole):
+            checked.add(f"checkpoints/{saved.path.name}: changed since it was written", go_on)
+    counted = {saved.path for saved in states}
+    if any(path not in counted for path in folder.glob("*.pt")):
+        checked.add("checkpoints: a state was not written to its end", go_on)

@@ -17,6 +17,7 @@ from echocli.api._pretrain_record import (
     check_space,
     details_of,
     export_model,
+    is_exported,
     left_out_of,
 )
 from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
@@ -29,7 +30,7 @@ from echocli.api._pretrain_start import (
 )
 from echocli.api._pretrain_steps import run_steps
 from echocli.api.preprocess import SIZE
-from echocli.checkpoint import LoadedModel, has_resume
+from echocli.checkpoint import LoadedModel
 from echocli.clips.batches import describe_left_out
 from echocli.clips.store import ClipSet
 from echocli.config import Resolved, read_settings, to_table
@@ -37,6 +38,7 @@ from echocli.console import SILENT, Reporter
 from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError
 from echocli.run import Run, overwritten
+from echocli.states import has_state
 from echocli.study import Study
 
 
@@ -189,7 +191,7 @@ def pretrain(
         with overwritten(folder, overwrite=overwrite) as run:
             _begin_or_go_on(run, job, start, reporter)
             done, loss = run_steps(job, run, stop, reporter)
-            if loss is not None or not run.model.exists():
+            if loss is not None or not is_exported(run, done):
                 export_model(job, run, done, loss)
     return PretrainResult(
         run=folder,
@@ -250,7 +252,7 @@ def _job(settings: Settings, clips: ClipSet, place: Device, reporter: Reporter) 
 
 def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Reporter) -> None:
     details = details_of(job)
-    if job.settings.init and not has_resume(run.checkpoints):
+    if job.settings.init and not has_state(run.checkpoints):
         details["init"] = start_from(job.method, job.settings, start)
         if start is not None:
             tell_start(job.method, start, reporter)

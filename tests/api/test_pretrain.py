@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from echocli.api import _pretrain_settings as settings_module
 from echocli.api import _pretrain_job as job_module
+from echocli.api import _pretrain_settings as settings_module
 from echocli.api import _pretrain_watch as watch_module
 from echocli.api.pretrain import Choice, PretrainResult, plan, pretrain
-from echocli.checkpoint import RESUME, load_model, load_resume
+from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
 from echocli.config import preset_names, read_preset
 from echocli.errors import EchoError, SpaceError, UsageError
 from echocli.models.health import Health
 from echocli.models.methods.base import available
 from echocli.run import read_metrics
+from echocli.states import load_state, saved_states
 
 STEPS = 7
 METHODS = available()
@@ -75,7 +76,7 @@ def flat(state: Any, prefix: str = "") -> dict[str, Any]:
 
 def assert_same_state(a: Path, b: Path) -> None:
     """Compare parameters, teachers, centres and optimiser bit for bit."""
-    ours, theirs = (flat(load_resume(folder / "checkpoints")[0]) for folder in (a, b))
+    ours, theirs = (flat(load_state(folder / "checkpoints")[0]) for folder in (a, b))
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():
         if isinstance(value, torch.Tensor):
@@ -130,7 +131,7 @@ def test_a_damaged_state_falls_back_loudly(
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     run(micro_clips, straight, micro_words)
     run(micro_clips, broken, micro_words, stop=stop_after(5))
-    (broken / "checkpoints" / RESUME).write_bytes(b"rubbish")
+    saved_states(broken / "checkpoints")[0].path.write_bytes(b"rubbish")
     ears = Ears()
     run(micro_clips, broken, micro_words, reporter=ears)
     assert any("going on from the one before" in warning for warning in ears.warned)
@@ -143,7 +144,7 @@ def test_the_model_is_the_exported_encoder_with_its_contract(
     run(micro_clips, tmp_path / "r", micro_words)
     loaded = load_model(tmp_path / "r")
     assert (loaded.data.frames, loaded.data.size, loaded.data.seconds) == (4, 32, 0.5)
-    state = load_resume(tmp_path / "r" / "checkpoints")[0]["method"]
+    state = load_state(tmp_path / "r" / "checkpoints")[0]["method"]
     target = {
         key.removeprefix("target_encoder."): value
         for key, value in state.items()
@@ -232,7 +233,7 @@ def test_a_loss_that_is_no_number_stops_with_the_good_state(
     monkeypatch.setattr(job_module.Job, "to_device", poisoned)
     with pytest.raises(EchoError, match=r"stopped being a number at step 3"):
         run(micro_clips, tmp_path / "r", (*micro_words, "watch.health_every=1000"))
-    state, _ = load_resume(tmp_path / "r" / "checkpoints")
+    state, _ = load_state(tmp_path / "r" / "checkpoints")
     assert state["step"] == 2
     assert all(t.isfinite().all() for t in state["method"].values())
     assert [r["step"] for r in numbers(tmp_path / "r")] == [0, 1, 2]
@@ -329,7 +330,7 @@ def test_a_plan_counts_and_writes_nothing(
     changes = (*micro_words, "watch.checkpoint_every=1")
     choice = Choice(method=method, steps=1, changes=changes)
     made = pretrain(micro_clips, choice, out=tmp_path / "r", device="cpu")
-    size = (made.run / "checkpoints" / RESUME).stat().st_size
+    size = saved_states(made.run / "checkpoints")[0].path.stat().st_size
     assert found.checkpoint_bytes == pytest.approx(size, rel=0.3)
     weights = sum(p.numel() for p in load_model(made.run).encoder.parameters())
     assert found.encoder_parameters == weights

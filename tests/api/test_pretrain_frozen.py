@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from echocli.api.pretrain import Choice, plan, pretrain
-from echocli.checkpoint import load_model, load_resume
+from echocli.checkpoint import load_model
 from echocli.errors import UsageError
+from echocli.states import load_state
 
 PLACE = {"device": "cpu", "precision": "fp32"}
 
@@ -53,7 +54,7 @@ def test_frozen_blocks_stay_and_a_resume_changes_nothing(
     after = dict(one.named_parameters())
     for name, parameter in before.named_parameters():
         assert torch.equal(after[name], parameter) == (id(parameter) in frozen), name
-    state, _ = load_resume(straight.run / "checkpoints")
+    state, _ = load_state(straight.run / "checkpoints")
     moments = state["optimizer"]["state"]
     weights = [m["exp_avg"].shape for m in moments.values()]
     assert before.patch_embed.proj.weight.shape not in weights

@@ -11,10 +11,11 @@ import torch
 from made_models import SMALLER
 
 from echocli.api.pretrain import Choice, PretrainResult, plan, pretrain
-from echocli.checkpoint import load_model, load_resume
+from echocli.checkpoint import load_model
 from echocli.errors import UsageError
 from echocli.models.methods.base import available
 from echocli.run import read_metrics
+from echocli.states import load_state
 
 STEPS = 4
 LATER = "stages=[{begins=0.5, frames=8, size=48, batch=2}]"
@@ -30,7 +31,7 @@ def run(
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
     """Return parameters, teachers and moments."""
-    state, _ = load_resume(folder / "checkpoints")
+    state, _ = load_state(folder / "checkpoints")
     moments = state["optimizer"]["state"]
     found = {f"{i} {name}": t for i, one in moments.items() for name, t in one.items()}
     return {**state["method"], **found}

@@ -281,8 +281,8 @@ def test_any_change_to_any_file_of_a_study_is_found(study: Path, tmp_path: Path)
         "scores.csv", "scores.json", "predictions/lvef.csv", "predictions/segment/areas.csv",
         "predictions/segment/volumes.csv", "runs/vjepa/config.json",
         "runs/vjepa/model/config.json", "runs/vjepa/model/model.safetensors",
-        "runs/vjepa/model/SHA256SUMS.json", "runs/vjepa/checkpoints/resume.pt",
-        "runs/vjepa/checkpoints/SHA256SUMS.json", "runs/vjepa/metrics.jsonl",
+        "runs/vjepa/model/SHA256SUMS.json", "runs/vjepa/checkpoints/step-00000003.pt",
+        "runs/vjepa/checkpoints/step-00000003.json", "runs/vjepa/metrics.jsonl",
         "embeddings.parquet", "embeddings.csv", "export/export.json",
     ]  # fmt: skip
     copy = tmp_path / "study"
