@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ..attentive import AttentivePooler
-from ..finetune import Check, Example, FitConfig, hold_out, train_on_labels
+from ..finetune import Check, FitConfig, hold_out
 from ..folds import deal_patients
-from ..layers import linear
-from ..pooling import pool, pooled_dim
+from ..readout import PooledReadout, TokenReadout, mean_over_windows, train_on_tokens
 from ..shapes import TokenIds, Video
 from ..vit import VisionTransformer
 
@@ -180,43 +178,27 @@ class AttentiveProbe:
         self.model_.spread.copy_(targets.std(correction=0).clamp(min=1e-6))
         self.model_.to(self.device)
         wanted = ((targets - targets.mean()) / self.model_.spread.cpu()).to(self.device)
-
-        def look(rows: Tensor, draw: torch.Generator | None) -> Example:
-            middle = torch.full((len(rows),), tokens.shape[1] // 2)
-            windows = (
-                middle
-                if draw is None
-                else torch.randint(tokens.shape[1], (len(rows),), generator=draw)
-            )
-            return (tokens[rows, windows].to(self.device, torch.float32),), wanted[rows]
-
-        self.checks_ = list(
-            train_on_labels(
-                self.model_,
-                look,
-                ef_loss,
-                held_out,
-                self.config,
-                generator,
-                precision=self.precision,
-            )
+        self.checks_ = train_on_tokens(
+            self.model_,
+            tokens,
+            wanted,
+            ef_loss,
+            held_out,
+            self.config,
+            generator,
+            self.precision,
         )
         self.out_of_fold_ = torch.full((len(targets),), torch.nan)
         for rows in torch.split(held_out.nonzero()[:, 0], self.config.batch):
             self.out_of_fold_[rows] = self.predict(tokens[rows])
         return self
 
-    @torch.no_grad()
     def predict(
         self, tokens: Float[Tensor, "clips windows tokens dim"]
     ) -> Float[Tensor, " clips"]:
         """Return the predicted values, each the mean over a clip's windows."""
-        found = []
-        for rows in torch.split(tokens, self.config.batch):
-            here = rows.flatten(0, 1).to(self.device, torch.float32)
-            standard = self.model_(here).view(rows.shape[:2]).mean(dim=1)
-            found.append((standard * self.model_.spread + self.model_.centre).cpu())
-        return torch.cat(found)
+        standard = mean_over_windows(self.model_, tokens, self.config.batch, self.device)
+        return standard * self.model_.spread.cpu() + self.model_.centre.cpu()
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that ``from_state`` needs."""
@@ -237,7 +219,7 @@ class AttentiveProbe:
         return probe
 
 
-class TokenRegressor(nn.Module):
+class TokenRegressor(TokenReadout):
     """An attentive pooler and a linear layer, which starts by always saying the mean."""
 
     centre: Tensor
@@ -246,21 +228,16 @@ class TokenRegressor(nn.Module):
     def __init__(
         self, dim: int, heads: int, depth: int, generator: torch.Generator | None
     ) -> None:
-        super().__init__()
-        self.pooler = AttentivePooler(dim, heads, depth, generator)
-        self.readout = linear(dim, 1, generator)
-        if generator is not None:
-            nn.init.zeros_(self.readout.weight)
+        super().__init__(dim, heads, depth, 1, generator)
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
     def forward(self, tokens: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, " rows"]:
         """Return the target in units of its spread around its centre."""
-        found: Tensor = self.readout(self.pooler(tokens))
-        return found[:, 0]
+        return super().forward(tokens)[:, 0]
 
 
-class PooledRegressor(nn.Module):
+class PooledRegressor(PooledReadout):
     """An encoder in training and a linear layer on its pooled tokens.
 
     Args:
@@ -272,14 +249,7 @@ class PooledRegressor(nn.Module):
     def __init__(
         self, encoder: VisionTransformer, kind: str, targets: Float[Tensor, " clips"]
     ) -> None:
-        super().__init__()
-        self.encoder, self.kind = encoder, kind
-        width = pooled_dim(encoder.config.dim, kind)
-        # Change over time is small beside the mean; without a common scale nothing hears it.
-        self.scale = nn.BatchNorm1d(width, affine=False)
-        self.readout = nn.Linear(width, 1)
-        nn.init.zeros_(self.readout.weight)
-        nn.init.zeros_(self.readout.bias)
+        super().__init__(encoder, kind, 1)
         self.centre = float(targets.mean())
         self.spread = max(1e-6, float(targets.std(correction=0)))
 
@@ -290,26 +260,14 @@ class PooledRegressor(nn.Module):
             video: Normalised clips.
             keep: Ids of the tokens to look at, equally many at every time; all if left out.
         """
-        grid = self.encoder.grid(video.shape)
-        cls, tokens = self.encoder.embed(video, keep)
-        with torch.autocast(video.device.type, enabled=False):
-            vectors = pool(
-                tokens.float(), grid, self.kind, None if cls is None else cls.float()
-            )
-            found: Tensor = self.readout(self.scale(vectors))
-        return found[:, 0]
+        return super().forward(video, keep)[:, 0]
 
-    @torch.no_grad()
     def probe(self) -> RidgeProbe:
         """Return the linear layer as a probe of the encoder's raw features."""
         probe = RidgeProbe()
-        mean, variance = self.scale.running_mean, self.scale.running_var
-        assert mean is not None
-        assert variance is not None
-        slope = self.readout.weight[0].double() / (variance.double() + self.scale.eps).sqrt()
-        offset = self.readout.bias[0].double() - slope @ mean.double()
-        probe.coefficients_ = (self.spread * slope).cpu()
-        probe.intercept_ = (self.centre + self.spread * offset).cpu()
+        slopes, offsets = self.on_raw_features()
+        probe.coefficients_ = self.spread * slopes[0]
+        probe.intercept_ = self.centre + self.spread * offsets[0]
         probe.alpha_ = 0.0
         return probe
 

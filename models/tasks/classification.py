@@ -1,0 +1,249 @@
+"""Classes of clips: a linear or an attentive probe on frozen features, or end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ..finetune import Check, FitConfig, RowLoss, hold_out
+from ..folds import deal_patients
+from ..logistic import CHOOSE, FIT, WORSE, Basis, Coefficients, basis_of, minimise
+from ..readout import PooledReadout, TokenReadout, mean_over_windows, train_on_tokens
+
+ALPHAS = tuple(10.0**exponent for exponent in range(5, -4, -1))
+"""From 100 thousand to a thousandth: from almost none to almost all freedom."""
+
+
+def balanced_weights(targets: Int[Tensor, " clips"], classes: int) -> Float[Tensor, " classes"]:
+    """Return a weight for each class with which all weigh the same; their mean over clips is 1.
+
+    Args:
+        targets: Class of each clip.
+        classes: How many there are.
+
+    Raises:
+        ValueError: If a class has no clip.
+    """
+    counts = torch.bincount(targets, minlength=classes).double()
+    if not bool(counts.all()):
+        raise ValueError("A class has no clip to be weighted.")
+    return len(targets) / (classes * counts)
+
+
+class LinearClassifier:
+    """Logistic regression with an L2 penalty on standardised features; softmax over classes.
+
+    The penalty is the one with the least log loss in cross-validation by patient. Features are
+    standardised once, on all rows, since that takes no label into account.
+
+    Args:
+        alphas: Penalties to choose from, strongest first; the weak ones are not tried once two
+            in a row have brought nothing.
+        folds: Parts that the patients are dealt into.
+    """
+
+    def __init__(self, alphas: Sequence[float] = ALPHAS, folds: int = 5) -> None:
+        if not alphas or min(alphas) <= 0 or list(alphas) != sorted(alphas, reverse=True):
+            raise ValueError("Penalties must be positive, strongest first.")
+        if folds < 2:
+            raise ValueError("There must be two folds or more.")
+        self.alphas = tuple(alphas)
+        self.folds = folds
+        self.slopes_: Tensor
+        self.offsets_: Tensor
+        self.alpha_: float
+        self.losses_: list[float]
+
+    def fit(
+        self,
+        features: Float[Tensor, "clips dim"],
+        targets: Int[Tensor, " clips"],
+        patients: Int[Tensor, " clips"],
+        generator: torch.Generator,
+        class_weights: Float[Tensor, " classes"],
+    ) -> LinearClassifier:
+        """Choose the penalty, then fit on all rows.
+
+        ``losses_`` keeps the mean log loss, by held-out patients, of each penalty tried.
+
+        Args:
+            features: Frozen features.
+            targets: Class of each clip.
+            patients: Number of each clip's patient; all clips of one land in one fold.
+            generator: Deals the patients into folds.
+            class_weights: What a clip of each class counts; ones, or ``balanced_weights``.
+
+        Raises:
+            ValueError: If there are fewer than two patients or a value is not finite.
+        """
+        x = features.double()
+        if not bool(x.isfinite().all()):
+            raise ValueError("Features must be finite.")
+        weights = class_weights.double()[targets]
+        fold = deal_patients(patients, self.folds, generator)
+        basis = basis_of(x, weights)
+        of_fold = torch.stack([weights * (fold != held) for held in range(int(fold.max()) + 1)])
+        self.alpha_ = self._choose(basis, targets, weights, of_fold, fold)
+        start = _zero(1, len(class_weights), basis)
+        fitted = minimise(basis, targets, weights[None], start, self.alpha_, FIT)
+        self.slopes_ = fitted.slopes[0] @ basis.back
+        self.offsets_ = fitted.offsets[0] - self.slopes_ @ basis.mean
+        return self
+
+    def logits(self, features: Float[Tensor, "clips dim"]) -> Float[Tensor, "clips classes"]:
+        """Return the logarithms of the classes' odds, up to a constant a clip."""
+        return features.double() @ self.slopes_.T + self.offsets_
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that ``from_state`` needs."""
+        return {"slopes": self.slopes_, "offsets": self.offsets_}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> LinearClassifier:
+        """Return the fitted probe."""
+        probe = cls()
+        probe.slopes_, probe.offsets_ = state["slopes"], state["offsets"]
+        return probe
+
+    def _choose(
+        self,
+        basis: Basis,
+        targets: Int[Tensor, " clips"],
+        weights: Float[Tensor, " clips"],
+        of_fold: Float[Tensor, "folds clips"],
+        fold: Int[Tensor, " clips"],
+    ) -> float:
+        """Return the penalty that served the patients of the folds best."""
+        classes = int(targets.max()) + 1
+        found = _zero(len(of_fold), classes, basis)
+        rows = torch.arange(len(targets))
+        self.losses_ = []
+        for alpha in self.alphas:
+            found = minimise(basis, targets, of_fold, found, alpha, CHOOSE)
+            # Each row by the fit that has not seen its patient.
+            slopes, offsets = found.slopes[fold], found.offsets[fold]
+            logits = torch.einsum("nd,nkd->nk", basis.rows, slopes) + offsets
+            losses = -logits.log_softmax(dim=1)[rows, targets]
+            self.losses_.append(float(weights @ losses / weights.sum()))
+            if len(self.losses_) - 1 - self.losses_.index(min(self.losses_)) == WORSE:
+                break
+        return self.alphas[self.losses_.index(min(self.losses_))]
+
+
+def _zero(fits: int, classes: int, basis: Basis) -> Coefficients:
+    shape = (fits, classes)
+    return Coefficients(
+        torch.zeros(*shape, basis.rows.shape[1], dtype=torch.float64),
+        torch.zeros(shape, dtype=torch.float64),
+    )
+
+
+class AttentiveClassifier:
+    """An attentive pooler and a linear layer on frozen tokens.
+
+    Training looks at one window of a clip at a time; logits are the mean over all of them.
+    Some of the patients are held out, and the weights that serve them best are kept.
+
+    Args:
+        heads: Attention heads; normally the encoder's.
+        depth: Blocks of the pooler; see ``AttentivePooler``.
+        config: How it is fitted.
+        device: Where it computes; the tokens may stay elsewhere.
+        precision: ``bf16`` fits with matrix products in bfloat16; logits are in float32.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        depth: int = 1,
+        config: FitConfig | None = None,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        self.heads, self.depth = heads, depth
+        self.config = config or FitConfig()
+        self.device, self.precision = torch.device(device), precision
+        self.model_: TokenReadout
+        self.checks_: list[Check]
+
+    def fit(
+        self,
+        tokens: Float[Tensor, "clips windows tokens dim"],
+        targets: Int[Tensor, " clips"],
+        patients: Int[Tensor, " clips"],
+        generator: torch.Generator,
+        class_weights: Float[Tensor, " classes"],
+    ) -> AttentiveClassifier:
+        """Fit; arguments as for ``LinearClassifier``, but for tokens.
+
+        Args:
+            tokens: Frozen tokens, of any precision, in memory or mapped from a file.
+            targets: Class of each clip.
+            patients: Number of each clip's patient; all clips of one are held out together.
+            generator: Draws first weights, the patients held out, batches and windows.
+            class_weights: What a clip of each class counts.
+
+        Raises:
+            ValueError: If there are fewer than two patients.
+        """
+        held_out = hold_out(patients, self.config.held_out, generator)
+        self.model_ = TokenReadout(
+            tokens.shape[-1], self.heads, self.depth, len(class_weights), generator
+        ).to(self.device)
+        self.checks_ = train_on_tokens(
+            self.model_,
+            tokens,
+            targets.to(self.device),
+            class_loss(class_weights.to(self.device)),
+            held_out,
+            self.config,
+            generator,
+            self.precision,
+        )
+        return self
+
+    def logits(
+        self, tokens: Float[Tensor, "clips windows tokens dim"]
+    ) -> Float[Tensor, "clips classes"]:
+        """Return the logits, each the mean over a clip's windows."""
+        return mean_over_windows(self.model_, tokens, self.config.batch, self.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that ``from_state`` needs."""
+        shape = {"heads": torch.tensor(self.heads), "depth": torch.tensor(self.depth)}
+        return {**shape, **self.model_.state_dict()}
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    ) -> AttentiveClassifier:
+        """Return the fitted probe."""
+        rest = dict(state)
+        heads, depth = int(rest.pop("heads")), int(rest.pop("depth"))
+        probe = cls(heads, depth, device=device)
+        outputs, dim = rest["readout.weight"].shape
+        probe.model_ = TokenReadout(dim, heads, depth, outputs, None)
+        probe.model_.load_state_dict(rest, assign=True)
+        probe.model_.to(probe.device).eval()
+        return probe
+
+
+def linear_part(network: PooledReadout) -> LinearClassifier:
+    """Return the linear layer of a trained encoder as a probe of its raw features."""
+    probe = LinearClassifier()
+    probe.slopes_, probe.offsets_ = network.on_raw_features()
+    return probe
+
+
+def class_loss(class_weights: Float[Tensor, " classes"]) -> RowLoss:
+    """Return the weighted cross entropy of each row, as a function of logits and classes."""
+    weights = class_weights.float()
+
+    def loss(said: Tensor, wanted: Tensor) -> Tensor:
+        return functional.cross_entropy(said, wanted, weights, reduction="none")
+
+    return loss
