@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,10 +23,13 @@ from echocli.clips.windows import to_video
 from echocli.device import Device
 from echocli.errors import EchoError
 from echocli.models.methods.base import Method, load
-from echocli.models.optim import build_optimizer
+from echocli.models.optim import OptimConfig, build_optimizer
 from echocli.models.sector import Scan
 from echocli.models.shapes import Grid
 from echocli.models.training import StepRecord, train
+
+GENTLER = 1 / 3
+"""Share of the learning rate that is left each time a run goes back to an earlier state."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Job:
     """The stage that ``method`` is built for."""
     method: Method = field(init=False)
     optimizer: Optimizer = field(init=False)
+    retry: int = field(init=False, default=0)
+    """How often the run has gone back to an earlier state, to go on more gently."""
 
     def __post_init__(self) -> None:
         if self.settings.compiled and shutil.which(os.environ.get("CXX", "c++")) is None:
@@ -53,9 +58,9 @@ class Job:
                 "Compiling steps needs a C++ compiler, and none is on the path.",
                 "Install one, such as g++ or clang, or --set compiled=false.",
             )
-        seed = self.settings.seed
+        seed, short = self.settings.seed, self.settings.feed.short
         self.stages = [
-            (stage, Batches(self.clips, stage.data, stage.batch, seed))
+            (stage, Batches(self.clips, stage.data, stage.batch, seed, short))
             for stage in self.settings.course
         ]
         self.build()
@@ -64,6 +69,13 @@ class Job:
     def stage(self) -> Stage:
         """The stage that ``method`` is built for."""
         return self.stages[self.at][0]
+
+    @property
+    def optim(self) -> OptimConfig:
+        """How to optimise, more gently after every time that the run has gone back."""
+        optim, share = self.settings.optim, GENTLER**self.retry
+        rates = {name: getattr(optim, name) * share for name in ("lr", "start_lr", "min_lr")}
+        return replace(optim, **rates)
 
     @property
     def batches(self) -> Batches:
@@ -125,6 +137,7 @@ class Job:
         """
         return {
             "step": step,
+            "retry": self.retry,
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -132,6 +145,7 @@ class Job:
     def restore(self, state: dict[str, Any]) -> int:
         """Go back to a state; return the steps that are done."""
         done = int(state["step"])
+        self.retry = int(state.get("retry", 0))
         self.enter(sum(stage.end < done for stage, _ in self.stages))
         self.load(state)
         return done
@@ -152,7 +166,7 @@ class Job:
                     batches.stream(first, end),
                     self.to_device if share is None else self.to_scan,
                 ),
-                settings.optim,
+                self.optim,
                 torch.Generator().manual_seed(settings.seed),
                 start=first,
                 optimizer=self.optimizer,

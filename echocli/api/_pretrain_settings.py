@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from echocli.api._pretrain_stages import Stage, StageConfig, stages_of
+from echocli.clips.batches import FeedConfig
 from echocli.clips.contract import DataConfig
 from echocli.config import (
     Layer,
@@ -66,6 +67,9 @@ class WatchConfig:
     """Steps between two looks at the features."""
     health_clips: int = 32
     """Clips that are looked at; always the same."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When the loss stops being a number: stop, or go back to the last good state and on at a
+    third of the learning rate, three times at most."""
 
     def __post_init__(self) -> None:
         if min(self.checkpoint_every, self.health_every) < 1 or self.health_clips < 2:
@@ -91,6 +95,7 @@ class Settings:
     init_sha256: str = ""
     """Of these weights."""
     data: DataConfig = field(default_factory=DataConfig)
+    feed: FeedConfig = field(default_factory=FeedConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

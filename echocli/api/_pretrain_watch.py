@@ -8,7 +8,6 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from echocli.api._encode import read_windows
 from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
 from echocli.api._sector import groups, tokens_seen
@@ -36,7 +35,7 @@ def look(job: Job) -> Health | None:
     encoder, grid = job.method.export_encoder(), job.grid
     features = []
     for group in groups(clips, chosen, data, grid, job.stage.batch):
-        pixels = np.concatenate([read_windows(clips, row, data, 1) for row in group])
+        pixels = np.stack([job.batches.window(row, 0.5) for row in group])
         seen = tokens_seen(clips, group, data, grid)
         keep = None if seen is None else seen.to(job.device.torch)
         tokens = encoder(job.to_device(Batch(pixels, group)), keep)

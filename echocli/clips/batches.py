@@ -6,23 +6,48 @@ number of readers.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echocli.clips.contract import DataConfig
+from echocli.clips.cycles import Cycle, cycle_of
+from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
-from echocli.clips.windows import WhyNot, epoch_order, why_not, window_indices, window_start
+from echocli.clips.windows import (
+    WhyNot,
+    cyclic_indices,
+    epoch_order,
+    stretch,
+    stretched_indices,
+    why_not,
+    window_indices,
+    window_start,
+)
 from echocli.errors import EchoError
 
-AHEAD = 2
-"""Batches that are read before they are asked for."""
+Short = Literal["leave_out", "cycle", "resample"]
+Unfit = WhyNot | Literal["no_beat"]
+"""Why a training leaves a clip out."""
+REASONS: dict[Unfit, str] = {
+    "no_time": "without frame times",
+    "too_short": "shorter than a window",
+    "no_beat": "shorter than a window, without a whole heart beat that could be repeated",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedConfig:
+    """Which windows a training sees beside those that the input contract allows."""
+
+    short: Short = "leave_out"
+    """What is done with clips shorter than a window: ``cycle`` repeats whole heart beats, told
+    by R waves or seen in the frames; ``resample`` spreads the clip over the window, so that the
+    heart seems slower. Frozen or reversed frames never fill a window."""
 
 
 class Batch(NamedTuple):
@@ -41,6 +66,7 @@ class Batches:
         data: The input contract.
         batch: Windows a batch.
         seed: Start of the order.
+        short: What is done with clips shorter than a window.
 
     Raises:
         EchoError: If no clip can fill a window, or frames differ in size.
@@ -50,26 +76,44 @@ class Batches:
     data: DataConfig
     batch: int
     seed: int
-    rows: list[int] = field(init=False)
+    short: Short = "leave_out"
+    rows: list[int] = field(init=False, default_factory=list)
     """Rows that are used."""
-    left_out: dict[WhyNot, int] = field(init=False)
+    left_out: dict[Unfit, int] = field(init=False, default_factory=dict)
     """How many clips cannot fill a window, by reason."""
+    cycles: dict[int, Cycle] = field(init=False, default_factory=dict)
+    """The whole beats of those clips that go round."""
+    stretched: dict[int, float] = field(init=False, default_factory=dict)
+    """How many times slower the hearts of stretched clips seem."""
     _counts: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        rows: list[int] = []
-        left_out: dict[WhyNot, int] = {}
-        counts: list[int] = self.clips.manifest["frames"].tolist()
-        for row, count in enumerate(counts):
+        object.__setattr__(self, "_counts", self.clips.manifest["frames"].tolist())
+        for row, count in enumerate(self._counts):
             reason = why_not(self.clips.times_s(row), count, self.data)
-            if reason is None:
-                rows.append(row)
+            problem = self._mend(row) if reason == "too_short" else reason
+            if problem is None:
+                self.rows.append(row)
             else:
-                left_out[reason] = left_out.get(reason, 0) + 1
-        object.__setattr__(self, "_counts", counts)
-        object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "left_out", left_out)
+                self.left_out[problem] = self.left_out.get(problem, 0) + 1
         self._check()
+
+    def _mend(self, row: int) -> Unfit | None:
+        """Let a short clip fill windows as is wished; return why it cannot."""
+        if self.short == "cycle":
+            cycle = cycle_of(self.clips, row)
+            if cycle is None:
+                return "no_beat"
+            self.cycles[row] = cycle
+            return None
+        if self.short == "resample":
+            times_s, count = self.clips.times_s(row), self._counts[row]
+            if stretched_indices(times_s, count, self.data) is not None:
+                factor = stretch(times_s, count, self.data)
+                assert factor is not None, "it was stretched"
+                self.stretched[row] = factor
+                return None
+        return "too_short"
 
     def _check(self) -> None:
         if not self.rows:
@@ -101,65 +145,63 @@ class Batches:
             chosen.append((self.rows[place], window_start(self.seed, epoch, place)))
         return chosen
 
-    def read(self, step: int) -> Batch:
-        """Return the windows of a step."""
+    def indices(self, row: int, start: float) -> NDArray[np.intp]:
+        """Return the frames of a window of a clip that is used; see ``window_indices``."""
+        times_s = self.clips.times_s(row)
+        if row in self.cycles:
+            assert times_s is not None, "beats have times"
+            return cyclic_indices(times_s, self.data, start, *self.cycles[row])
+        if row in self.stretched:
+            indices = stretched_indices(times_s, self._counts[row], self.data)
+        else:
+            indices = window_indices(times_s, self._counts[row], self.data, start)
+        assert indices is not None, "rows that cannot fill a window were left out"
+        return indices
+
+    def window(self, row: int, start: float) -> NDArray[np.uint8]:
+        """Return a window of a clip that is used, ``(frames, height, width)``."""
+        return self.clips.window(row, self.indices(row, start))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of a batch: windows, frames, height, width."""
+        return (self.batch, self.data.frames, *self.clips.frames(self.rows[0]).shape[1:])
+
+    def read(self, step: int, out: NDArray[np.uint8] | None = None) -> Batch:
+        """Return the windows of a step.
+
+        Args:
+            step: Counted from 0.
+            out: Where they shall stand, of ``shape``; new memory if left out.
+        """
         samples = self.samples(step)
-        rows = [row for row, _ in samples]
-        counts = self._counts
-        height, width = self.clips.frames(rows[0]).shape[1:]
-        pixels = np.empty((len(rows), self.data.frames, height, width), np.uint8)
+        pixels = np.empty(self.shape, np.uint8) if out is None else out
         for place, (row, start) in enumerate(samples):
-            times_s = self.clips.times_s(row)
-            indices = window_indices(times_s, counts[row], self.data, start)
-            assert indices is not None, "rows that cannot fill a window were left out"
-            self.clips.window(row, indices, pixels[place])
-        return Batch(pixels, rows)
+            self.clips.window(row, self.indices(row, start), pixels[place])
+        return Batch(pixels, [row for row, _ in samples])
 
-    def stream(self, start: int, steps: int) -> Iterator[Batch]:
-        """Yield the windows of the steps from ``start``, read ahead by a thread."""
-        filled: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
-        closed = threading.Event()
-        reader = threading.Thread(
-            target=self._fill, args=(range(start, steps), filled, closed), daemon=True
-        )
-        reader.start()
-        try:
-            while (item := filled.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            closed.set()
-            reader.join()
-
-    def _fill(
-        self,
-        steps: range,
-        filled: queue.Queue[Batch | BaseException | None],
-        closed: threading.Event,
-    ) -> None:
-        def put(item: Batch | BaseException | None) -> None:
-            while not closed.is_set():
-                try:
-                    filled.put(item, timeout=0.1)
-                    return
-                except queue.Full:
-                    continue
-
-        try:
-            for step in steps:
-                if closed.is_set():
-                    return
-                put(self.read(step))
-            put(None)
-        except BaseException as error:  # told to whoever waits for the batch
-            put(error)
+    def stream(self, start: int, steps: int, readers: int = 1) -> Iterator[Batch]:
+        """Yield the windows of the steps from ``start``, read ahead by so many threads."""
+        return in_order((partial(self.read, step) for step in range(start, steps)), readers)
 
 
-def describe_left_out(left_out: dict[WhyNot, int]) -> str:
+def describe_left_out(left_out: dict[Unfit, int]) -> str:
     """Say how many clips are left out, and why."""
-    words = {"no_time": "without frame times", "too_short": "shorter than a window"}
-    return ", ".join(f"{count} {words[reason]}" for reason, count in sorted(left_out.items()))
+    return ", ".join(f"{count} {REASONS[reason]}" for reason, count in sorted(left_out.items()))
+
+
+def describe_mended(batches: Batches) -> list[str]:
+    """Say how many short clips are seen as they were not taken."""
+    said = []
+    if batches.cycles:
+        said.append(f"{len(batches.cycles)} short clip(s) go round in whole heart beats")
+    if batches.stretched:
+        least, most = min(batches.stretched.values()), max(batches.stretched.values())
+        said.append(
+            f"{len(batches.stretched)} short clip(s) are stretched to a window: their hearts "
+            f"seem to beat {least:.2f} to {most:.2f} times slower than they do"
+        )
+    return said
 
 
 @lru_cache(maxsize=4)

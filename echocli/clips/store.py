@@ -33,6 +33,7 @@ LOOKED_UP = (
     "height",
     "width",
     "times_s",
+    "r_waves_s",
     "mask_frames",
     "mask_height",
     "mask_width",
@@ -142,6 +143,11 @@ class ClipSet:
         """Return the time of each frame in seconds, or ``None`` if it is unknown."""
         times = self._columns["times_s"][row]
         return None if times is None else np.asarray(times, dtype=np.float64)
+
+    def r_waves_s(self, row: int) -> tuple[float, ...]:
+        """Return the times of the R waves within a clip, in seconds; none if unknown."""
+        waves = self._columns["r_waves_s"][row]
+        return () if waves is None else tuple(float(wave) for wave in waves)
 
     def sector(self, row: int) -> NDArray[np.bool_]:
         """Return where the scan is, ``(height, width)``."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 WhyNot = Literal["no_time", "too_short"]
 """Why a clip cannot fill a window."""
 
+MOST_STRETCH = 2.0
+"""A clip shorter than half a window is not stretched: 60 beats a minute would seem 30."""
 SLACK_S = 1e-6
 """Times come from integer micro- or milliseconds; a window may miss its end by this much."""
 
@@ -64,6 +66,63 @@ def window_indices(
     room_s = max(0.0, float(times_s[-1] - times_s[0]) - data.span)
     wanted = times_s[0] + start * room_s + steps * (data.seconds / data.frames)
     return nearest(times_s, wanted)
+
+
+def cyclic_indices(
+    times_s: NDArray[np.float64], data: DataConfig, start: float, begin_s: float, end_s: float
+) -> NDArray[np.intp]:
+    """Return the frames of a window that goes round in whole heart beats.
+
+    What follows the end of the last beat is what followed the begin of the first: the heart is
+    at the same phase there, so that nothing stops, runs backwards or jumps.
+
+    Args:
+        times_s: Time of each frame.
+        data: The input contract.
+        start: Where in the beats the window starts, from 0 to 1.
+        begin_s: When the first of the whole beats begins.
+        end_s: When the last one ends.
+    """
+    clock, step = times_s, (data.seconds or 0.0) / data.frames
+    if data.stride is not None:
+        clock, step = np.arange(len(times_s), dtype=np.float64), float(data.stride)
+        begin_s, end_s = np.interp([begin_s, end_s], times_s, clock)  # in frames from here on
+    lasts = end_s - begin_s
+    wanted = begin_s + (start * lasts + np.arange(data.frames) * step) % lasts
+    return nearest(clock, np.asarray(wanted))
+
+
+def stretched_indices(
+    times_s: NDArray[np.float64] | None, frames: int, data: DataConfig
+) -> NDArray[np.intp] | None:
+    """Return the frames of a window that a whole, shorter clip is spread over.
+
+    The heart then seems to beat slower than it does, ``stretch`` times.
+
+    Args:
+        times_s: Time of each frame, ``None`` if unknown (enough for a stride).
+        frames: How many frames the clip has.
+        data: The input contract.
+
+    Returns:
+        Indices that always increase, or ``None`` if that would show a frame twice or stretch
+        time more than ``MOST_STRETCH`` times.
+    """
+    factor = stretch(times_s, frames, data)
+    if factor is None or factor > MOST_STRETCH:
+        return None
+    clock = np.arange(frames, dtype=np.float64) if times_s is None else times_s
+    chosen = nearest(clock, np.linspace(clock[0], clock[-1], data.frames))
+    return chosen if (np.diff(chosen) > 0).all() else None
+
+
+def stretch(times_s: NDArray[np.float64] | None, frames: int, data: DataConfig) -> float | None:
+    """Return how many times longer a window is than a clip; ``None`` if that is unknown."""
+    if data.stride is not None:
+        return data.span / (frames - 1) if frames > 1 else None
+    if times_s is None or times_s[-1] <= times_s[0]:
+        return None
+    return data.span / float(times_s[-1] - times_s[0])
 
 
 def nearest(times_s: NDArray[np.float64], wanted_s: NDArray[np.float64]) -> NDArray[np.intp]:
