@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 
 from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_saver import Saver
+from echocli.api._pretrain_trouble import DerailedError, lost_number, roll_back, sound
 from echocli.api._pretrain_watch import write_metrics
 from echocli.console import Reporter
 from echocli.models.training import StepRecord
@@ -29,9 +31,21 @@ def run_steps(
         Steps done, and the last loss.
 
     Raises:
-        EchoError: If the loss stops being a number; the last good state stays.
+        DerailedError: If the loss stops being a number or the features collapse, and the
+            settings do not wish to go back, or that did not help. The last good state stays.
+        SpaceError: If there is no room for a state; those before stay.
     """
     start = restore_if_begun(job, run, reporter)
+    while True:
+        try:
+            return _train(job, run, start, stop, reporter)
+        except DerailedError as error:
+            start = roll_back(job, run, error, reporter)
+
+
+def _train(
+    job: Job, run: Run, start: int, stop: Callable[[], bool], reporter: Reporter
+) -> tuple[int, float | None]:
     steps, watch = job.settings.optim.steps, job.settings.watch
     together = STEPS_BETWEEN_READS if job.device.torch.type == "cuda" else 1
     clock = Clock()
@@ -43,15 +57,16 @@ def run_steps(
         reporter.progress(f"pretrain {job.settings.method}", steps) as advance,
     ):
         advance(start)
+        if not has_state(run.checkpoints):
+            saver.save(job.state(start))  # what cannot be written is told before hours pass
         for record in records:
             pending.append(record)
             done = record.step + 1
             stopping = stop()
             due = [done % every == 0 for every in (watch.checkpoint_every, watch.health_every)]
             if done == steps or stopping or any(due) or len(pending) >= together:
-                loss = write_metrics(
-                    job, run, pending, clock, looking=due[1] or done == steps, to=reporter
-                )
+                looking = due[1] or done == steps
+                loss = _log(job, run, pending, clock, looking=looking, reporter=reporter)
                 advance(len(pending))
                 pending.clear()
             if done == steps or stopping or due[0]:
@@ -60,6 +75,27 @@ def run_steps(
             if stopping:
                 break
     return done, loss
+
+
+def _log(
+    job: Job,
+    run: Run,
+    records: list[StepRecord],
+    clock: Clock,
+    *,
+    looking: bool,
+    reporter: Reporter,
+) -> float:
+    """Write the metrics of steps, up to one whose loss is no number; return the last loss."""
+    broken = next((record for record in records if not sound(record)), None)
+    whole = records if broken is None else records[: records.index(broken)]
+    loss = math.nan
+    if whole:
+        looking = looking and broken is None
+        loss = write_metrics(job, run, whole, clock, looking=looking, to=reporter)
+    if broken is not None:
+        raise lost_number(job, run, broken)
+    return loss
 
 
 def restore_if_begun(job: Job, run: Run, reporter: Reporter) -> int:

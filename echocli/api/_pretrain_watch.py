@@ -13,7 +13,6 @@ from echocli.api._pretrain_job import Job
 from echocli.api._sector import groups, tokens_seen
 from echocli.clips.batches import Batch
 from echocli.console import Reporter
-from echocli.errors import EchoError
 from echocli.models.health import Health, health
 from echocli.models.training import StepRecord
 from echocli.run import Run
@@ -47,14 +46,6 @@ def write_metrics(
     job: Job, run: Run, records: list[StepRecord], clock: Clock, *, looking: bool, to: Reporter
 ) -> float:
     """Write the metrics of some steps; return the last loss."""
-    for record in records:
-        if not (math.isfinite(record.loss) and math.isfinite(record.grad_norm)):
-            raise EchoError(
-                f"The loss stopped being a number at step {record.step}. The last good "
-                f"checkpoint in {run.checkpoints} is untouched.",
-                f"Start anew and gentler: --set optim.lr={job.settings.optim.lr / 3:.2g} "
-                "-o another folder.",
-            )
     seconds, wait = clock.lap()
     per_step = seconds / len(records)
     seen = look(job) if looking else None

@@ -126,7 +126,7 @@ def _train(console: Console, clips: list[Path], choice: "Choice", **options: Any
     if not result.finished:
         console.warn(
             f"Saved after step {result.steps_done} of {result.steps}. To go on: "
-            f"echocli pretrain {_words(clips)}--resume -o {result.run}"
+            f"echocli pretrain {_words(clips)}--resume -o {result.run}{stop.hint}"
         )
         raise typer.Exit(stop.exit_code)
     if result.loss is None:
