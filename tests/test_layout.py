@@ -13,10 +13,10 @@ MODULES = sorted([*ROOT.glob("echocli/*.py"), *ROOT.glob("echocli/[!m]*/**/*.py"
 CORE = sorted(ROOT.glob("models/**/*.py"))
 
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "cgroups"},
     {"datasets", "phantoms", "intake", "privacy", "clips"}
     | {"splits", "config", "console", "device", "study"},
-    {"reports", "statistics", "run", "checkpoint", "states", "tables"},
+    {"reports", "statistics", "run", "checkpoint", "states", "tables", "trackers"},
     {"api"},
     {"commands", "main", "__main__"},
 ]
@@ -27,7 +27,7 @@ CORE_LAYERS = [
     | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}
     | {"clusters", "distillation", "fidelity", "readout", "logistic"},
     {"methods"},
-    {"training", "spreading", "health", "tasks", "work"},
+    {"training", "spreading", "health", "collapse", "tasks", "work"},
 ]
 FOREIGN_TO_CORE = {"pandas", "pydicom", "av", "typer", "rich", "pathlib", "echocli", "logging"}
 
@@ -97,6 +97,7 @@ def is_plain_call(node: ast.AST) -> bool:
         ("models/methods", "echocli.models.methods."),
         ("models/weights", "echocli.models.weights."),
         ("echocli/commands", "echocli.commands."),
+        ("echocli/trackers", "echocli.trackers."),
     ],
 )
 def test_neighbours_do_not_import_each_other(folder: str, inside: str) -> None:

@@ -1,0 +1,1 @@
+"""Places beside ``metrics.jsonl`` where the figures of a run go: a file here is one."""
