@@ -18,7 +18,7 @@ from .optim import OptimConfig, build_optimizer
 from .schedules import longest_gradient, schedule, teacher_progress
 from .sector import Scan, choose_places
 from .shapes import Video
-from .spreading import averaging, replicate
+from .spreading import averaging, gathered, replicate
 from .team import ALONE, Team
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
@@ -118,7 +118,7 @@ def train(
         video, draws = prepare(method, batch, augmentation, share, draw)
         lr = schedule(optimizer, step, config)
         output = look(method, network, video, draws, precision)
-        grad_norm = nn.utils.clip_grad_norm_(trained, longest_gradient(step, config))
+        grad_norm = gathered(nn.utils.clip_grad_norm_(trained, longest_gradient(step, config)))
         optimizer.step()
         optimizer.zero_grad()  # now, or gradients would lie beside the next step's activations
         state = {name: team.mean(number) for name, number in output.state.items()}

@@ -19,8 +19,9 @@ from echocli.models.augment import AugmentConfig
 from echocli.models.clusters import sinkhorn
 from echocli.models.losses import koleo_loss
 from echocli.models.methods import base
-from echocli.models.optim import OptimConfig
+from echocli.models.optim import OptimConfig, build_optimizer
 from echocli.models.sector import Scan
+from echocli.models.spreading import gathered, load_whole, shard
 from echocli.models.team import ALONE, Team
 from echocli.models.training import train
 
@@ -33,10 +34,10 @@ CASES = {
 }
 
 
-def scans(team: Team) -> Iterator[Scan]:
+def scans(team: Team, start: int = 0, stop: int = STEPS) -> Iterator[Scan]:
     """Yield a process's clips of each step, and the sectors of all."""
     sector = (torch.arange(32)[:, None] >= torch.arange(32)).float().expand(CLIPS, -1, -1)
-    for step in range(STEPS):
+    for step in range(start, stop):
         yield Scan(team.own(blobs(CLIPS, seed=1000 + step)), sector)
 
 
@@ -76,6 +77,30 @@ def together(case: str, team: Team, parts: int = 1) -> dict[str, Any]:
     return {"numbers": numbers, "alone": expected, "apart": distance}
 
 
+def handed_on(team: Team) -> dict[str, Any]:
+    """Take each step with a state handed on: in shares, in whole copies, in shares again."""
+    config = OptimConfig(steps=3, warmup_steps=1, lr=1e-3, batch=CLIPS)
+    numbers, state = [], None
+    for step in range(config.steps):
+        method = micro_method("vjepa", seed=step, frozen_blocks=1)
+        if step != 1:
+            shard(method, team)
+        optimizer = build_optimizer(method, config)
+        if state is not None:
+            load_whole(method, optimizer, state)
+        clips = scans(team, step, step + 1)
+        options: dict[str, Any] = {"start": step, "optimizer": optimizer, "team": team}
+        records = train(method, clips, config, torch.Generator().manual_seed(0), **options)
+        numbers += [record.numbers for record in records]
+        parts = {"method": method.state_dict(), "optimizer": optimizer.state_dict()}
+        state = gathered(parts)
+    alone = micro_method("vjepa", frozen_blocks=1)
+    records = train(alone, scans(ALONE, 0, 3), config, torch.Generator().manual_seed(0))
+    expected = [record.numbers for record in records]
+    distance = apart(state["method"], alone.state_dict())
+    return {"numbers": numbers, "alone": expected, "apart": distance}
+
+
 def statistics(team: Team) -> dict[str, float]:
     """Return how far reductions are from those of one process that has all rows."""
     rows = torch.randn(12, 5, generator=torch.Generator().manual_seed(1))
@@ -107,6 +132,7 @@ def main() -> None:
     team = Team(dist.get_rank(), dist.get_world_size())
     found: dict[str, Any] = {case: together(case, team) for case in CASES}
     found["vjepa in parts"] = together("vjepa", team, parts=CLIPS // team.size)
+    found["vjepa in shares"] = handed_on(team)
     found["statistics"] = statistics(team)
     if team.rank == 0:
         print(json.dumps(found))

@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "files", "cgroups"},
     {"datasets", "phantoms", "intake", "privacy", "clips"}
     | {"splits", "config", "console", "device", "study"},
-    {"reports", "statistics", "run", "checkpoint", "states", "tables", "trackers"},
+    {"reports", "statistics", "run", "distributed", "checkpoint", "states", "tables", "trackers"},
     {"api"},
     {"commands", "main", "__main__"},
 ]

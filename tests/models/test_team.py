@@ -56,7 +56,9 @@ def found() -> dict[str, Any]:
     return dict(json.loads(said[0]))
 
 
-@pytest.mark.parametrize("case", [*base.available(), "discovr-release", "vjepa in parts"])
+@pytest.mark.parametrize(
+    "case", [*base.available(), "discovr-release", "vjepa in parts", "vjepa in shares"]
+)
 def test_a_team_takes_the_steps_of_one(found: dict[str, Any], case: str) -> None:
     for ours, alone in zip(found[case]["numbers"], found[case]["alone"], strict=True):
         expected = {n: v for n, v in alone.items() if "parts" not in case or n != "target_std"}
