@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -66,25 +68,32 @@ class SpaceError(EchoError):
     code = ExitCode.SPACE
 
 
-def cannot_write(what: str, folder: Path, error: OSError) -> EchoError:
-    """Return what to tell when the system refuses to write.
+@contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Tell what could not be written, where and why, if the system refuses in the block.
 
     Args:
-        what: What was to be written, such as ``A checkpoint``.
+        what: What is being written, such as ``A checkpoint``.
         folder: Where.
-        error: What the system said.
+
+    Raises:
+        SpaceError: If there is no room.
+        MachineError: If the system refuses for another reason.
     """
-    if error.errno in NO_SPACE:
-        return SpaceError(
-            f"{what} did not fit into {folder}.",
-            "Free some space, then run the same command again: it goes on from the last good "
-            "state.",
-        )
-    reason = os.strerror(error.errno) if error.errno else type(error).__name__
-    return MachineError(
-        f"{what} could not be written into {folder}: {reason}.",
-        "Mend that, then run the same command again, or choose another place with -o.",
-    )
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise SpaceError(
+                f"{what} did not fit into {folder}.",
+                "Free some space, then run the same command again: it goes on from the last "
+                "good state.",
+            ) from None
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise MachineError(
+            f"{what} could not be written into {folder}: {reason}.",
+            "Mend that, then run the same command again, or choose another place with -o.",
+        ) from None
 
 
 class PrivacyError(EchoError):

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from echocli.errors import EchoError, UsageError, cannot_write
+from echocli.errors import EchoError, UsageError, writing
 from echocli.files import read_json, write_json, write_text
 
 SCHEMA = "echocli.run/1"
 LATEST = "latest"
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""How a file system of a cluster says that it knows no locks: then nothing guards a run."""
 
 
 class Run:
@@ -62,15 +65,10 @@ class Run:
         return self.config.is_file()
 
     def __enter__(self) -> Self:
-        try:
+        with _usable(self.folder):
             self._made = [p for p in (self.folder, self.folder.parent) if not p.exists()]
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / LOCK)
-        except OSError as error:  # read-only, a name too long, a file where a folder should be
-            raise UsageError(
-                f"{self.folder} cannot be written to: {os.strerror(error.errno or 0)}.",
-                "Choose another place with -o.",
-            ) from None
         return self
 
     def __exit__(
@@ -104,12 +102,19 @@ class Run:
 
     def begin(self, settings: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Write the settings of a new run and make it the latest."""
-        write_json(self.config, {"schema": SCHEMA, **details, "settings": dict(settings)})
+        with writing("config.json", self.folder):
+            write_json(self.config, {"schema": SCHEMA, **details, "settings": dict(settings)})
         self.mark_latest()
+
+    def change(self, settings: Mapping[str, Any]) -> None:
+        """Let the run go on with other settings."""
+        with writing("config.json", self.folder):
+            write_json(self.config, {**self.read_config(), "settings": dict(settings)})
 
     def mark_latest(self) -> None:
         """Let commands without ``--model`` find this run."""
-        write_text(self.folder.parent / LATEST, f"{self.folder.name}\n")
+        with writing(LATEST, self.folder.parent):
+            write_text(self.folder.parent / LATEST, f"{self.folder.name}\n")
 
     def read_config(self) -> dict[str, Any]:
         """Return what ``begin`` wrote.
@@ -134,13 +139,11 @@ class Run:
             SpaceError: If there is no room for it.
         """
         line = f"{json.dumps(record, allow_nan=False)}\n".encode()
-        try:
+        with writing("metrics.jsonl", self.folder):
             if self._metrics is None:
                 self._metrics = self.metrics.open("ab", buffering=0)
             if self._metrics.write(line) < len(line):  # the rest would not fit
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise cannot_write("A line of metrics.jsonl", self.folder, error) from None
         self.last = record
 
     def sync(self) -> None:
@@ -183,7 +186,8 @@ class Run:
             self._metrics.close()
             self._metrics = None
         kept = {number: line for number, line in self._lines() if number < step}
-        write_text(self.metrics, "".join(f"{kept[number]}\n" for number in sorted(kept)))
+        with writing("metrics.jsonl", self.folder):
+            write_text(self.metrics, "".join(f"{kept[number]}\n" for number in sorted(kept)))
         return step - len(kept)
 
     def _lines(self) -> Iterator[tuple[int, str]]:
@@ -212,9 +216,11 @@ def overwritten(folder: Path, *, overwrite: bool) -> Iterator[Run]:
         UsageError: If the folder holds something that is no run, or another process writes.
     """
     run = Run(folder)
-    if folder.exists() and not run.exists:
-        _refuse_foreign(folder)
-    if overwrite and run.exists:
+    with _usable(folder):
+        begun = run.exists
+        if folder.exists() and not begun:
+            _refuse_foreign(folder)
+    if overwrite and begun:
         with run:
             run.clear()
             yield run
@@ -227,6 +233,22 @@ def _refuse_foreign(folder: Path) -> None:
     names = {LOCK, "metrics.jsonl", "checkpoints"}
     if folder.is_file() or any(path.name not in names for path in folder.iterdir()):
         raise UsageError(f"{folder} exists and is not a run.", "Choose another place with -o.")
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Tell why a folder cannot be used, if the system refuses in the block.
+
+    Raises:
+        UsageError: If it is read-only, its name too long, or a file stands in its way.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise UsageError(
+            f"{folder} cannot be written to: {reason}.", "Choose another place with -o."
+        ) from None
 
 
 def _lock(path: Path) -> IO[str]:
@@ -242,13 +264,20 @@ def _lock(path: Path) -> IO[str]:
                 import msvcrt
 
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                return file
+            file.seek(0)
+            holder = file.read().strip() or "another process"
             file.close()
             raise UsageError(
-                f"Another process is writing to {path.parent}.",
+                f"{path.parent} is being written to by {holder}.",
                 "Wait until it ends, or choose another place with -o.",
             ) from None
         # Whoever held it before may have removed it: then it guards nothing.
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+            file.flush()
             return file
         file.close()

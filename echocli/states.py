@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echocli.errors import EchoError, cannot_write
+from echocli.errors import EchoError, writing
 from echocli.files import atomic_path, read_json, sha256_of, write_json
 
 SCHEMA = "echocli.state/1"
@@ -74,7 +74,7 @@ def save_state(folder: Path, state: Mapping[str, Any], score: float | None = Non
     name = f"retry-{retry}-step-{step:08}" if retry else f"step-{step:08}"
     path = folder / f"{name}.pt"
     _refuse_broken(state, folder)
-    try:
+    with writing("A checkpoint", folder):
         path.with_suffix(".json").unlink(missing_ok=True)  # of a damaged one that is done again
         with atomic_path(path) as temporary:
             _write(state, temporary)
@@ -83,8 +83,6 @@ def save_state(folder: Path, state: Mapping[str, Any], score: float | None = Non
         del note["path"]
         write_json(saved.note, note)
         _forget_others(folder)
-    except OSError as error:
-        raise cannot_write("A checkpoint", folder, error) from None
 
 
 def load_state(folder: Path, until: int | None = None) -> tuple[dict[str, Any], list[Saved]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
     with Run(tmp_path / "run"):
         held = subprocess.run(command, capture_output=True, text=True, check=True)
     free = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Another process" in held.stdout
+    assert f"process {os.getpid()} on " in held.stdout
     assert free.stdout == ""
 
 

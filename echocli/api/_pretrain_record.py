@@ -15,9 +15,12 @@ from echocli.api._pretrain_settings import Settings
 from echocli.checkpoint import load_model, save_model
 from echocli.config import Layer, differences, resolve, to_table
 from echocli.console import Reporter
-from echocli.device import Device
 from echocli.errors import EchoError, SpaceError, UsageError
 from echocli.run import Run
+
+CHANGEABLE = ("watch.",)
+"""How settings begin that may change while a run goes on: they decide what is saved, looked at
+and told, not what is learnt."""
 
 
 def details_of(job: Job) -> dict[str, Any]:
@@ -48,9 +51,9 @@ def left_out_of(job: Job) -> dict[str, int]:
 
 
 def check_same(
-    run: Run, settings: Settings, details: dict[str, Any], place: Device, reporter: Reporter
+    run: Run, settings: Settings, details: dict[str, Any], reporter: Reporter
 ) -> None:
-    """Refuse to go on with other settings or other clips.
+    """Refuse to go on with other settings that change what is learnt, or with other clips.
 
     Raises:
         UsageError: With what differs.
@@ -59,7 +62,7 @@ def check_same(
     # Settings that are younger than the run have their defaults, which change nothing.
     before = resolve(type(settings)(), [Layer(str(run.folder), saved["settings"])]).value
     changed = differences(to_table(before), to_table(settings))
-    if changed:
+    if any(not change.startswith(CHANGEABLE) for change in changed):
         raise UsageError(
             f"{run.folder} was begun with other settings: {'; '.join(changed)}.",
             "Go on with the old ones by --resume alone, choose another folder with -o, or "
@@ -72,10 +75,18 @@ def check_same(
             "Name the same clip set, choose another folder with -o, or begin anew with "
             "--overwrite.",
         )
-    if saved["precision"] != place.precision:
+    if changed:
+        reporter.say(f"this run goes on with other settings: {'; '.join(changed)}")
+        run.change(to_table(settings))
+    moved = [
+        f"{name} was {saved.get(name)}, now {details[name]}"
+        for name in ("torch", "device", "precision")
+        if saved.get(name) != details[name]
+    ]
+    if moved:
         reporter.warn(
-            f"This run was begun in {saved['precision']} and goes on in {place.precision}: "
-            "its numbers will differ a little from a straight run."
+            f"This run was begun elsewhere ({'; '.join(moved)}): its numbers will differ a "
+            "little from a straight run."
         )
 
 

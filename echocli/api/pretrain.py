@@ -257,7 +257,7 @@ def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Rep
         if start is not None:
             tell_start(job.method, start, reporter)
     if run.exists:
-        check_same(run, job.settings, details, job.device, reporter)
+        check_same(run, job.settings, details, reporter)
         run.mark_latest()
     else:
         check_space(run, job)
