@@ -119,6 +119,25 @@ def harden(
     return whole.scatter_(1, shares.argmax(dim=1, keepdim=True), 1.0)
 
 
+@torch.no_grad()
+def share_used(scores: Float[Tensor, "samples prototypes"], team: Team = ALONE) -> Scalar:
+    """Return how much of the prototypes is in use: 1 if all are equally, near 0 if only one is.
+
+    It is the perplexity (exponential of the entropy) of the nearest prototype, over the number
+    of prototypes. Sinkhorn's shares would not tell: they are even by construction.
+
+    Args:
+        scores: How well a sample fits a prototype.
+        team: Who has equally many samples each.
+    """
+    nearest = scores.argmax(dim=1)
+    ones = torch.ones_like(nearest, dtype=torch.float32)
+    counts = torch.zeros_like(scores[0], dtype=torch.float32).index_add_(0, nearest, ones)
+    shares = team.sum(counts) / (len(scores) * team.size)
+    used: Tensor = torch.special.entr(shares).sum().exp() / scores.shape[1]
+    return used
+
+
 def predict_clusters(
     scores: Float[Tensor, "samples prototypes"],
     shares: Float[Tensor, "samples prototypes"],

@@ -24,6 +24,7 @@ from ..clusters import (
     cosines,
     harden,
     predict_clusters,
+    share_used,
     sinkhorn,
     standardise,
     tokens_of_times,
@@ -205,7 +206,7 @@ class DISCOVR(Method):
         _, visible = self.video.student.embed(video, ids[:, 0])
         decoded = self.decoder(visible, ids[:, 0], grid, seen)
         pairs = self.pair(decoded, image_tokens, draws, seen)
-        forth, back = self.cluster_losses(*pairs)
+        forth, back, used = self.cluster_losses(*pairs)
         cluster_loss = forth + back
         image_scale = self.rules.image_scale(len(frames) * self.team.pieces)
         return StepOutput(
@@ -218,6 +219,7 @@ class DISCOVR(Method):
                 "video": video_loss.detach(),
                 "image": image_loss.detach(),
                 "cluster": cluster_loss.detach(),
+                "prototypes_used": used,
                 # Falls to 0 when the teacher says the same of every clip.
                 "teacher_std": self.team.std(video_logits).mean(),
             },
@@ -261,13 +263,13 @@ class DISCOVR(Method):
             decoded = tokens_of_times(decoded, draws["frames"] // self.tubelet, places)
         return decoded, tubelet_tokens(images, batch, decoded.shape[1] // places)
 
-    def cluster_losses(self, decoded: Tokens, images: Tokens) -> tuple[Scalar, Scalar]:
+    def cluster_losses(self, decoded: Tokens, images: Tokens) -> tuple[Scalar, Scalar, Scalar]:
         """Make video tokens predict the clusters of image tokens, and the reverse.
 
         No gradient reaches image tokens or clusters; the second loss trains prototypes alone.
 
         Returns:
-            H(q_i, s_v) and H(q_v, s_i).
+            H(q_i, s_v), H(q_v, s_i), and the share of the prototypes that video tokens use.
         """
         config, own = self.config, self.image_prototypes
         video_scores = cosines(decoded, self.prototypes)
@@ -277,7 +279,8 @@ class DISCOVR(Method):
             shares = sinkhorn(other, config.cluster_sharpness, config.cluster_rounds, self.team)
             target = harden(shares) if config.targets == "hard" else shares
             losses.append(predict_clusters(predicted, target, config.cluster_temperature))
-        return losses[0], self.rules.reverse(losses[1])
+        used = share_used(video_scores, self.team)
+        return losses[0], self.rules.reverse(losses[1]), used
 
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:
         """Move teachers, centres and temperatures, and bring prototypes back to length 1."""

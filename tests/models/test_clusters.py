@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -136,3 +138,16 @@ def make_seen(generator: torch.Generator) -> Callable[[], Tensor]:
         return torch.rand(2, 30, generator=generator).argsort(1)[:, :12].sort(1).values
 
     return draw
+
+
+def test_the_share_of_used_prototypes_is_the_perplexity_of_the_nearest() -> None:
+    scores = some_scores(200, 12)
+    counts = Counter(int(row.argmax()) for row in scores)
+    entropy = -sum(n / 200 * math.log(n / 200) for n in counts.values())
+    assert len(set(counts.values())) > 5
+    assert float(clusters.share_used(scores)) == pytest.approx(math.exp(entropy) / 12, rel=1e-5)
+
+
+def test_the_share_is_one_when_all_prototypes_are_used_evenly_and_small_when_one_is() -> None:
+    assert float(clusters.share_used(torch.eye(8).repeat(5, 1))) == pytest.approx(1)
+    assert float(clusters.share_used(torch.eye(8)[:1].repeat(40, 1))) == pytest.approx(1 / 8)

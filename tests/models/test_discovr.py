@@ -268,7 +268,7 @@ def test_the_second_loss_of_clusters_trains_prototypes_alone(
     method = make_method("discovr")
     video, image = (torch.randn(2, 6, 48, generator=generator) for _ in range(2))
     video.requires_grad_()
-    _, back = method.cluster_losses(video, image)
+    _, back, _ = method.cluster_losses(video, image)
     assert method.prototypes.grad is None
     back.backward()
     assert video.grad is None

@@ -163,7 +163,7 @@ def test_scores_and_assignments_agree(
     sides: list[Tensor] = []
     whole = method.cluster_losses
 
-    def spy(decoded: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    def spy(decoded: Tensor, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sides.extend([images.detach(), decoded.detach()])
         return whole(decoded, images)
 

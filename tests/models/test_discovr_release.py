@@ -94,7 +94,7 @@ def test_the_second_loss_of_clusters_is_a_number_only(
     method: DISCOVR, generator: torch.Generator
 ) -> None:
     video, image = (torch.randn(2, 6, 48, generator=generator) for _ in range(2))
-    forth, back = method.cluster_losses(video, image)
+    forth, back, _ = method.cluster_losses(video, image)
     assert forth.requires_grad
     assert not back.requires_grad
 
