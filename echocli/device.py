@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from echocli.cgroups import allowed_memory, allowed_share
 from echocli.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -76,16 +77,32 @@ def choose_device(wanted: str = "auto", precision: str = "auto") -> Device:
 
 
 def allowed_cpus() -> int:
-    """Return how many processors this process may use: affinity, then the container's share."""
+    """Return how many processors this process may use: affinity, then its groups' share."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return count
+    share = allowed_share()
+    return count if share is None else max(1, min(count, round(share)))
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return how many bytes are free: on a GPU, else for this process and what it reads.
+
+    Memory of a GPU that this process took for one step and keeps for the next is not free.
+
+    Returns:
+        ``None`` where the system does not tell.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    kilobytes = _proc("meminfo", "MemAvailable").split()
+    if not kilobytes:
+        return None
+    free = int(kilobytes[0]) * 1024
+    return min(free, allowed_memory() or free)
 
 
 def limit_threads() -> int:
@@ -145,16 +162,16 @@ def _describe(device: torch.device) -> str:
 @cache
 def cpu_flags() -> frozenset[str]:
     """Return what the processor says it can do; nothing where the system does not tell."""
-    return frozenset(_cpuinfo("flags").split())
+    return frozenset(_proc("cpuinfo", "flags").split())
 
 
 def _cpu_name() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine() or "CPU"
+    return _proc("cpuinfo", "model name") or platform.processor() or platform.machine() or "CPU"
 
 
-def _cpuinfo(field: str) -> str:
+def _proc(file: str, field: str) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     for line in lines.splitlines():

@@ -10,22 +10,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from echocli.api._pretrain_clock import Clock
+from echocli.api._pretrain_feed import Fed, Feed
 from echocli.api._pretrain_settings import Settings
 from echocli.api._pretrain_stages import Stage
-from echocli.api._sector import grid_of, sectors_of, share_to_train
+from echocli.api._sector import grid_of, share_to_train
 from echocli.clips.batches import Batch, Batches
+from echocli.clips.readers import usual_readers
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
+from echocli.console import SILENT, Reporter
 from echocli.device import Device
 from echocli.errors import EchoError
 from echocli.models.methods.base import Method, load
 from echocli.models.optim import OptimConfig, build_optimizer
 from echocli.models.sector import Scan
-from echocli.models.shapes import Grid
+from echocli.models.shapes import Grid, Video
 from echocli.models.training import StepRecord, train
 
 GENTLER = 1 / 3
@@ -43,6 +45,10 @@ class Job:
     settings: Settings
     clips: ClipSet
     device: Device
+    readers: int = field(default_factory=usual_readers)
+    """Threads that read clips ahead; what is computed does not depend on them."""
+    reporter: Reporter = SILENT
+    """Who is told how clips are read."""
     stages: list[tuple[Stage, Batches]] = field(init=False)
     """Each with its clips: a longer window leaves out more of them."""
     at: int = field(init=False, default=0)
@@ -160,12 +166,17 @@ class Job:
                 continue
             self.enter(at)
             share = self.share
+            feed = Feed(
+                batches,
+                self.device.torch,
+                self.readers,
+                sectors=share is not None,
+                reporter=self.reporter,
+            )
+            fed = clock.waiting(feed.stream(first, end), self.device.torch)
             yield from train(
                 self.method,
-                clock.waiting(
-                    batches.stream(first, end),
-                    self.to_device if share is None else self.to_scan,
-                ),
+                (self.to_input(batch) for batch in fed),
                 self.optim,
                 torch.Generator().manual_seed(settings.seed),
                 start=first,
@@ -176,13 +187,13 @@ class Job:
                 compiled=settings.compiled,
             )
 
-    def to_scan(self, batch: Batch) -> Scan:
-        """Return clips on the device, with their sectors on the CPU."""
-        return Scan(self.to_device(batch), sectors_of(self.clips, batch.rows, self.stage.data))
+    def to_input(self, fed: Fed) -> Video | Scan:
+        """Return clips as the network sees them, with their sectors if they are asked for."""
+        video = self.to_device(fed)
+        return video if fed.sectors is None else Scan(video, fed.sectors)
 
-    def to_device(self, batch: Batch) -> Tensor:
-        """Send pixels to the device as bytes and normalise them there."""
-        pixels = torch.from_numpy(batch.pixels)
-        if self.device.torch.type == "cuda":
-            pixels = pixels.pin_memory().to(self.device.torch, non_blocking=True)
-        return to_video(pixels.to(self.device.torch), self.stage.data)
+    def to_device(self, batch: Batch | Fed) -> Video:
+        """Send pixels to the device as bytes, if they are not there, and normalise them."""
+        return to_video(
+            torch.as_tensor(batch.pixels, device=self.device.torch), self.stage.data
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ from echocli.api._pretrain_start import (
 from echocli.api._pretrain_steps import run_steps
 from echocli.api.preprocess import SIZE
 from echocli.checkpoint import LoadedModel
-from echocli.clips.batches import describe_left_out
+from echocli.clips.batches import describe_left_out, describe_mended
+from echocli.clips.readers import usual_readers
 from echocli.clips.store import ClipSet
 from echocli.config import Resolved, read_settings, to_table
 from echocli.console import SILENT, Reporter
 from echocli.device import Device, choose_device, limit_threads
-from echocli.errors import EchoError
+from echocli.distributed import Ranks, launched
+from echocli.errors import EchoError, UsageError
 from echocli.run import Run, overwritten
 from echocli.states import has_state
 from echocli.study import Study
@@ -115,6 +117,7 @@ def plan(
     out: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    readers: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Plan:
     """Say what a run would do, with the time of a step measured on this machine.
@@ -125,6 +128,7 @@ def plan(
         out: Folder of the run.
         device: ``auto`` or PyTorch's name.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        readers: Threads that read clips ahead; chosen for this machine if left out.
         reporter: Who watches.
 
     Raises:
@@ -136,7 +140,7 @@ def plan(
     place = choose_device(device, precision)
     limit_threads()
     with _training_clips(clips, settings, reporter) as (opened, used):
-        job = _job(settings, used, place, reporter)
+        job = _job(settings, used, place, readers, reporter)
         if start is not None:
             start_from(job.method, settings, start)
         return plan_of(job, resolved, out or default_run(settings), len(opened))
@@ -151,6 +155,7 @@ def pretrain(
     overwrite: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    readers: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     reporter: Reporter = SILENT,
 ) -> PretrainResult:
@@ -168,6 +173,7 @@ def pretrain(
         overwrite: Begin anew even if the run stands there.
         device: ``auto`` or PyTorch's name.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        readers: Threads that read clips ahead; chosen for this machine if left out.
         stop: Asked after every step whether to save and end.
         reporter: Who watches.
 
@@ -187,7 +193,7 @@ def pretrain(
     limit_threads()
     with _training_clips(clips, settings, reporter) as (_, used):
         reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
-        job = _job(settings, used, place, reporter)
+        job = _job(settings, used, place, readers, reporter)
         with overwritten(folder, overwrite=overwrite) as run:
             _begin_or_go_on(run, job, start, reporter)
             done, loss = run_steps(job, run, stop, reporter)
@@ -239,14 +245,19 @@ def _conditions(where: str, clips: ClipSet) -> list[str]:
     return asked if not where or re.search(r"\bsplit\b", where) else [where, WITHOUT_TEST]
 
 
-def _job(settings: Settings, clips: ClipSet, place: Device, reporter: Reporter) -> Job:
-    """Return what to train, saying which clips are left out."""
-    job = Job(settings, clips, place)
+def _job(
+    settings: Settings, clips: ClipSet, place: Device, readers: int | None, reporter: Reporter
+) -> Job:
+    """Return what to train, saying which clips are left out or seen as they were not taken."""
+    readers = usual_readers() if readers is None else readers
+    job = Job(settings, clips, place, readers, reporter)
     check_frozen(job.method, settings)
     for stage, batches in job.stages:
+        since = f"from step {stage.first} on, " if stage.first else ""
         if batches.left_out:
-            since = f"from step {stage.first} on, " if stage.first else ""
             reporter.warn(f"left out: {since}{describe_left_out(batches.left_out)}")
+        for words in describe_mended(batches):
+            reporter.warn(f"{since}{words}")
     return job
 
 

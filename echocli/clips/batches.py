@@ -6,7 +6,7 @@ number of readers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Literal, NamedTuple
@@ -48,6 +48,13 @@ class FeedConfig:
     """What is done with clips shorter than a window: ``cycle`` repeats whole heart beats, told
     by R waves or seen in the frames; ``resample`` spreads the clip over the window, so that the
     heart seems slower. Frozen or reversed frames never fill a window."""
+
+
+class Sample(NamedTuple):
+    """One window: the row of its clip, and where in the clip it starts, from 0 to 1."""
+
+    row: int
+    start: float
 
 
 class Batch(NamedTuple):
@@ -135,14 +142,14 @@ class Batches:
                 "Make one clip set of them: `echocli preprocess SOURCES --size 112 -o clips`.",
             )
 
-    def samples(self, step: int) -> list[tuple[int, float]]:
-        """Return row and window start of each sample of a step."""
+    def samples(self, step: int) -> list[Sample]:
+        """Return the samples of a step."""
         count = len(self.rows)
         chosen = []
         for sample in range(step * self.batch, (step + 1) * self.batch):
             epoch, position = divmod(sample, count)
             place = int(_order(count, self.seed, epoch)[position])
-            chosen.append((self.rows[place], window_start(self.seed, epoch, place)))
+            chosen.append(Sample(self.rows[place], window_start(self.seed, epoch, place)))
         return chosen
 
     def indices(self, row: int, start: float) -> NDArray[np.intp]:
@@ -167,18 +174,23 @@ class Batches:
         """Of a batch: windows, frames, height, width."""
         return (self.batch, self.data.frames, *self.clips.frames(self.rows[0]).shape[1:])
 
-    def read(self, step: int, out: NDArray[np.uint8] | None = None) -> Batch:
-        """Return the windows of a step.
+    @property
+    def nbytes(self) -> int:
+        """Size of all frames of the clips that are used."""
+        height, width = self.shape[2:]
+        return sum(self._counts[row] for row in self.rows) * height * width
 
-        Args:
-            step: Counted from 0.
-            out: Where they shall stand, of ``shape``; new memory if left out.
-        """
-        samples = self.samples(step)
-        pixels = np.empty(self.shape, np.uint8) if out is None else out
+    def fill(self, samples: Sequence[Sample], out: NDArray[np.uint8]) -> None:
+        """Write windows into memory, ``(samples, frames, height, width)``."""
         for place, (row, start) in enumerate(samples):
-            self.clips.window(row, self.indices(row, start), pixels[place])
-        return Batch(pixels, [row for row, _ in samples])
+            self.clips.window(row, self.indices(row, start), out[place])
+
+    def read(self, step: int) -> Batch:
+        """Return the windows of a step."""
+        samples = self.samples(step)
+        pixels = np.empty(self.shape, np.uint8)
+        self.fill(samples, pixels)
+        return Batch(pixels, [sample.row for sample in samples])
 
     def stream(self, start: int, steps: int, readers: int = 1) -> Iterator[Batch]:
         """Yield the windows of the steps from ``start``, read ahead by so many threads."""
