@@ -132,8 +132,8 @@ class Batches:
             raise EchoError(
                 f"None of the {len(self.clips)} clip(s) can fill a window of {wish}: "
                 f"{describe_left_out(self.left_out) or 'there are no clips'}.",
-                "Choose a shorter window, such as --set data.seconds=0.5, or bring longer "
-                "loops; --where may have left out too many.",
+                "Choose a shorter window (--set data.seconds=0.5), bring longer loops, or "
+                "repeat beats: --set feed.short=cycle. --where may have left out too many.",
             )
         sizes = self.clips.manifest[["height", "width"]].iloc[self.rows].drop_duplicates()
         if len(sizes) > 1:
