@@ -113,7 +113,9 @@ class Ranks:
             try:
                 yield
             except BaseException as error:
-                self._greatest(int(error.code if isinstance(error, EchoError) else ExitCode.BUG))
+                self._greatest(
+                    int(error.code if isinstance(error, EchoError) else ExitCode.BUG)
+                )
                 raise
             self._greatest(int(ExitCode.DONE))
         else:
@@ -129,6 +131,29 @@ class Ranks:
         nobody waits for it.
         """
         return wish if self.size == 1 else _Agreement(wish)
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        self._greatest(0)
+
+    def check_shares(self, batch: int, parts: int) -> None:
+        """Check that all processes have equally many clips of a step, in equal parts.
+
+        Args:
+            batch: Clips of a step.
+            parts: Into which each process cuts its own.
+
+        Raises:
+            UsageError: If they have not.
+        """
+        pieces = self.size * parts
+        if batch % pieces:
+            cut = f"{self.size} process(es)" + (f" in {parts} parts each" if parts > 1 else "")
+            raise UsageError(
+                f"A batch of {batch} clips cannot be shared equally by {cut}.",
+                f"Choose a multiple of {pieces}, such as --set optim.batch="
+                f"{pieces * -(-batch // pieces)}, or other optim.parts.",
+            )
 
     def check_same(self, number: int, problem: str, remedy: str) -> None:
         """Check that all processes have the same number.
@@ -148,6 +173,10 @@ class Ranks:
         found = torch.tensor(number)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
+
+
+ONE = Ranks()
+"""A process that is alone."""
 
 
 class _Agreement:
@@ -178,7 +207,7 @@ class _Agreement:
 def launched(environment: Mapping[str, str] = os.environ) -> Ranks:
     """Return the place of this process among those that torchrun started with it."""
     if any(name not in environment for name in VARIABLES):
-        return Ranks()
+        return ONE
     rank, size, local = (int(environment[name]) for name in VARIABLES[:3])
     return Ranks(rank, size, local)
 

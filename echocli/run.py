@@ -31,6 +31,9 @@ class Run:
         folder: The folder; it is made, or gone on with.
     """
 
+    writes = True
+    """Whether this process writes; of several that train together one does."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._made: list[Path] = []
@@ -203,18 +206,64 @@ class Run:
                 continue
 
 
+class Follower(Run):
+    """A run folder that another process of this run writes and guards."""
+
+    writes = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def clear(self) -> None:
+        """Leave it to the writer; so with all that follows."""
+
+    def begin(self, settings: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+        """See ``clear``."""
+
+    def change(self, settings: Mapping[str, Any]) -> None:
+        """See ``clear``."""
+
+    def mark_latest(self) -> None:
+        """See ``clear``."""
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Remember the line: decisions may depend on it."""
+        self.last = record
+
+    def sync(self) -> None:
+        """See ``clear``."""
+
+    def check_there(self) -> None:
+        """See ``clear``."""
+
+    def forget_after(self, step: int) -> int:
+        """See ``clear``."""
+        return 0
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the metrics of a run, one record a step."""
     return [json.loads(line) for _, line in Run(folder)._lines()]
 
 
 @contextmanager
-def overwritten(folder: Path, *, overwrite: bool) -> Iterator[Run]:
+def overwritten(folder: Path, *, overwrite: bool, writes: bool = True) -> Iterator[Run]:
     """Yield a run in a folder that is emptied first if ``overwrite`` is on.
+
+    Args:
+        folder: Where.
+        overwrite: Whether a run that stands there goes.
+        writes: Whether this process is the one that writes.
 
     Raises:
         UsageError: If the folder holds something that is no run, or another process writes.
     """
+    if not writes:
+        yield Follower(folder)
+        return
     run = Run(folder)
     with _usable(folder):
         begun = run.exists

@@ -23,15 +23,20 @@ from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import SILENT, Reporter
 from echocli.device import Device
+from echocli.distributed import ONE, Ranks
 from echocli.errors import EchoError
 from echocli.models.methods.base import Method, load
 from echocli.models.optim import OptimConfig, build_optimizer
 from echocli.models.sector import Scan
 from echocli.models.shapes import Grid, Video
+from echocli.models.spreading import gathered, load_whole, shard
 from echocli.models.training import StepRecord, train
+from echocli.models.vit import VisionTransformer
 
 GENTLER = 1 / 3
 """Share of the learning rate that is left each time a run goes back to an earlier state."""
+SHARDED_FROM = 250_000_000
+"""Trained numbers from which on several GPUs hold shares of them: ViT-L has 304 million."""
 
 
 @dataclass
@@ -49,6 +54,8 @@ class Job:
     """Threads that read clips ahead; what is computed does not depend on them."""
     reporter: Reporter = SILENT
     """Who is told how clips are read."""
+    ranks: Ranks = ONE
+    """This process among those that take the steps together."""
     stages: list[tuple[Stage, Batches]] = field(init=False)
     """Each with its clips: a longer window leaves out more of them."""
     at: int = field(init=False, default=0)
@@ -57,6 +64,8 @@ class Job:
     optimizer: Optimizer = field(init=False)
     retry: int = field(init=False, default=0)
     """How often the run has gone back to an earlier state, to go on more gently."""
+    sharded: bool = field(init=False, default=False)
+    """Whether each process holds a share of the weights only."""
 
     def __post_init__(self) -> None:
         if self.settings.compiled and shutil.which(os.environ.get("CXX", "c++")) is None:
@@ -69,6 +78,8 @@ class Job:
             (stage, Batches(self.clips, stage.data, stage.batch, seed, short))
             for stage in self.settings.course
         ]
+        for stage, _ in self.stages:
+            self.ranks.check_shares(stage.batch, self.settings.optim.parts)
         self.build()
 
     @property
@@ -95,7 +106,31 @@ class Job:
         vit = settings.encoder.vit(self.stage.data)
         built = load(settings.method).build(vit, settings.method_config, generator)
         self.method = built.to(self.device.torch)
+        if self.sharded:
+            shard(self.method, self.ranks.team)
         self.optimizer = build_optimizer(self.method, settings.optim)
+
+    def share_out(self) -> None:
+        """Let each process hold a share of the weights, if they are many or it is wished.
+
+        All processes must do so at once, and have the same weights.
+        """
+        trained = sum(p.numel() for p in self.method.parameters() if p.requires_grad)
+        wish = self.settings.sharded
+        many = trained >= SHARDED_FROM and self.device.torch.type == "cuda"
+        if self.ranks.size > 1 and (many if wish is None else wish):
+            self.sharded = True
+            shard(self.method, self.ranks.team)
+            self.optimizer = build_optimizer(self.method, self.settings.optim)
+
+    def exported(self) -> VisionTransformer:
+        """Return the network to use after training, whole; all processes must ask at once."""
+        encoder = self.method.export_encoder()
+        if not self.sharded:
+            return encoder
+        whole = VisionTransformer(encoder.config, None)
+        whole.load_state_dict(gathered(encoder.state_dict()), assign=True)
+        return whole.requires_grad_(False)
 
     def enter(self, at: int) -> None:
         """Go to a stage with the weights, teachers and moments as they are."""
@@ -107,8 +142,7 @@ class Job:
 
     def load(self, state: dict[str, Any]) -> None:
         """Give method and optimiser a state."""
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_whole(self.method, self.optimizer, state)
 
     @property
     def rows(self) -> list[int]:
@@ -139,13 +173,14 @@ class Job:
     def state(self, step: int) -> dict[str, Any]:
         """Return all that a run needs to go on after so many steps.
 
-        Order, windows, masks and augmentation follow from the seed and the step.
+        Order, windows, masks and augmentation follow from the seed and the step. It is whole,
+        however many processes hold shares of it; all of them must ask at once.
         """
         return {
             "step": step,
             "retry": self.retry,
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "method": gathered(self.method.state_dict()),
+            "optimizer": gathered(self.optimizer.state_dict()),
         }
 
     def restore(self, state: dict[str, Any]) -> int:
@@ -171,6 +206,8 @@ class Job:
                 self.device.torch,
                 self.readers,
                 sectors=share is not None,
+                rank=self.ranks.rank,
+                ranks=self.ranks.size,
                 reporter=self.reporter,
             )
             fed = clock.waiting(feed.stream(first, end), self.device.torch)
@@ -185,6 +222,7 @@ class Job:
                 precision=self.device.precision,
                 share=share or 1.0,
                 compiled=settings.compiled,
+                team=self.ranks.team,
             )
 
     def to_input(self, fed: Fed) -> Video | Scan:

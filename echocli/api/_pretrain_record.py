@@ -118,8 +118,9 @@ def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
         "settings": saved["settings"],
         **({"init": saved["init"]} if saved.get("init") else {}),
     }
-    encoder = job.method.export_encoder()
-    save_model(run.model, encoder, job.stage.data, job.settings.method, details)
+    encoder = job.exported()
+    if run.writes:
+        save_model(run.model, encoder, job.stage.data, job.settings.method, details)
 
 
 def is_exported(run: Run, done: int) -> bool:

@@ -13,6 +13,8 @@ from echocli.states import save_state, snapshot
 class Saver:
     """Writes states of a run in a thread, one at a time. Use it in a ``with`` block.
 
+    A process that only follows the one that writes has nothing to do here.
+
     Training waits for the copy alone, and for the state before if that is still being written.
     What goes wrong in the thread is raised by the next call, and by the end of the block.
 
@@ -45,6 +47,8 @@ class Saver:
             state: See ``save_state``.
             score: See ``save_state``.
         """
+        if not self._run.writes:
+            return
         self.wait()
         self._writing = self._thread.submit(self._write, snapshot(state), score)
 

@@ -102,6 +102,9 @@ class Settings:
     watch: WatchConfig = field(default_factory=WatchConfig)
     stages: tuple[StageConfig, ...] = ()
     """When frames, size or batch change; ``data`` and ``optim`` are what it begins with."""
+    sharded: bool | None = None
+    """Whether each of several processes holds a share of the weights, teachers and moments only
+    (FSDP2), for less memory and more traffic; on GPUs from ViT-L on if left out."""
     compiled: bool = False
     """Whether steps are compiled (torch.compile): minutes before the first step of a stage, and
     a C++ compiler, for faster ones. Losses differ in their last digits."""

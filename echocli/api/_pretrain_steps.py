@@ -35,7 +35,14 @@ def run_steps(
             settings do not wish to go back, or that did not help. The last good state stays.
         SpaceError: If there is no room for a state; those before stay.
     """
-    start = restore_if_begun(job, run, reporter)
+    with job.ranks.leader_first():
+        start = restore_if_begun(job, run, reporter)
+    job.ranks.check_same(
+        start,
+        f"Not all processes found the same checkpoint in {run.checkpoints}.",
+        "Put the run where all machines see the same files.",
+    )
+    job.share_out()
     while True:
         try:
             return _train(job, run, start, stop, reporter)
@@ -104,8 +111,9 @@ def restore_if_begun(job: Job, run: Run, reporter: Reporter) -> int:
     Returns:
         Steps that are done.
     """
-    run.checkpoints.mkdir(exist_ok=True)
-    sweep(run.checkpoints)
+    if run.writes:
+        run.checkpoints.mkdir(exist_ok=True)
+        sweep(run.checkpoints)
     start = _restore(job, run, reporter) if has_state(run.checkpoints) else 0
     missing = run.forget_after(start)
     if missing:
@@ -125,6 +133,7 @@ def _restore(job: Job, run: Run, reporter: Reporter) -> int:
             f"The newest checkpoint is damaged ({names}); going on from the one before, after "
             f"step {start}."
         )
-    for saved in damaged:
-        remove(saved)
+    if run.writes:
+        for saved in damaged:
+            remove(saved)
     return start

@@ -83,13 +83,17 @@ def roll_back(job: Job, run: Run, error: DerailedError, reporter: Reporter) -> i
     """
     if not error.back or job.retry == MOST_RETRIES:
         raise error
+    job.ranks.wait()  # until all that was to be saved is
     try:
         state, _ = load_state(run.checkpoints, until=error.since)
     except EchoError:
         raise error from None
     retry = job.retry + 1
     done = job.restore({**state, "retry": retry})
-    save_state(run.checkpoints, job.state(done))
+    state = job.state(done)
+    job.ranks.wait()  # until nobody reads any more
+    if run.writes:
+        save_state(run.checkpoints, state)
     run.forget_after(done)
     reporter.warn(
         f"{error.problem} Going back to step {done} and on at {job.optim.lr:.2g} instead of "

@@ -31,7 +31,7 @@ def look(job: Job) -> Health | None:
         return None
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
     clips, data = job.clips, job.stage.data
-    encoder, grid = job.method.export_encoder(), job.grid
+    encoder, grid = job.exported(), job.grid
     features = []
     for group in groups(clips, chosen, data, grid, job.stage.batch):
         pixels = np.stack([job.batches.window(row, 0.5) for row in group])

@@ -137,12 +137,16 @@ def plan(
     start = choice.start()
     resolved = choice.resolve(start=start)
     settings = resolved.value
-    place = choose_device(device, precision)
+    ranks = launched()
+    place = choose_device(ranks.device(device), precision)
     limit_threads()
-    with _training_clips(clips, settings, reporter) as (opened, used):
-        job = _job(settings, used, place, readers, reporter)
+    reporter = reporter if ranks.leads else SILENT
+    clips_of_run = _training_clips(clips, settings, ranks, reporter)
+    with ranks.joined(place), clips_of_run as (opened, used):
+        job = _job(settings, used, place, readers, ranks, reporter)
         if start is not None:
             start_from(job.method, settings, start)
+        job.share_out()
         return plan_of(job, resolved, out or default_run(settings), len(opened))
 
 
@@ -189,16 +193,22 @@ def pretrain(
     start = chosen.start()
     settings = chosen.resolve(base, start).value
     folder = out or default_run(settings)
-    place = choose_device(device, precision)
+    ranks = launched()
+    place = choose_device(ranks.device(device), precision)
     limit_threads()
-    with _training_clips(clips, settings, reporter) as (_, used):
-        reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
-        job = _job(settings, used, place, readers, reporter)
-        with overwritten(folder, overwrite=overwrite) as run:
+    reporter = reporter if ranks.leads else SILENT
+    with ranks.joined(place), ExitStack() as stack:
+        with ranks.leader_first():
+            clips_of_run = _training_clips(clips, settings, ranks, reporter)
+            _, used = stack.enter_context(clips_of_run)
+            reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
+            job = _job(settings, used, place, readers, ranks, reporter)
+            opened = overwritten(folder, overwrite=overwrite, writes=ranks.leads)
+            run = stack.enter_context(opened)
             _begin_or_go_on(run, job, start, reporter)
-            done, loss = run_steps(job, run, stop, reporter)
-            if loss is not None or not is_exported(run, done):
-                export_model(job, run, done, loss)
+        done, loss = run_steps(job, run, ranks.agreed(stop), reporter)
+        if loss is not None or not is_exported(run, done):
+            export_model(job, run, done, loss)
     return PretrainResult(
         run=folder,
         model=run.model,
@@ -214,6 +224,10 @@ def pretrain(
     )
 
 
+def _listed(source: Path | Sequence[Path]) -> Sequence[Path]:
+    return [source] if isinstance(source, Path) else source
+
+
 def default_run(settings: Settings) -> Path:
     """Return where a run goes when no folder is named."""
     return Study().runs / f"{settings.method}-{settings.preset}"
@@ -221,9 +235,14 @@ def default_run(settings: Settings) -> Path:
 
 @contextmanager
 def _training_clips(
-    source: Path | Sequence[Path], settings: Settings, reporter: Reporter
+    source: Path | Sequence[Path], settings: Settings, ranks: Ranks, reporter: Reporter
 ) -> Iterator[tuple[ClipSet, ClipSet]]:
     """Open the clips and choose those to train on, saying which are not chosen."""
+    if ranks.size > 1 and not all(ClipSet.is_one(p) for p in _listed(source)):
+        raise UsageError(
+            "Several processes can only read a clip set.",
+            "Make one with `echocli preprocess` and name it.",
+        )
     size = max(SIZE, *(stage.data.size for stage in settings.course))
     with open_clips(source, size=size, reporter=reporter) as opened:
         chosen, conditions = opened, _conditions(settings.where, opened)
@@ -246,11 +265,16 @@ def _conditions(where: str, clips: ClipSet) -> list[str]:
 
 
 def _job(
-    settings: Settings, clips: ClipSet, place: Device, readers: int | None, reporter: Reporter
+    settings: Settings,
+    clips: ClipSet,
+    place: Device,
+    readers: int | None,
+    ranks: Ranks,
+    reporter: Reporter,
 ) -> Job:
     """Return what to train, saying which clips are left out or seen as they were not taken."""
     readers = usual_readers() if readers is None else readers
-    job = Job(settings, clips, place, readers, reporter)
+    job = Job(settings, clips, place, readers, reporter, ranks)
     check_frozen(job.method, settings)
     for stage, batches in job.stages:
         since = f"from step {stage.first} on, " if stage.first else ""
