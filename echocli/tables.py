@@ -1,188 +1,327 @@
-"""Embeddings as a table: Parquet in files, CSV in pipelines, the same numbers in both."""
+"""Embeddings as a table: Parquet, safetensors or CSV in files, CSV in pipelines, equal numbers.
+
+A table may be a folder of parts, written by as many processes; it is read as one.
+"""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-import json
+import itertools
+import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from echocli.errors import EchoError
 from echocli.files import atomic_path
+from echocli.table_formats import COMMENT as COMMENT
+from echocli.table_formats import (
+    VECTOR,
+    CsvSink,
+    ParquetSink,
+    Rows,
+    SafetensorsSink,
+    Sink,
+    Stored,
+    names_in,
+    open_csv,
+    open_parquet,
+    open_safetensors,
+)
 
 SCHEMA = "echocli.embeddings/1"
-METADATA_KEY = b"echocli"
 IDS = ("clip_id", "patient_id", "study_id", "source_sha256")
-COMMENT = "# echocli "
-DIGITS = ".9g"  # decimal digits that tell every float32 apart (IEEE 754)
-ROW_GROUP = 1024
+"""Who a row is. Rows of patients have no ``clip_id`` and no ``study_id``."""
+POSITION = ("window", "step", "row", "column")
+"""Where in its clip a row lies, if it is no whole clip."""
+RESULT_KEYS = ("model_sha256", "per", "pool", "windows", "keep_windows", "data")
+"""Metadata that decide the numbers."""
+BEFORE = {"per": "clip", "keep_windows": False}
+"""What tables say that were written before they could say something else."""
+PART = re.compile(r"part-(\d+)of(\d+)\.parquet")
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One row a clip: who it is, its labels, and its vector."""
+    """Rows in memory: who each is, its labels, and its vector."""
 
     table: pd.DataFrame
-    """Ids first, then label columns."""
+    """Ids first, then positions, then label columns."""
     vectors: NDArray[np.float32]
     """One row for each row of ``table``."""
     metadata: dict[str, Any]
-    """schema, model_sha256, pool, data (the input contract), windows, rows_sha256."""
+    """schema, model_sha256, per, pool, data (the input contract), windows, rows_sha256 ..."""
 
     def __post_init__(self) -> None:
         assert len(self.table) == len(self.vectors), "a row without its vector"
 
 
+class RowsHash:
+    """A hash of which vector belongs to which row, the same for every format."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def update(self, table: pd.DataFrame, vectors: NDArray[np.float32]) -> None:
+        """Take further rows in."""
+        names = [name for name in (*IDS, *POSITION) if name in table]
+        rows = zip(*(table[name].astype(str) for name in names), strict=True)
+        for ids, vector in zip(rows, np.ascontiguousarray(vectors, dtype="<f4"), strict=True):
+            self._digest.update(" ".join(ids).encode() + b"\n")
+            self._digest.update(vector.data)
+
+    def hexdigest(self) -> str:
+        """Return the hash of all rows so far."""
+        return self._digest.hexdigest()
+
+
 def rows_sha256(table: pd.DataFrame, vectors: NDArray[np.float32]) -> str:
-    """Return a hash of which vector belongs to which clip, the same for Parquet and CSV."""
-    digest = hashlib.sha256()
-    rows = zip(*(table[name].astype(str) for name in IDS), strict=True)
-    for ids, vector in zip(rows, np.ascontiguousarray(vectors, dtype="<f4"), strict=True):
-        digest.update(" ".join(ids).encode() + b"\n" + vector.tobytes())
+    """Return a hash of which vector belongs to which row."""
+    digest = RowsHash()
+    digest.update(table, vectors)
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a look at every vector of a table found."""
+
+    whole: bool | None
+    """Whether the rows are those that were written; ``None`` if the table tells no hash."""
+    bad: list[int]
+    """Rows whose vector is NaN, infinite or zero."""
+
+
+def key_of(table: pd.DataFrame) -> str:
+    """Return the column that names rows: of clips, or of patients."""
+    return "clip_id" if "clip_id" in table else "patient_id"
+
+
+def result_keys(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what of the metadata decides the numbers."""
+    return {key: metadata.get(key, BEFORE.get(key)) for key in RESULT_KEYS}
+
+
+@contextmanager
+def sink_for(
+    place: Path | IO[str],
+    like: pd.DataFrame,
+    width: int,
+    metadata: dict[str, Any],
+    *,
+    suffix: str | None = None,
+) -> Iterator[Sink]:
+    """Open a file to be filled with rows.
+
+    Args:
+        place: Parquet, or CSV or safetensors by the ending of its name; a stream gets CSV.
+        like: A table with every value that a column may hold, or others of the same kinds.
+        width: Numbers a vector.
+        metadata: What is known already.
+        suffix: The ending that decides, if the name is a temporary one.
+    """
+    if not isinstance(place, Path):
+        yield CsvSink(place, like, width, metadata)
+        return
+    kind = suffix or place.suffix
+    if kind == ".csv":
+        with place.open("w", encoding="utf-8", newline="") as file:
+            yield CsvSink(file, like, width, metadata)
+        return
+    make = SafetensorsSink if kind == ".safetensors" else ParquetSink
+    sink = make(place, like, width)
+    try:
+        yield sink
+    finally:
+        sink.close()
 
 
 def write_embeddings(
     path: Path, embeddings: Embeddings, check: Callable[[Embeddings], None] | None = None
 ) -> None:
-    """Write embeddings to a Parquet file, or to a CSV file if the name ends in ``.csv``.
+    """Write embeddings that are in memory.
 
     Args:
-        path: The file.
-        embeddings: What to write.
+        path: The file; see ``sink_for``.
+        embeddings: What to write; a hash of the rows is added if there is none.
         check: Called with what was read back; if it raises, the file is as it was before.
     """
     with atomic_path(path) as temporary:
-        if path.suffix == ".csv":
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                stream_embeddings(file, embeddings)
-        else:
-            table = _to_arrow(embeddings)
-            pq.write_table(table, temporary, row_group_size=ROW_GROUP, compression="zstd")
+        _fill(temporary, embeddings, path.suffix)
         if check is not None:
             check(read_embeddings(temporary))
 
 
 def stream_embeddings(file: IO[str], embeddings: Embeddings) -> None:
-    """Write embeddings as CSV, for pipelines.
+    """Write embeddings that are in memory as CSV, for pipelines."""
+    _fill(file, embeddings, None)
 
-    A first line that starts with ``# echocli`` holds the metadata and the type of each column;
-    the vector is in the columns ``e0``, ``e1`` ... with as many digits as float32 needs.
-    """
-    kinds = {name: _kind(embeddings.table[name]) for name in embeddings.table}
-    head = json.dumps({**embeddings.metadata, "columns": kinds}, allow_nan=False)
-    file.write(f"{COMMENT}{head}\n")
-    writer = csv.writer(file, lineterminator="\n")
-    width = embeddings.vectors.shape[1]
-    writer.writerow([*embeddings.table.columns, *(f"e{i}" for i in range(width))])
-    rows = embeddings.table.itertuples(index=False, name=None)
-    for row, vector in zip(rows, embeddings.vectors, strict=True):
-        cells = ["" if pd.isna(value) else value for value in row]
-        writer.writerow([*cells, *(format(number, DIGITS) for number in vector.tolist())])
+
+def _fill(place: Path | IO[str], embeddings: Embeddings, suffix: str | None) -> None:
+    table, vectors, metadata = embeddings.table, embeddings.vectors, embeddings.metadata
+    metadata = {"rows_sha256": rows_sha256(table, vectors), **metadata}
+    with sink_for(place, table, vectors.shape[1], metadata, suffix=suffix) as sink:
+        sink.add(Rows(table, vectors))
+        sink.finish(metadata)
 
 
 def read_embeddings(source: Path | str) -> Embeddings:
-    """Read embeddings.
+    """Read embeddings into memory; arguments and errors as in ``open_embeddings``."""
+    stored = open_embeddings(source)
+    vectors = list(stored.batches()) or [np.empty((0, stored.width), np.float32)]
+    return Embeddings(stored.table, np.concatenate(vectors), stored.metadata)
+
+
+def open_embeddings(source: Path | str) -> Stored:
+    """Open embeddings: ids, labels and metadata now, vectors when they are asked for.
 
     Args:
-        source: Parquet or CSV file; ``-`` reads CSV or Parquet from standard input.
+        source: Parquet, CSV or safetensors file; a folder of parts; ``-`` reads CSV or Parquet
+            from standard input.
 
     Raises:
-        EchoError: If there are none, or the file is something else.
+        EchoError: If there are none, the file is something else, or a part is missing.
     """
     if str(source) == "-":
         return _parse(sys.stdin.buffer.read(), "Standard input")
     path = Path(source)
+    if path.is_dir():
+        return _union(path)
     if not path.is_file():
         raise EchoError(
             f"There are no embeddings: {path} does not exist.",
             "Run `echocli embed` first, or name the file that it wrote.",
         )
-    return _parse(path.read_bytes(), str(path))
+    return _parse(path, str(path))
 
 
-def _parse(content: bytes, name: str) -> Embeddings:
+def is_parts(folder: Path) -> bool:
+    """Return whether a folder holds parts of a table."""
+    return folder.is_dir() and any(PART.fullmatch(path.name) for path in folder.iterdir())
+
+
+def is_embeddings(path: Path) -> bool:
+    """Return whether a safetensors file holds embeddings, not weights."""
+    with path.open("rb") as file:
+        return VECTOR in names_in(file)
+
+
+def _parse(source: Path | bytes, name: str) -> Stored:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            start = file.read(len(COMMENT))
+    else:
+        start = source[: len(COMMENT)]
     try:
-        if content[:4] == b"PAR1":
-            return _from_arrow(pq.read_table(io.BytesIO(content)))
-        if content.startswith(COMMENT.encode()):
-            return _from_csv(content.decode("utf-8"))
-    except (pa.ArrowInvalid, OSError, ValueError, KeyError):
-        pass  # whatever is wrong in it, the answer is the same
-    what = "is empty" if not content else "holds no embeddings that can be read"
-    raise EchoError(f"{name} {what}.", "Give what `echocli embed` wrote.")
+        stored = _opened(source, start)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+        stored = None  # whatever is wrong in it, the answer is the same
+    if stored is None or stored.metadata.get("schema") != SCHEMA:
+        what = "holds no embeddings that can be read" if start else "is empty"
+        raise EchoError(f"{name} {what}.", "Give what `echocli embed` wrote, whole.")
+    return replace(stored, batches=lambda: _readable(stored, name))
 
 
-def _to_arrow(embeddings: Embeddings) -> pa.Table:
-    vectors = np.ascontiguousarray(embeddings.vectors, dtype=np.float32)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    table = pa.Table.from_pandas(embeddings.table, preserve_index=False)
-    table = table.append_column("embedding", column)
-    details = json.dumps(embeddings.metadata, allow_nan=False).encode()
-    return table.replace_schema_metadata({METADATA_KEY: details})
+def _readable(stored: Stored, name: str) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of a table.
+
+    Raises:
+        EchoError: If the file is damaged.
+    """
+    try:
+        yield from stored.batches()
+    except (pa.ArrowException, OSError, ValueError):
+        raise EchoError(
+            f"{name} is damaged: its vectors cannot be read.",
+            "Copy it again, or run `echocli embed --overwrite`.",
+        ) from None
 
 
-def _from_arrow(table: pa.Table) -> Embeddings:
-    metadata = json.loads(table.schema.metadata[METADATA_KEY])
-    _check_schema(metadata)
-    column = table.column("embedding").combine_chunks()
-    vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    labels = table.drop_columns(["embedding"]).to_pandas()
-    return Embeddings(labels, vectors.reshape(len(table), column.type.list_size), metadata)
+def _opened(source: Path | bytes, start: bytes) -> Stored:
+    if start.startswith(b"PAR1"):
+        return open_parquet(source if isinstance(source, Path) else io.BytesIO(source))
+    if start == COMMENT.encode():
+        content = source.read_bytes() if isinstance(source, Path) else source
+        return open_csv(content.decode("utf-8"))
+    if isinstance(source, Path) and start[8:9] == b"{":
+        return open_safetensors(source)
+    raise ValueError("no table of embeddings")
 
 
-def _from_csv(text: str) -> Embeddings:
-    first, _, rest = text.partition("\n")
-    metadata = json.loads(first.removeprefix(COMMENT))
-    _check_schema(metadata)
-    kinds = metadata.pop("columns")
-    rows = list(csv.reader(io.StringIO(rest)))
-    header, body = rows[0], rows[1:]
-    if any(len(row) != len(header) for row in body):
-        raise ValueError("a row is cut short")
-    known = len(kinds)
-    table = pd.DataFrame(
-        {
-            name: _column([row[i] for row in body], kinds[name])
-            for i, name in enumerate(header[:known])
-        }
-    )
-    vectors = np.array([row[known:] for row in body], dtype=np.float64).astype(np.float32)
-    return Embeddings(table, vectors.reshape(len(body), len(header) - known), metadata)
+def _union(folder: Path) -> Stored:
+    """Open the parts of a folder as one.
+
+    Raises:
+        EchoError: If parts are missing, differ, or hold a row twice.
+    """
+    found = {path: PART.fullmatch(path.name) for path in sorted(folder.iterdir())}
+    places = {(int(m[2]), int(m[1])): path for path, m in found.items() if m}
+    shares = {of for of, _ in places}
+    if len(shares) != 1:
+        what = "parts of several divisions" if shares else "no parts of embeddings"
+        raise EchoError(
+            f"{folder} holds {what}.",
+            "Embed again with one --shard i/n for each i from 1 to n.",
+        )
+    of = shares.pop()
+    missing = [str(i) for i in range(1, of + 1) if (of, i) not in places]
+    if missing:
+        raise EchoError(
+            f"{folder} lacks {len(missing)} of its {of} parts: {', '.join(missing[:20])}.",
+            f"Run `echocli embed --shard {missing[0]}/{of}` and so on, then try again.",
+        )
+    parts = [open_embeddings(places[of, i]) for i in range(1, of + 1)]
+    keys = [result_keys(part.metadata) for part in parts]
+    for number, own in enumerate(keys, 1):
+        if own != keys[0]:
+            raise EchoError(
+                f"Parts 1 and {number} of {folder} were made by other models or settings.",
+                "Embed all shards with one model and the same options.",
+            )
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    if table.duplicated([n for n in (*IDS, *POSITION) if n in table]).any():
+        raise EchoError(
+            f"{folder} holds a row twice.", "Its parts were made of other clips; embed again."
+        )
+    metadata = {k: v for k, v in parts[0].metadata.items() if k not in ("rows_sha256", "shard")}
+    metadata["rows_sha256"] = [part.metadata.get("rows_sha256") for part in parts]
+    metadata["part_rows"] = [len(part.table) for part in parts]
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for part in parts:
+            yield from part.batches()
+
+    return Stored(table, parts[0].width, metadata, batches)
 
 
-def _check_schema(metadata: dict[str, Any]) -> None:
-    if metadata.get("schema") != SCHEMA:
-        raise ValueError(f"{metadata.get('schema')} is not {SCHEMA}")
+def examine(stored: Stored) -> Examined:
+    """Read all vectors once and say what is wrong with them.
 
-
-def _kind(column: pd.Series[Any]) -> str:
-    values = column.dropna()
-    if len(values) and all(isinstance(value, (bool, np.bool_)) for value in values):
-        return "bool"
-    if pd.api.types.is_integer_dtype(column):
-        return "int"
-    return "float" if pd.api.types.is_float_dtype(column) else "str"
-
-
-def _column(cells: Sequence[str], kind: str) -> pd.Series[Any]:
-    if kind == "bool":
-        known = {"True": True, "False": False, "": None}
-        complete = "" not in cells
-        return pd.Series([known[cell] for cell in cells], dtype=bool if complete else object)
-    if kind == "int":
-        return pd.Series([int(cell) for cell in cells], dtype="int64")
-    if kind == "float":
-        return pd.Series([float(cell or "nan") for cell in cells], dtype="float64")
-    return pd.Series([cell or None for cell in cells], dtype="str")
+    Args:
+        stored: The table.
+    """
+    told = stored.metadata.get("rows_sha256")
+    ends = np.cumsum(stored.metadata.get("part_rows", [len(stored.table)])).tolist()
+    digest = RowsHash()
+    found: list[str] = []
+    bad: list[int] = []
+    start = 0
+    for vectors in itertools.chain([np.empty((0, stored.width), np.float32)], stored.batches()):
+        wrong = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
+        bad += (start + np.flatnonzero(wrong)).tolist()
+        digest.update(stored.table.iloc[start : start + len(vectors)], vectors)
+        start += len(vectors)
+        while ends[len(found) : len(found) + 1] == [start]:  # again for a part without rows
+            found.append(digest.hexdigest())
+            digest = RowsHash()
+    whole = start == len(stored.table) and found == ([told] if isinstance(told, str) else told)
+    return Examined(None if told is None else whole, bad)

@@ -16,7 +16,17 @@ LAYERS = [
     {"errors", "files", "cgroups"},
     {"datasets", "phantoms", "intake", "privacy", "clips"}
     | {"splits", "config", "console", "device", "study"},
-    {"reports", "statistics", "run", "distributed", "checkpoint", "states", "tables", "trackers"},
+    {
+        "reports",
+        "statistics",
+        "run",
+        "distributed",
+        "checkpoint",
+        "states",
+        "tables",
+        "table_formats",
+        "trackers",
+    },
     {"api"},
     {"commands", "main", "__main__"},
 ]
@@ -27,7 +37,7 @@ CORE_LAYERS = [
     | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}
     | {"clusters", "distillation", "fidelity", "readout", "logistic"},
     {"methods"},
-    {"training", "spreading", "health", "collapse", "tasks", "work"},
+    {"training", "spreading", "health", "collapse", "tasks", "work", "memory"},
 ]
 FOREIGN_TO_CORE = {"pandas", "pydicom", "av", "typer", "rich", "pathlib", "echocli", "logging"}
 

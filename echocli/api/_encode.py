@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import spread_starts, to_video, why_not, window_indices
-from echocli.console import SILENT, Reporter
+from echocli.console import SILENT, Advance, Reporter
 from echocli.device import Device, choose_device, limit_threads
 from echocli.errors import EchoError, UsageError
 from echocli.models.pooling import POOLS, pool
@@ -60,6 +62,8 @@ class EncodedGroup(NamedTuple):
     rows: list[int]
     cls: Float[Tensor, "clips windows dim"] | None
     tokens: Float[Tensor, "clips windows tokens dim"]
+    places: TokenIds | None
+    """Which tokens of the grid those of each clip are; ``None`` if all of them, in order."""
 
 
 def encode_clips(
@@ -89,7 +93,7 @@ def encode_clips(
         UsageError: If the pooling or the number of windows makes no sense.
         EchoError: If no clip can fill a window.
     """
-    _check_wishes(model, pool, windows)
+    check_wishes(model, pool, windows)
     place = prepare(device, precision, reporter)
     rows, left_out = rows_to_encode(clips, model.data, reporter)
     grid = grid_of(model.encoder, model.data)
@@ -97,18 +101,16 @@ def encode_clips(
     for seen in encode_groups(
         model, clips, rows, windows, place, batch=batch, reporter=reporter
     ):
-        vectors = _pooled(seen, grid, pool)
+        vectors = pooled(seen, grid, pool).mean(dim=1).cpu().numpy()
         features |= zip(seen.rows, vectors, strict=True)
     return Encoded(np.stack([features[row] for row in rows]), rows, left_out)
 
 
-def _pooled(seen: EncodedGroup, grid: Grid, kind: str) -> NDArray[np.float32]:
-    """Return a vector a clip."""
+def pooled(seen: EncodedGroup, grid: Grid, kind: str) -> Float[Tensor, "clips windows width"]:
+    """Return a vector a window; see ``models/pooling.py``."""
     clips, windows = seen.tokens.shape[:2]
     cls = None if seen.cls is None else seen.cls.flatten(0, 1)
-    vectors = pool(seen.tokens.flatten(0, 1), grid, kind, cls)
-    mean: NDArray[np.float32] = vectors.reshape(clips, windows, -1).mean(dim=1).cpu().numpy()
-    return mean
+    return pool(seen.tokens.flatten(0, 1), grid, kind, cls).reshape(clips, windows, -1)
 
 
 def prepare(device: str, precision: str, reporter: Reporter) -> Device:
@@ -148,6 +150,7 @@ def encode_groups(
     least: float = 0.0,
     batch: int = BATCH,
     reporter: Reporter = SILENT,
+    done: Advance | None = None,
 ) -> Iterator[EncodedGroup]:
     """Yield all tokens of clips, a few clips at a time, in changed order.
 
@@ -161,15 +164,38 @@ def encode_groups(
             contract asks for the sector alone.
         batch: Windows that cross the network together.
         reporter: Who watches.
+        done: Counts the clips, where they are part of a longer work.
     """
     model.encoder.to(place.torch)
     grid = grid_of(model.encoder, model.data)
     together = max(1, batch // windows)
-    with reporter.progress("encode", len(rows)) as done:
-        for group in groups(clips, rows, model.data, grid, together, least):
+    with nullcontext(done) if done else reporter.progress("encode", len(rows)) as advance:
+        asked = groups(clips, rows, model.data, grid, together, least)
+        for group, pixels in _read_ahead(model, clips, asked, windows):
             seen = tokens_seen(clips, group, model.data, grid, least)
-            yield _encode_group(model, clips, group, windows, place, seen)
-            done(len(group))
+            yield _encode_group(model, group, pixels, place, seen)
+            advance(len(group))
+
+
+def _read_ahead(
+    model: LoadedModel, clips: ClipSet, asked: Iterable[list[int]], windows: int
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Yield the windows of each group, ``(clips, windows, frames, height, width)``.
+
+    Those of the next group are read while the network works on this one.
+    """
+
+    def read(group: list[int]) -> tuple[list[int], NDArray[np.uint8]]:
+        return group, np.stack([read_windows(clips, row, model.data, windows) for row in group])
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead: deque[Future[tuple[list[int], NDArray[np.uint8]]]] = deque()
+        for group in asked:
+            ahead.append(reader.submit(read, group))
+            if len(ahead) > 1:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:
@@ -204,6 +230,7 @@ def open_clips(
     *,
     size: int = SIZE,
     labels: Path | None = None,
+    shard: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Iterator[ClipSet]:
     """Open a clip set, or read anything else in place as one.
@@ -216,6 +243,7 @@ def open_clips(
         source: Clip set, folder, file, or a list of files.
         size: Side of a frame that is kept for sources; see ``clip_size``.
         labels: Table of labels for sources.
+        shard: ``2/4`` reads one of four shares of the sources; a clip set is opened whole.
         reporter: Who watches.
     """
     listed = [source] if isinstance(source, Path) else list(source)
@@ -224,7 +252,12 @@ def open_clips(
         return
     with tempfile.TemporaryDirectory(prefix="echocli-") as folder:
         result = preprocess(
-            listed, Path(folder) / "clips", size=size, labels=labels, reporter=reporter
+            listed,
+            Path(folder) / "clips",
+            size=size,
+            labels=labels,
+            shard=shard,
+            reporter=reporter,
         )
         yield ClipSet.open(result.clips)
 
@@ -245,7 +278,12 @@ def clip_size(model: LoadedModel) -> int:
     return int(model.details.get("clip_size") or max(SIZE, model.data.size))
 
 
-def _check_wishes(model: LoadedModel, kind: str, windows: int) -> None:
+def check_wishes(model: LoadedModel, kind: str, windows: int) -> None:
+    """Check what is asked of an encoder.
+
+    Raises:
+        UsageError: If the pooling or the number of windows makes no sense.
+    """
     if kind not in POOLS:
         raise UsageError(f"There is no pooling {kind}.", f"Choose among {', '.join(POOLS)}.")
     if kind == "cls" and model.encoder.cls_token is None:
@@ -264,20 +302,20 @@ def _count(left_out: Sequence[LeftOut]) -> str:
 @torch.inference_mode()
 def _encode_group(
     model: LoadedModel,
-    clips: ClipSet,
     group: list[int],
-    windows: int,
+    pixels: NDArray[np.uint8],
     place: Device,
     seen: TokenIds | None,
 ) -> EncodedGroup:
-    pixels = np.concatenate([read_windows(clips, row, model.data, windows) for row in group])
-    video = to_video(torch.from_numpy(pixels).to(place.torch), model.data)
+    count, windows = pixels.shape[:2]
+    flat = torch.from_numpy(pixels.reshape(count * windows, *pixels.shape[2:]))
+    video = to_video(flat.to(place.torch), model.data)
     keep = None if seen is None else seen.repeat_interleave(windows, dim=0).to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
         cls, tokens = model.encoder.embed(video, keep)
-    shape = (len(group), windows)
     return EncodedGroup(
         group,
-        None if cls is None else cls.float().view(*shape, -1),
-        tokens.float().view(*shape, *tokens.shape[1:]),
+        None if cls is None else cls.float().view(count, windows, -1),
+        tokens.float().view(count, windows, *tokens.shape[1:]),
+        seen,
     )

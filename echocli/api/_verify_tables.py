@@ -17,7 +17,7 @@ from echocli.api._verify_files import (
     trusted_json,
 )
 from echocli.errors import EchoError
-from echocli.tables import IDS, read_embeddings, rows_sha256
+from echocli.tables import IDS, POSITION, examine, key_of, open_embeddings
 
 TABLES = {
     "echocli.score/1": ("score", "p_value"),
@@ -34,26 +34,29 @@ def check_embeddings(path: Path) -> Checked:
     """Check embeddings: every row has its ids and a finite vector that nobody has moved."""
     checked = Checked(path, "embeddings")
     try:
-        embeddings = read_embeddings(path)
+        stored = open_embeddings(path)
+        examined = examine(stored)
     except (EchoError, UnicodeError, RecursionError):
         checked.add("it cannot be read", EMBED_AGAIN)
         return checked
-    table, vectors = embeddings.table, embeddings.vectors
-    missing = [name for name in IDS if name not in table or table[name].isna().any()]
+    table = stored.table
+    ids = IDS if key_of(table) == "clip_id" else ("patient_id", "source_sha256")
+    missing = [name for name in ids if name not in table or table[name].isna().any()]
     if missing:
         checked.add(f"rows without {', '.join(missing)}", EMBED_AGAIN)
         return checked
-    if table["clip_id"].duplicated().any():
-        checked.add("a clip stands there twice", EMBED_AGAIN)
-    if not np.isfinite(vectors).all():
-        checked.add("vectors that are no numbers", EMBED_AGAIN)
-    expected = embeddings.metadata.get("rows_sha256")
-    if expected is None:
+    places = [name for name in (key_of(table), *POSITION) if name in table]
+    if table[places].duplicated().any():
+        checked.add("a row stands there twice", EMBED_AGAIN)
+    if examined.bad:
+        checked.add("vectors that are no numbers, or zero", EMBED_AGAIN)
+    if examined.whole is None:
         checked.add("it tells no hash of its rows, so that a moved row shows not", EMBED_AGAIN)
-    elif expected != rows_sha256(table, vectors):
+    elif not examined.whole:
         checked.add("its rows have changed since they were written", EMBED_AGAIN)
-    checked.looked_at = f"{counted(len(table), 'clip')}, {vectors.shape[1]} numbers each"
-    checked.ids = dict(zip(table["clip_id"], table["source_sha256"], strict=True))
+    checked.looked_at = f"{counted(len(table), 'row')}, {stored.width} numbers each"
+    if "clip_id" in table:
+        checked.ids = dict(zip(table["clip_id"], table["source_sha256"], strict=True))
     return checked
 
 
@@ -84,11 +87,12 @@ def check_table(path: Path) -> Checked:
 
 def _table_problems(table: pd.DataFrame, summary: dict[str, Any]) -> list[str]:
     found = []
-    if "clip_id" not in table or table["clip_id"].isna().any():
+    key = key_of(table)
+    if key not in table or table[key].isna().any():
         return ["rows without an id"]
-    if table["clip_id"].duplicated().any():
-        found.append("a clip stands there twice")
-    if summary.get("n_clips") != len(table):
+    if table[key].duplicated().any():
+        found.append(f"a {key.removesuffix('_id')} stands there twice")
+    if summary.get("n_rows", summary.get("n_clips")) != len(table):
         found.append("it has another number of rows than the figures beside it tell")
     schema = summary.get("schema")
     for name in TABLES.get(schema, ()) if isinstance(schema, str) else ():

@@ -1,79 +1,90 @@
-"""Embeddings: one vector a clip, with ids and labels from the same manifest row."""
+"""Embeddings: vectors of clips, with ids and labels from the same manifest row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 import echocli
+from echocli.api._embed_rows import Layout
+from echocli.api._embed_units import Units, units_of
+from echocli.api._embed_work import REMEDY, open_before, sources_of, work_beside
+from echocli.api._embed_write import Job, write
 from echocli.api._encode import (
     BATCH,
-    POOL,
     WINDOWS,
     LeftOut,
     clip_size,
-    encode_clips,
     open_clips,
+    readable,
+    rows_to_encode,
 )
+from echocli.api._preprocess_place import Share
 from echocli.api._preprocess_quarantine import Quarantined, read_quarantine
+from echocli.api._sector import grid_of
 from echocli.checkpoint import LoadedModel, find_model, load_model
-from echocli.clips.manifest import COLUMNS
 from echocli.clips.store import ClipSet
-from echocli.config import differences, to_table
+from echocli.config import to_table
 from echocli.console import SILENT, Reporter
-from echocli.device import choose_device
-from echocli.errors import EchoError, UsageError
-from echocli.models.health import Health, health
+from echocli.errors import UsageError
+from echocli.models.health import Health
 from echocli.privacy.audit import QUARANTINE_FILE
 from echocli.study import Study
-from echocli.tables import (
-    IDS,
-    SCHEMA,
-    Embeddings,
-    read_embeddings,
-    rows_sha256,
-    write_embeddings,
-)
-
-CHECKED_ROWS = 3
-"""Rows that are encoded once more, alone, and compared with what was written."""
-TOLERANCE = {"fp32": 1e-3, "bf16": 3e-2}
-"""Relative difference that another batch may make; another clip's vector makes more."""
-HEALTH_ROWS = 2000
-RESULT_KEYS = ("model_sha256", "pool", "windows", "data")
-"""Metadata that decide the numbers."""
+from echocli.table_formats import Stored
+from echocli.tables import SCHEMA, Embeddings, read_embeddings, result_keys
 
 
 @dataclass(frozen=True)
 class EmbedResult:
     """Embeddings, and what is missing from them."""
 
-    embeddings: Embeddings
+    rows: int
+    width: int
+    """Numbers a row."""
+    metadata: dict[str, Any]
     out: Path | None
-    """Where they were written; ``None`` if they were not."""
+    """Where they were written; ``None`` if they were not, or to a stream."""
     model: Path
     left_out: list[tuple[str, str]]
     """Id and reason of each clip that cannot be encoded."""
     refused: list[Quarantined]
     """Sources that did not become clips, when sources were read in place."""
-    health: Health | None
+    kept: int = 0
+    """Clips or patients whose rows stood there already."""
     unchanged: bool = False
     """Whether the same embeddings stood there already."""
+    in_memory: Embeddings | None = field(default=None, repr=False)
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """The rows, read from the file if they were written to one."""
+        if self.in_memory is None:
+            assert self.out is not None, "rows that were streamed are gone"
+            return read_embeddings(self.out)
+        return self.in_memory
+
+    @property
+    def health(self) -> Health | None:
+        """Signs of collapse; ``None`` for fewer than two rows."""
+        told = self.metadata.get("health")
+        return Health(**told) if told else None
 
 
 def embed(
     source: Path | Sequence[Path],
     *,
     model: Path | None = None,
-    out: Path | None = None,
-    pool: str = POOL,
+    out: Path | IO[str] | None = None,
+    per: str = "clip",
+    pool: str | None = None,
     windows: int = WINDOWS,
+    keep_windows: bool = False,
+    shard: str | None = None,
     batch: int = BATCH,
     device: str = "auto",
     precision: str = "auto",
@@ -82,131 +93,165 @@ def embed(
 ) -> EmbedResult:
     """Embed clips with a trained encoder.
 
+    Run again, it encodes what is missing only; labels are taken anew.
+
     Args:
         source: Clip set, folder, file or list of files.
         model: Run folder, model folder or file; the newest run if left out.
-        out: Parquet or CSV file; nothing is written if left out.
-        pool: ``mean_std``, ``mean`` or ``cls``; see ``models/pooling.py``.
-        windows: Windows a clip, evenly spread, whose vectors are averaged.
+        out: Parquet file, CSV or safetensors by its ending; a stream gets CSV while it is
+            computed; kept in memory if left out.
+        per: ``clip``, ``frame`` (step of a tubelet), ``token`` or ``patient`` (mean of clips).
+        pool: ``mean_std``, ``mean`` or ``cls`` for clips and patients; see
+            ``models/pooling.py``.
+        windows: Windows a clip, evenly spread.
+        keep_windows: Give each window of a clip its row, instead of their mean.
+        shard: ``2/4`` makes the second of four parts of ``out``, which is then a folder.
         batch: Windows that cross the network together.
         device: ``auto`` or PyTorch's name.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto``, ``fp32`` or ``bf16``; with ``auto``, bf16 is compared with fp32 on
+            a few clips and left where it changes too much.
         overwrite: Replace what stands at ``out``.
         reporter: Who watches.
 
     Raises:
-        EchoError: If there is no model, or no clip can be encoded.
-        UsageError: If other embeddings stand at ``out``.
+        EchoError: If there is no model, no clip can be encoded, or a row is not its clip's.
+        UsageError: If other embeddings stand at ``out``, or options do not fit.
     """
     loaded = load_model(find_model(model, Study()))
-    wishes: dict[str, Any] = {"pool": pool, "device": device, "precision": precision}
-    with open_clips(source, size=clip_size(loaded), reporter=reporter) as clips:
-        metadata = _metadata(loaded, pool, windows)
-        refused = _refused(source, clips)
-        if out is not None and out.exists() and not overwrite:
-            kept = _same(out, metadata, clips)
-            return EmbedResult(kept, out, loaded.folder, [], refused, _health(kept), True)
-        encoded = encode_clips(
-            loaded, clips, windows=windows, batch=batch, reporter=reporter, **wishes
+    layout = Layout.of(loaded, per, pool, windows, keep_windows, batch)
+    share = Share.parse(shard)
+    place = _place_of(out, share)
+    in_place = None if share.alone or per == "patient" else shard
+    with open_clips(source, size=clip_size(loaded), shard=in_place, reporter=reporter) as clips:
+        opened = clips.folder in ([source] if isinstance(source, Path) else source)
+        units, left_out = _units(
+            loaded, clips, layout, Share() if not opened else share, reporter
         )
-        table = rows_of(clips, encoded.rows)
-        metadata["rows_sha256"] = rows_sha256(table, encoded.features)
-        embeddings = Embeddings(table, encoded.features, metadata)
-
-        def check(written: Embeddings) -> None:
-            _check_rows(written, loaded, clips, windows, wishes)
-
-        if out is None:
-            check(embeddings)
-        else:
-            write_embeddings(out, embeddings, check)
-        left_out = [_named(clips, clip) for clip in encoded.left_out]
-    return EmbedResult(embeddings, out, loaded.folder, left_out, refused, _health(embeddings))
-
-
-def rows_of(clips: ClipSet, rows: Sequence[int]) -> pd.DataFrame:
-    """Return ids and labels of some rows of a manifest."""
-    labels = [name for name in clips.manifest.columns if name not in COLUMNS.names]
-    return clips.manifest[[*IDS, *labels]].iloc[list(rows)].reset_index(drop=True)
+        if not opened and not share.alone and per == "patient":
+            raise UsageError(
+                "A patient's files may lie in several shares of the sources.",
+                "Run `echocli preprocess` first, then embed the clip set by patient.",
+            )
+        metadata = _metadata(loaded, layout, share)
+        job = Job(loaded, clips, units, layout, device, precision, metadata, reporter)
+        kept, found = _run(job, place, overwrite=overwrite)
+        return EmbedResult(
+            **found,
+            model=loaded.folder,
+            out=place if isinstance(place, Path) else None,
+            left_out=[_named(clips, clip) for clip in left_out],
+            refused=[] if opened else read_quarantine(clips.folder / QUARANTINE_FILE),
+            kept=kept,
+        )
 
 
-def _metadata(model: LoadedModel, pool: str, windows: int) -> dict[str, Any]:
-    return {
+def _place_of(out: Path | IO[str] | None, share: Share) -> Path | IO[str] | None:
+    """Return where the rows go; a part of a table lies in the folder of that name.
+
+    Raises:
+        UsageError: If a table and a folder of parts would have one name.
+    """
+    if not isinstance(out, Path):
+        return out
+    if share.alone:
+        if out.is_dir():
+            raise UsageError(
+                f"{out} is a folder, such as parts of a table lie in.",
+                "Choose another place with -o, or make a part of it with --shard.",
+            )
+        return out
+    if out.is_file() or out.suffix != ".parquet":
+        raise UsageError(
+            f"{out} cannot become a folder of parts.",
+            "With --shard, choose a new name with -o that ends in .parquet.",
+        )
+    return out / f"part{share.suffix}.parquet"
+
+
+def _units(
+    model: LoadedModel, clips: ClipSet, layout: Layout, share: Share, reporter: Reporter
+) -> tuple[Units, list[LeftOut]]:
+    """Return what becomes rows in this share, and what cannot."""
+    if share.alone:
+        rows, left_out = rows_to_encode(clips, model.data, reporter)
+        return units_of(clips, rows, layout.per), left_out
+    rows, left_out = readable(clips, model.data)
+    units = units_of(clips, rows, layout.per)
+    mine = [index for index, name in enumerate(units.names) if share.takes(name)]
+    names = clips.manifest["patient_id" if layout.per == "patient" else "clip_id"].astype(str)
+    return units.some(mine), [clip for clip in left_out if share.takes(names.iloc[clip.row])]
+
+
+def _metadata(model: LoadedModel, layout: Layout, share: Share) -> dict[str, Any]:
+    found = {
         "schema": SCHEMA,
         "echocli": echocli.__version__,
         "method": model.method,
         "model_sha256": model.sha256,
-        "pool": pool,
-        "windows": windows,
+        "per": layout.per,
+        "pool": layout.pool,
+        "windows": layout.windows,
+        "keep_windows": layout.keep_windows,
         "data": to_table(model.data),
+        "grid": list(grid_of(model.encoder, model.data)),
+        "tubelet": list(model.encoder.config.tubelet),
     }
-
-
-def _refused(source: Path | Sequence[Path], clips: ClipSet) -> list[Quarantined]:
-    """Return what became no clip just now; the past of a clip set is its own affair."""
-    if clips.folder in ([source] if isinstance(source, Path) else source):
-        return []
-    return read_quarantine(clips.folder / QUARANTINE_FILE)
+    return found if share.alone else {**found, "shard": f"{share.shard}/{share.of}"}
 
 
 def _named(clips: ClipSet, clip: LeftOut) -> tuple[str, str]:
     return str(clips.manifest["clip_id"].iloc[clip.row]), clip.reason
 
 
-def _same(out: Path, metadata: dict[str, Any], clips: ClipSet) -> Embeddings:
-    """Return the embeddings that stand there, if they are those that would be made."""
-    remedy = "Add --overwrite to make it again, or choose another place with -o."
-    try:
-        kept = read_embeddings(out)
-    except EchoError:
-        raise UsageError(f"{out} already exists and holds no embeddings.", remedy) from None
-    changed = differences(
-        {key: kept.metadata.get(key) for key in RESULT_KEYS},
-        {key: metadata[key] for key in RESULT_KEYS},
-    )
-    if changed:
-        raise UsageError(f"{out} was made otherwise: {'; '.join(changed)}.", remedy)
-    unknown = set(kept.table["clip_id"]) ^ set(clips.manifest["clip_id"])
-    if unknown:
-        raise UsageError(
-            f"{out} was made of other clips: {len(unknown)} stand on one side only.", remedy
-        )
-    return kept
+def _run(
+    job: Job, place: Path | IO[str] | None, *, overwrite: bool
+) -> tuple[int, dict[str, Any]]:
+    """Write the rows; return how many units were kept, and what the result tells."""
+    before = None
+    if isinstance(place, Path) and place.exists() and not overwrite:
+        before = open_before(place, job.metadata, job.precision, job.units.key)
+        _check_same_clips(place, before, job.units)
+        if _is_current(before, job):
+            found = {"rows": len(before.table), "width": before.width, "unchanged": True}
+            return len(job.units), {**found, "metadata": before.metadata}
+    if not isinstance(place, Path):
+        return write(job, place, None, None)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    asked = {**result_keys(job.metadata), "precision": job.precision, "device": job.device}
+    with work_beside(place, asked, job.reporter) as work:
+        return write(job, place, before, work)
 
 
-def _check_rows(
-    embeddings: Embeddings,
-    model: LoadedModel,
-    clips: ClipSet,
-    windows: int,
-    wishes: dict[str, Any],
-) -> None:
-    """Encode a few clips again, each alone and found by its id, and compare.
+def _check_same_clips(out: Path, before: Stored, units: Units) -> None:
+    """Refuse to write over rows of clips that are not asked for.
 
     Raises:
-        EchoError: If a row holds another clip's vector or source.
+        UsageError: If there are such rows.
     """
-    place = choose_device(wishes["device"], wishes["precision"])
-    count = len(embeddings.table)
-    chosen = np.unique(np.linspace(0, count - 1, CHECKED_ROWS).round().astype(int))
-    for row in chosen:
-        ours = embeddings.table.iloc[row]
-        where = np.flatnonzero(clips.manifest["clip_id"] == ours["clip_id"])
-        again = encode_clips(model, clips.subset(where), windows=windows, **wishes)
-        vector = again.features[0]
-        difference = np.linalg.norm(embeddings.vectors[row] - vector)
-        same_source = clips.manifest["source_sha256"].iloc[where[0]] == ours["source_sha256"]
-        close = difference <= TOLERANCE[place.precision] * np.linalg.norm(vector)
-        if not (same_source and close and len(where) == 1):
-            raise EchoError(
-                f"Clip {ours['clip_id']} gave another vector when it was encoded again.",
-                "Nothing was written. Try --precision fp32; if it stays so, please report it.",
-            )
+    other = set(before.table[units.key].astype(str)) - set(units.names)
+    if other:
+        raise UsageError(
+            f"{out} was made of other clips: {len(other)} of its rows are none of these.",
+            REMEDY,
+        )
 
 
-def _health(embeddings: Embeddings) -> Health | None:
-    count = len(embeddings.vectors)
-    if count < 2:
-        return None
-    chosen = np.linspace(0, count - 1, min(count, HEALTH_ROWS)).round().astype(int)
-    return health(torch.from_numpy(embeddings.vectors[chosen]))
+def _is_current(before: Stored, job: Job) -> bool:
+    """Return whether all units stand there, with the labels that they have now."""
+    kept, missing = sources_of(job.units, [before])
+    if missing:
+        return False
+    if not len(job.units):
+        return True
+    now = pd.concat([rows.table for rows in kept[0].rows(job.units)], ignore_index=True)
+    if set(now) != set(before.table) or len(now) != len(before.table):
+        return False
+    return all(_equal(now[name], before.table[name]) for name in now)
+
+
+def _equal(ours: pd.Series[Any], theirs: pd.Series[Any]) -> bool:
+    """Return whether two columns say the same, by whatever words they say nothing."""
+    known = ours.notna()
+    if not (known == theirs.notna()).all():
+        return False
+    return bool((ours[known].astype(str) == theirs[known].astype(str)).all())

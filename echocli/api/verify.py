@@ -20,7 +20,7 @@ from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.study import HEAD_ENCODER
-from echocli.tables import COMMENT
+from echocli.tables import COMMENT, is_embeddings, is_parts
 
 DEPTH = 3
 """How far below a folder outputs are looked for: study/runs/NAME/model."""
@@ -89,6 +89,10 @@ def _outputs(path: Path, depth: int) -> Iterator[tuple[str, Path]]:
 
 def _kind_of(path: Path) -> str:
     """Return what an output is by the names in it, so that damage does not hide it."""
+    if path.suffix == ".parquet" and (path.is_file() or is_parts(path)):
+        return "embeddings"
+    if path.suffix == ".safetensors" and path.is_file() and is_embeddings(path):
+        return "embeddings"
     if path.is_dir():
         names = {inside.name for inside in path.iterdir()}
         if ClipSet.is_one(path) or names & {"audit.json", "manifest", "segment.json"}:
@@ -98,8 +102,6 @@ def _kind_of(path: Path) -> str:
         if names & set(WEIGHT_FILES):
             return "weights"
         return "export" if RECORD in names else ""
-    if path.suffix == ".parquet":
-        return "embeddings"
     if path.suffix == ".csv" and path.is_file():
         with path.open("rb") as file:
             if file.read(len(COMMENT)) == COMMENT.encode():

@@ -39,14 +39,32 @@ def command(
     model: ModelOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Parquet or .csv; - streams CSV; embeddings.parquet."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Parquet, .csv or .safetensors; - streams CSV; default embeddings.parquet.",
+        ),
     ] = None,
+    per: Annotated[
+        str, typer.Option("--per", help="What a row is: clip, frame, token or patient.")
+    ] = "clip",
     pool: Annotated[
-        str, typer.Option("--pool", help="mean_std (keeps motion), mean or cls.")
-    ] = "mean_std",
+        str | None,
+        typer.Option(
+            "--pool",
+            help="For clips and patients: mean_std (keeps motion; default), mean or cls.",
+        ),
+    ] = None,
     windows: Annotated[
         int, typer.Option("--windows", min=1, help="Windows a clip, averaged.")
     ] = 3,
+    keep_windows: Annotated[
+        bool, typer.Option("--keep-windows", help="Give each window of a clip its own row.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Make one of N parts, read as one table."),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     null: NullOption = False,
@@ -64,50 +82,61 @@ def command(
 
     * `find /archive -name '*.dcm' -print0 | echocli embed - -0`: a list of files
 
+    * `echocli embed --per token -o tokens.parquet`: every token with its place in the clip
+
+    * `echocli embed --shard 2/8`: the second of eight parts; score reads all of them as one
+
     How clips are read (frames, seconds, size) is saved in the model and cannot differ. Each
     row holds ids, source hash and labels of its clip; a few clips are encoded twice and
-    compared. If some clips cannot be used, they are listed and the exit code is 4.
+    compared. The same command again does only what is missing, and takes labels anew. If
+    some clips cannot be used, they are listed and the exit code is 4.
     """
     from echocli.api.embed import embed
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
     stream = out == STANDARD
+    place = sys.stdout if stream else out or Study().embeddings
     if stream and as_json:
         raise UsageError("-o - and --json both want standard output.", "Leave one out.")
     result = embed(
         expand([videos or Study().clips], null=null),
         model=model,
-        out=None if stream else out or Study().embeddings,
+        out=place,
+        per=per,
         pool=pool,
         windows=windows,
+        keep_windows=keep_windows,
+        shard=shard,
         device=device,
         precision=precision,
         overwrite=overwrite,
         reporter=console,
     )
     _tell(console, result)
-    if stream:
-        from echocli.tables import stream_embeddings
-
-        stream_embeddings(sys.stdout, result.embeddings)
-        sys.stdout.flush()
-    elif as_json:
+    if as_json:
         console.document("echocli.embed/1", _document(result))
-    else:
+    elif not stream:
         console.result(str(result.out))
     if result.left_out or result.refused:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
 def _tell(console: Console, result: "EmbedResult") -> None:
-    rows, width = result.embeddings.vectors.shape
     if result.unchanged:
         console.say("nothing to do: these embeddings are there already")
-    console.say(f"{rows} clip(s), {width} numbers each, by {result.model}")
+    per = result.metadata["per"]
+    console.say(
+        f"{result.rows} row(s), one a {per}, {result.width} numbers each, by {result.model}"
+    )
     if result.health:
         console.say(
             f"they fill {result.health.effective_rank:.1f} directions, mean cosine "
             f"{result.health.mean_cosine:.3f}"
+        )
+    for name, told in (result.metadata.get("leakage") or {}).items():
+        console.say(
+            f"a linear probe tells {name.replace('_', ' ')} in {told['balanced_accuracy']:.0%} "
+            f"(chance {told['chance']:.0%}, {told['classes']} classes)"
         )
     missing = [f"clip {clip_id}: {reason}" for clip_id, reason in result.left_out]
     missing += [f"file {f.position}: {f.reason}; {f.remedy}" for f in result.refused]
@@ -120,14 +149,14 @@ def _tell(console: Console, result: "EmbedResult") -> None:
 def _document(result: "EmbedResult") -> dict[str, Any]:
     from dataclasses import asdict
 
-    rows, width = result.embeddings.vectors.shape
     return {
         "out": str(result.out),
         "model": str(result.model),
-        "clips": rows,
-        "width": width,
+        "rows": result.rows,
+        "width": result.width,
+        "kept": result.kept,
         "unchanged": result.unchanged,
-        "metadata": result.embeddings.metadata,
+        "metadata": result.metadata,
         "health": asdict(result.health) if result.health else None,
         "left_out": [
             {"clip_id": clip_id, "reason": reason} for clip_id, reason in result.left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 import torch
 from micro import micro_clip, write_clips
 
-from echocli.api import embed as module
-from echocli.api._encode import Encoded, encode_clips
+from echocli.api import _embed_rows
+from echocli.api._encode import EncodedGroup, encode_groups
 from echocli.api.embed import embed
 from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
@@ -153,16 +154,47 @@ def test_no_clip_at_all_is_an_error(tmp_path: Path, micro_run: Path) -> None:
     assert not (tmp_path / "e.parquet").exists()
 
 
-def test_shuffled_rows_are_noticed_and_nothing_is_left(
-    tmp_path: Path, micro_clips: Path, micro_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def swapped(*args: Any, **more: Any) -> Encoded:
-        found = encode_clips(*args, **more)
-        return found._replace(features=np.roll(found.features, 1, axis=0))
+Groups = Iterator[EncodedGroup]
 
-    monkeypatch.setattr(module, "encode_clips", swapped)
-    with pytest.raises(EchoError, match="another vector"):
-        embed(micro_clips, model=micro_run, out=tmp_path / "e.parquet", device="cpu")
+
+def shuffled(groups: Groups) -> Groups:
+    """Give each clip of a group its neighbour's tokens."""
+    for group in groups:
+        yield group._replace(tokens=group.tokens.roll(1, dims=0))
+
+
+def dropped(groups: Groups) -> Groups:
+    """Lose a clip."""
+    for group in groups:
+        yield group._replace(rows=group.rows[1:], tokens=group.tokens[1:])
+
+
+def brightened(groups: Groups) -> Groups:
+    """Normalise clips that come in company otherwise than the few that are checked."""
+    for group in groups:
+        yield group._replace(tokens=group.tokens + 0.1 * (len(group.rows) > 2))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(shuffled, "another vector"), (brightened, "another vector"), (dropped, "gave no row")],
+)
+@pytest.mark.parametrize("per", ["clip", "token", "patient"])
+def test_faults_on_the_way_are_noticed_and_nothing_is_left(
+    tmp_path: Path,
+    micro_clips: Path,
+    micro_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Groups], Groups],
+    words: str,
+    per: str,
+) -> None:
+    monkeypatch.setattr(
+        _embed_rows, "encode_groups", lambda *args, **more: fault(encode_groups(*args, **more))
+    )
+    out = tmp_path / "e.parquet"
+    with pytest.raises(EchoError, match=words):
+        embed(micro_clips, model=micro_run, out=out, per=per, windows=1, device="cpu")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,343 @@
+"""Rows with vectors, written and read a part at a time: Parquet, CSV and safetensors.
+
+``tables.py`` is what others use; this file knows the bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+METADATA_KEY = b"echocli"
+COMMENT = "# echocli "
+"""Starts the first line of CSV, which holds the metadata, and the last, which ends it."""
+VECTOR = "embedding"
+DIGITS = ".9g"  # decimal digits that tell every float32 apart (IEEE 754)
+GROUP_BYTES = 32_000_000
+"""Vectors that stand in one row group, and that a reader holds at once."""
+BATCH_ROWS = 8192
+
+
+class Rows(NamedTuple):
+    """Who some rows are, and their vectors."""
+
+    table: pd.DataFrame
+    vectors: NDArray[np.float32]
+
+
+class Sink(Protocol):
+    """A file that grows by rows."""
+
+    def add(self, rows: Rows) -> None:
+        """Write some rows."""
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write what is known only now, and end the file; without it, it is none."""
+
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A table of embeddings whose vectors are read when they are asked for."""
+
+    table: pd.DataFrame
+    """Ids first, then positions within a clip, then labels."""
+    width: int
+    metadata: dict[str, Any]
+    batches: Callable[[], Iterator[NDArray[np.float32]]]
+    """Yields all vectors in the order of ``table``, some rows at a time."""
+
+
+class ParquetSink:
+    """A Parquet file, by row groups.
+
+    Args:
+        path: The file.
+        like: A table with every value that a column may hold, or others of the same kinds.
+        width: Numbers a vector.
+    """
+
+    def __init__(self, path: Path, like: pd.DataFrame, width: int) -> None:
+        schema = pa.Schema.from_pandas(like, preserve_index=False).remove_metadata()
+        self.labels = schema
+        self.schema = schema.append(pa.field(VECTOR, pa.list_(pa.float32(), width)))
+        self.width = width
+        # Python says when a disk is full; pyarrow only fails.
+        self.file = path.open("wb")
+        self.writer = pq.ParquetWriter(
+            self.file,
+            self.schema,
+            # Floats of a network neither repeat nor compress.
+            compression={
+                **dict.fromkeys(schema.names, "zstd"),
+                f"{VECTOR}.list.element": "NONE",
+            },
+            use_dictionary=schema.names,
+        )
+
+    def add(self, rows: Rows) -> None:
+        """Write some rows."""
+        table = pa.Table.from_pandas(rows.table, schema=self.labels, preserve_index=False)
+        numbers = pa.array(np.ascontiguousarray(rows.vectors, dtype=np.float32).ravel())
+        column = pa.FixedSizeListArray.from_arrays(numbers, self.width)
+        table = table.append_column(self.schema.field(VECTOR), column)
+        self.writer.write_table(table, row_group_size=rows_at_once(self.width))
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write the metadata and the footer, without which the file is none."""
+        details = json.dumps(metadata, allow_nan=False)
+        self.writer.add_key_value_metadata({METADATA_KEY.decode(): details})
+        self.writer.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.writer.close()
+        self.file.close()
+
+
+class CsvSink:
+    """CSV, for pipelines and spreadsheets.
+
+    A first line that starts with ``# echocli`` holds what is known of the metadata and the type
+    of each column, a last one the rest; the vector is in the columns ``e0``, ``e1`` ... with as
+    many digits as float32 needs.
+
+    Args:
+        file: Where.
+        like: A table with every value that a column may hold, or others of the same kinds.
+        width: Numbers a vector.
+        metadata: What is known already.
+    """
+
+    def __init__(
+        self, file: IO[str], like: pd.DataFrame, width: int, metadata: dict[str, Any]
+    ) -> None:
+        self.file = file
+        self.known = set(metadata)
+        kinds = {name: _kind(like[name]) for name in like}
+        head = json.dumps({**metadata, "columns": kinds, "has_end": True}, allow_nan=False)
+        file.write(f"{COMMENT}{head}\n")
+        self.writer = csv.writer(file, lineterminator="\n")
+        self.writer.writerow([*like.columns, *(f"e{i}" for i in range(width))])
+
+    def add(self, rows: Rows) -> None:
+        """Write some rows."""
+        cells = cells_of(rows.table)
+        for row, vector in zip(cells, rows.vectors, strict=True):
+            self.writer.writerow([*row, *(format(x, DIGITS) for x in vector.tolist())])
+        self.file.flush()
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write the last line, without which the table is cut short."""
+        rest = {name: value for name, value in metadata.items() if name not in self.known}
+        self.file.write(f"{COMMENT}{json.dumps(rest, allow_nan=False)}\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        """Leave the file to whoever opened it."""
+
+
+class SafetensorsSink:
+    """A safetensors file: ``embedding``, ``(rows, width)``, and ``table``, the bytes of a CSV.
+
+    Both are written beside the file first, as its header tells their lengths.
+
+    Args:
+        path: The file.
+        like: A table with every value that a column may hold, or others of the same kinds.
+        width: Numbers a vector.
+    """
+
+    def __init__(self, path: Path, like: pd.DataFrame, width: int) -> None:
+        self.path = path
+        self.width = width
+        self.kinds = {name: _kind(like[name]) for name in like}
+        self.parts = [path.with_name(f"{path.name}.{kind}") for kind in ("vectors", "table")]
+        self.vectors = self.parts[0].open("wb")
+        self.table = self.parts[1].open("w", encoding="utf-8", newline="")
+        csv.writer(self.table, lineterminator="\n").writerow(like.columns)
+
+    def add(self, rows: Rows) -> None:
+        """Write some rows."""
+        self.vectors.write(np.ascontiguousarray(rows.vectors, dtype="<f4").tobytes())
+        csv.writer(self.table, lineterminator="\n").writerows(cells_of(rows.table))
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Put header, vectors and table together."""
+        self._let_go()
+        first, second = (part.stat().st_size for part in self.parts)
+        details = json.dumps({**metadata, "columns": self.kinds}, allow_nan=False)
+        shape = [first // (4 * self.width), self.width]
+        header = {
+            "__metadata__": {METADATA_KEY.decode(): details},
+            VECTOR: {"dtype": "F32", "shape": shape, "data_offsets": [0, first]},
+            "table": {
+                "dtype": "U8",
+                "shape": [second],
+                "data_offsets": [first, first + second],
+            },
+        }
+        content = json.dumps(header).encode()
+        content += b" " * (-len(content) % 8)
+        with self.path.open("wb") as file:
+            file.write(len(content).to_bytes(8, "little") + content)
+            for part in self.parts:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+
+    def close(self) -> None:
+        """Remove what was written beside the file."""
+        self._let_go()
+        for part in self.parts:
+            part.unlink(missing_ok=True)
+
+    def _let_go(self) -> None:
+        self.vectors.close()
+        self.table.close()
+
+
+def rows_at_once(width: int) -> int:
+    """Return how many vectors of a width are held at once."""
+    return max(1, GROUP_BYTES // (4 * width))
+
+
+def cells_of(table: pd.DataFrame) -> Iterator[list[Any]]:
+    """Yield the cells of each row, empty where nothing is known."""
+    for row in table.itertuples(index=False, name=None):
+        yield ["" if pd.isna(value) else value for value in row]
+
+
+def open_parquet(source: Path | io.BytesIO) -> Stored:
+    """Open a Parquet file.
+
+    Raises:
+        ValueError: If it holds no embeddings (pyarrow's errors are some too).
+    """
+    with pq.ParquetFile(source) as file:
+        metadata = json.loads(file.metadata.metadata[METADATA_KEY])
+        names = [name for name in file.schema_arrow.names if name != VECTOR]
+        table = file.read(columns=names).to_pandas()
+        width = file.schema_arrow.field(VECTOR).type.list_size
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        most = min(BATCH_ROWS, rows_at_once(width))
+        with pq.ParquetFile(source) as again:
+            for batch in again.iter_batches(most, columns=[VECTOR], use_threads=False):
+                numbers = batch.column(0).flatten().to_numpy(zero_copy_only=False)
+                yield numbers.astype(np.float32, copy=False).reshape(-1, width)
+
+    return Stored(table, width, metadata, batches)
+
+
+def open_safetensors(path: Path) -> Stored:
+    """Open a safetensors file that ``SafetensorsSink`` wrote.
+
+    Raises:
+        ValueError: If it holds something else.
+    """
+    with path.open("rb") as file:
+        header, begin = _header(file)
+        start, end = header["table"]["data_offsets"]
+        file.seek(begin + start)
+        text = file.read(end - start).decode("utf-8")
+    metadata = json.loads(header["__metadata__"][METADATA_KEY.decode()])
+    kinds = metadata.pop("columns")
+    names, *body = csv.reader(io.StringIO(text))
+    count, width = header[VECTOR]["shape"]
+    if len(body) != count or any(len(row) != len(names) for row in body):
+        raise ValueError("the table does not fit the vectors")
+    place = begin + header[VECTOR]["data_offsets"][0]
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for first in range(0, count, BATCH_ROWS):
+            vectors = np.memmap(path, "<f4", "r", place, (count, width))
+            yield np.array(vectors[first : first + BATCH_ROWS])
+
+    return Stored(_columns(names, kinds, body), width, metadata, batches)
+
+
+def names_in(file: IO[bytes]) -> set[str]:
+    """Return the names of the tensors in a safetensors file; none if it is something else."""
+    try:
+        return set(_header(file)[0])
+    except ValueError:
+        return set()
+
+
+def _header(file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and where the tensors begin."""
+    length = int.from_bytes(file.read(8), "little")
+    if length > os.fstat(file.fileno()).st_size:
+        raise ValueError("the header is longer than the file")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("the header is no table of tensors")
+    return header, 8 + length
+
+
+def open_csv(text: str) -> Stored:
+    """Open CSV that ``CsvSink`` wrote.
+
+    Raises:
+        ValueError: If it is something else, or cut short.
+    """
+    first, _, rest = text.partition("\n")
+    metadata = json.loads(first.removeprefix(COMMENT))
+    kinds = metadata.pop("columns")
+    if metadata.pop("has_end", False):
+        rest, _, end = rest.removesuffix("\n").rpartition("\n")
+        if not end.startswith(COMMENT):
+            raise ValueError("the last line is missing")
+        metadata |= json.loads(end.removeprefix(COMMENT))
+    names, *body = csv.reader(io.StringIO(rest))
+    if any(len(row) != len(names) for row in body):
+        raise ValueError("a row is cut short")
+    known = len(kinds)
+    numbers = np.array([row[known:] for row in body], dtype=np.float64).astype(np.float32)
+    vectors = numbers.reshape(len(body), len(names) - known)
+    table = _columns(names[:known], kinds, body)
+    return Stored(table, vectors.shape[1], metadata, lambda: iter([vectors]))
+
+
+def _columns(
+    names: Sequence[str], kinds: dict[str, str], body: Sequence[Sequence[str]]
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: _column([row[i] for row in body], kinds[name]) for i, name in enumerate(names)}
+    )
+
+
+def _kind(column: pd.Series[Any]) -> str:
+    values = column.dropna()
+    if len(values) and all(isinstance(value, (bool, np.bool_)) for value in values):
+        return "bool"
+    if pd.api.types.is_integer_dtype(column):
+        return "int"
+    return "float" if pd.api.types.is_float_dtype(column) else "str"
+
+
+def _column(cells: Sequence[str], kind: str) -> pd.Series[Any]:
+    if kind == "bool":
+        known = {"True": True, "False": False, "": None}
+        complete = "" not in cells
+        return pd.Series([known[cell] for cell in cells], dtype=bool if complete else object)
+    if kind == "int":
+        return pd.Series([int(cell) for cell in cells], dtype="int64")
+    if kind == "float":
+        return pd.Series([float(cell or "nan") for cell in cells], dtype="float64")
+    return pd.Series([cell or None for cell in cells], dtype="str")
