@@ -104,7 +104,7 @@ def test_a_plan_is_a_table_and_writes_nothing(
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["schema"] == "echocli.plan/1"
-    assert document["rows"] == 10
+    assert document["clips"] == 10
     assert sorted(path.name for path in study.iterdir()) == ["clips"]
 
 
