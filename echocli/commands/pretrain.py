@@ -1,10 +1,12 @@
 """``echocli pretrain``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from echocli import slurm as cluster
 from echocli.commands._options import (
     ConfigOption,
     DeviceOption,
@@ -18,11 +20,15 @@ from echocli.commands._options import (
 from echocli.commands._paths import expand
 from echocli.commands._signals import stop_wish
 from echocli.console import Console
+from echocli.distributed import launched
+from echocli.errors import UsageError
 from echocli.study import Study
 
 if TYPE_CHECKING:
     from echocli.api._pretrain_plan import Plan
     from echocli.api.pretrain import Choice, PretrainResult
+
+SLURM = "On a Slurm cluster"
 
 
 def command(
@@ -69,10 +75,44 @@ def command(
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would be done; write nothing.")
     ] = False,
+    slurm: Annotated[
+        bool,
+        typer.Option("--slurm", help="Print a script for sbatch.", rich_help_panel=SLURM),
+    ] = False,
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="Submit it by submitit.", rich_help_panel=SLURM),
+    ] = False,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Machines: 1.", rich_help_panel=SLURM)
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=0, help="GPUs of each machine: 1.", rich_help_panel=SLURM),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            "--hours", min=0.2, help="Time until it is queued again: 24.", rich_help_panel=SLURM
+        ),
+    ] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sbatch",
+            metavar="NAME=VALUE",
+            help="Such as partition=gpu.",
+            rich_help_panel=SLURM,
+        ),
+    ] = None,
     changes: SetOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
+    readers: Annotated[
+        int | None,
+        typer.Option("--readers", min=0, help="Threads that read ahead; more for a slow disk."),
+    ] = None,
     null: NullOption = False,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
@@ -90,6 +130,8 @@ def command(
 
     * `echocli pretrain --resume`: go on with the newest run, exactly where it stopped
 
+    * `torchrun --nproc-per-node 2 -m echocli pretrain`: the same on 2 GPUs; see --slurm
+
     Settings: defaults, then the preset, --config, the environment (ECHOCLI_OPTIM__LR=3e-4),
     options and --set; the later wins. They are saved in the run's config.json, which --config
     reads. Ctrl-C and SIGTERM save first. The model for `embed` is in the run's model/.
@@ -97,6 +139,17 @@ def command(
     from echocli.api.pretrain import Choice
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
+    if slurm or submit:
+        if overwrite:
+            raise UsageError(
+                "A job that is queued again must not begin anew each time.",
+                "Leave out --overwrite: remove the old run, or choose another place with -o.",
+            )
+        name = f"echocli-{out.name}" if out else "echocli-pretrain"
+        _queue(
+            console, name, cluster.wishes_from(nodes, gpus, hours, sbatch or []), submit=submit
+        )
+        return
     named = expand([clips or Study().clips], null=null)
     choice = Choice(method, preset, steps, where, seed, init, config, changes or [])
     if plan:
@@ -111,6 +164,7 @@ def command(
         overwrite=overwrite,
         device=device,
         precision=precision,
+        readers=readers,
     )
 
 
@@ -119,6 +173,13 @@ def _train(console: Console, clips: list[Path], choice: "Choice", **options: Any
 
     with stop_wish() as stop:
         result = pretrain(clips, choice, stop=stop, reporter=console, **options)
+    if launched().leads:
+        _tell(console, clips, result, stop.hint)
+    if not result.finished:
+        raise typer.Exit(stop.exit_code)
+
+
+def _tell(console: Console, clips: list[Path], result: "PretrainResult", hint: str) -> None:
     if console.as_json:
         console.document("echocli.pretrain/1", _document(result))
     else:
@@ -126,12 +187,23 @@ def _train(console: Console, clips: list[Path], choice: "Choice", **options: Any
     if not result.finished:
         console.warn(
             f"Saved after step {result.steps_done} of {result.steps}. To go on: "
-            f"echocli pretrain {_words(clips)}--resume -o {result.run}{stop.hint}"
+            f"echocli pretrain {_words(clips)}--resume -o {result.run}{hint}"
         )
-        raise typer.Exit(stop.exit_code)
+        return
     if result.loss is None:
         console.say("nothing to do: this run is finished, with these settings")
     console.say(f"next: echocli embed --model {result.run}")
+
+
+def _queue(console: Console, name: str, wishes: cluster.Wishes, *, submit: bool) -> None:
+    """Print a script that runs the words of this command line, or submit them."""
+    words = cluster.without_wishes(sys.argv[1:])
+    if submit:
+        number = cluster.submit(words, wishes, name, Study().runs / "slurm")
+        console.say(f"submitted {name}; squeue shows it, scancel {number} ends it")
+        console.result(number)
+    else:
+        console.result(cluster.script(words, wishes, name))
 
 
 def _words(clips: list[Path]) -> str:
@@ -154,6 +226,8 @@ def _plan(
     from echocli.api.pretrain import plan
 
     found = plan(clips, choice, out=out, device=device, precision=precision, reporter=console)
+    if not launched().leads:
+        return
     if console.as_json:
         console.document("echocli.plan/1", {**asdict(found), "run": str(found.run)})
     else:
