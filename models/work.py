@@ -36,23 +36,27 @@ def count_operations(
     draws = method.draw(shape[0], method.encoder.grid(shape), generator, places)
     with FakeTensorMode(allow_non_fake_inputs=True):
         twin = empty_twin(method)
+        for part in twin.modules():
+            if isinstance(part, Blocks):
+                part.recompute = False
         with FlopCounterMode(display=False, custom_mapping=OWN) as counter:
             twin(torch.empty(tuple(shape)), draws).loss.backward()
     return int(counter.get_total_flops())
 
 
-def empty_twin(method: Method) -> Method:
-    """Return a copy that recomputes nothing, on the CPU: what is called there is known here."""
+def empty_twin(method: Method, device: str = "cpu") -> Method:
+    """Return a copy that holds no numbers, to be made and used among fake tensors.
+
+    Args:
+        method: On any device, ``meta`` too.
+        device: Where the copy believes to be. What is called on the CPU is known to ``OWN``.
+    """
     numbers: dict[int, Tensor] = {}
     for own in (*method.parameters(), *method.buffers()):
-        empty = torch.empty_like(own, device="cpu")
+        empty = torch.empty_like(own, device=device)
         trained = isinstance(own, nn.Parameter)
         numbers[id(own)] = nn.Parameter(empty, own.requires_grad) if trained else empty
-    twin = copy.deepcopy(method, numbers)
-    for part in twin.modules():
-        if isinstance(part, Blocks):
-            part.recompute = False
-    return twin
+    return copy.deepcopy(method, numbers)
 
 
 def product_work(rows: Shape, weight: Shape, *_: object, **__: object) -> int:
