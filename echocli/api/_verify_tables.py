@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from echocli.tables import IDS, POSITION, examine, key_of, open_embeddings
 TABLES = {
     "echocli.score/1": ("score", "p_value"),
     "echocli.lvef/1": ("ef_percent",),
+    "echocli.classify/1": ("p_*",),
 }
-"""Columns of each kind of table that hold a finite number in every row."""
+"""Columns of each kind of table that hold a finite number in every row; ``*`` is any word."""
 SCORE_AGAIN = "Make it again: `echocli score --anomaly` with --overwrite."
 EMBED_AGAIN = "Make them again: `echocli embed` with --overwrite."
 PREDICT_AGAIN = "Make them again: the same command with --overwrite."
@@ -96,8 +98,9 @@ def _table_problems(table: pd.DataFrame, summary: dict[str, Any]) -> list[str]:
         found.append("it has another number of rows than the figures beside it tell")
     schema = summary.get("schema")
     for name in TABLES.get(schema, ()) if isinstance(schema, str) else ():
-        values = pd.to_numeric(table[name], errors="coerce") if name in table else None
-        if values is None or not np.isfinite(values).all():
+        columns = [str(column) for column in table if fnmatchcase(str(column), name)]
+        values = table[columns].apply(pd.to_numeric, errors="coerce")
+        if not columns or not np.isfinite(values).all(axis=None):
             found.append(f"{name} is not a number in every row")
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from echocli.statistics.bootstrap import Values, divide, weighted_mean
 
 BINS = 10
 """Of equal width, from 0 to 1: the first holds both its ends, the others their upper one."""
-Kind = Literal["temperature", "platt", "none"]
-KINDS: tuple[Kind, ...] = ("temperature", "platt", "none")
+KINDS = ("temperature", "platt", "none")
 LEAST_SLOPE = 1e-3
 """For logits whose largest is 1."""
 Classes = NDArray[np.integer]
@@ -29,7 +28,7 @@ Classes = NDArray[np.integer]
 class Scaling:
     """How logits become probabilities: ``softmax(slope * logits + offsets)``."""
 
-    kind: Kind
+    kind: str
     slope: float
     offsets: tuple[float, ...]
 
@@ -53,7 +52,7 @@ def unscaled(classes: int) -> Scaling:
     return Scaling("none", 1.0, (0.0,) * classes)
 
 
-def fit_scaling(kind: Kind, logits: Values, truth: Classes, weights: Values) -> Scaling:
+def fit_scaling(kind: str, logits: Values, truth: Classes, weights: Values) -> Scaling:
     r"""Fit how logits become probabilities, by least log loss.
 
     ``temperature`` fits one number for all classes and changes no ranking. ``platt`` fits an

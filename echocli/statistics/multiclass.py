@@ -134,7 +134,7 @@ def confusion(truth: Classes, called: Classes, classes: int) -> list[list[int]]:
 
 
 def youden_threshold(positive: Flags, scores: Values, weights: Values) -> float:
-    """Return the score at or above which calling is best: sensitivity and specificity highest.
+    """Return the score above which calling is best: sensitivity plus specificity is highest.
 
     Halfway between two scores that were seen, so that neither side depends on rounding; of
     equally good ones, that which calls fewest.
@@ -159,5 +159,5 @@ def youden_threshold(positive: Flags, scores: Values, weights: Values) -> float:
     gain = hits / hits[-1] - false / false[-1]
     best = int(np.argmax(gain > gain.max() - 1e-12))
     if best + 1 == len(levels):
-        return float(levels[best])
+        return float(np.nextafter(levels[best], -np.inf))
     return float((levels[best] + levels[best + 1]) / 2)

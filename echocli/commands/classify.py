@@ -1,0 +1,194 @@
+"""``echocli classify``: fit, predict, evaluate."""
+
+from typing import Annotated, Any
+
+import typer
+
+from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
+from echocli.commands._tasks import figure_rows, number, subcommand, task_app, trained_with
+
+TASK = "classify"
+DIGITS = 3
+PATIENTS = "patients: "
+
+app = task_app(
+    TASK, "Classes of any label column (normal or not, the view ...) by a probe on features."
+)
+
+
+@subcommand(app, TASK, FitDesk)
+def fit(
+    desk: FitDesk,
+    label: Annotated[
+        str,
+        typer.Option(
+            "--label", help="Column to tell classes of, or a rule on one: 'ef_percent<50'."
+        ),
+    ] = "normal",
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B", help="Only these; all if left out."),
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option("--positive", help="Of two classes, the one that is looked for."),
+    ] = None,
+    probe: Annotated[
+        str, typer.Option("--probe", help="linear, or attentive (looks at all tokens).")
+    ] = "linear",
+    depth: Annotated[
+        int,
+        typer.Option("--depth", min=1, help="Blocks of an attentive probe; V-JEPA 2 has 4."),
+    ] = 1,
+    windows: Annotated[int, typer.Option("--windows", min=1, help="Windows a clip.")] = 3,
+    class_weights: Annotated[
+        str, typer.Option("--class-weights", help="none; balanced: rare classes weigh as much.")
+    ] = "none",
+    calibration: Annotated[
+        str, typer.Option("--calibration", help="temperature, platt or none; on validation.")
+    ] = "temperature",
+    threshold: Annotated[
+        str, typer.Option("--threshold", help="youden or quantile, of two classes.")
+    ] = "youden",
+    false_positive_rate: Annotated[
+        float,
+        typer.Option(
+            "--false-positive-rate", help="Share of patients that a quantile lets be called."
+        ),
+    ] = 0.05,
+) -> None:
+    """Fit a probe that tells the classes of a label apart, on frozen features or in training.
+
+    * `echocli classify fit --label view -o heads/view`: any label column, two or more classes
+
+    * `echocli classify fit --label 'ef_percent<50' --threshold quantile`: a rule on a number
+
+    Clips without the label are left out and counted. Probabilities are calibrated and the
+    threshold is chosen on validation patients only.
+    """
+    from echocli.api import classify as api
+    from echocli.models.finetune import FitConfig
+
+    tune = desk.tune()
+    if probe != "attentive" and tune is None:
+        desk.refuse_unused(instead=f"--probe attentive, {TUNED}")
+    result = api.fit(
+        desk.source,
+        desk.encoder(),
+        desk.folder,
+        config=api.ClassifyConfig(
+            label=label,
+            classes=tuple(_listed(classes) or ()),
+            positive=positive,
+            probe=probe,
+            depth=depth,
+            attentive=desk.changed(FitConfig()),
+            tune=tune,
+            windows=windows,
+            class_weights=class_weights,
+            calibration=calibration,
+            threshold=threshold,
+            false_positive_rate=false_positive_rate,
+            seed=desk.seed,
+        ),
+        **desk.wishes,
+    )
+    n = result.config["n"]["train"]
+    counts = ", ".join(f"{count} {name}" for name, count in n["clips_of"].items())
+    fitted = f"fitted on {n['clips']} clip(s) of {n['patients']} patient(s) ({counts})"
+    said = [f"{fitted}{_how(result.config)}", f"test: {_in_words(result.config)}"]
+    if result.config["unlabelled"]:
+        said.insert(0, f"{result.config['unlabelled']} clip(s) without {label} left out")
+    desk.fitted(result, said)
+
+
+@subcommand(app, TASK, PredictDesk)
+def predict(desk: PredictDesk) -> None:
+    """Tell the class of clips and of their patients, with the probability of each class.
+
+    * `echocli classify videos/ -o -`: rows on standard output
+
+    Writes classify.csv, a row a clip, and classify.json, which holds a row a patient: the mean
+    over the patient's clips.
+    """
+    from echocli.api import classify as api
+
+    found = api.predict(
+        desk.source, desk.head_folder, desk.csv, overwrite=desk.overwrite, **desk.wishes
+    )
+    said = [f"test: {_in_words(found.summary)}"]
+    desk.predicted(found.table, found.summary, found.out, said, found.left_out)
+
+
+@subcommand(app, TASK, EvaluateDesk)
+def evaluate(
+    desk: EvaluateDesk,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="A,B",
+            help="Columns whose parts are shown one by one; sex, age_years, scanner, "
+            "frame_rate_hz and quality if left out.",
+        ),
+    ] = None,
+) -> None:
+    """Tell how well classes are told apart, in whom, and whether anything gives them away.
+
+    * `echocli classify evaluate --by sex,scanner`: men and women, machine by machine
+
+    Beside the figures: parts of the patients (those with fewer than 30 are flagged), patients
+    and clips that stand in two splits, and how well metadata alone would tell the class.
+    """
+    from echocli.api import classify as api
+
+    summary = api.evaluate(desk.source, desk.head_folder, by=_listed(by), **desk.wishes).summary
+    test = summary["test"]
+    groups = {"": summary["metrics"], PATIENTS: summary["patient_metrics"] or {}}
+    rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
+    counts = [str(test["clips"]), str(test["patients"])]
+    rows = [["all", row[0], *row[1:], *counts, ""] for row in rows] + _parts(summary)
+    title = f"{test['clips']} clip(s) of {test['patients']} patient(s)"
+    columns = ["part", "figure", "value", "low", "high", "clips", "patients", "note"]
+    desk.evaluated(summary, title, columns, rows)
+
+
+def _parts(summary: dict[str, Any]) -> list[list[str]]:
+    """Return the rows of subgroups; a part of one class has no figures, but is shown."""
+    rows = []
+    for column, parts in summary["subgroups"].items():
+        for part in parts:
+            name = f"{column} {part['name']}"
+            counts = [str(part["clips"]), str(part["patients"])]
+            note = "fewer than 30 patients" if part["small"] else ""
+            found = figure_rows({"": part["metrics"] or {}}, DIGITS)
+            figures = [row[1:] for row in found] or [["one class only", "-", "-", "-"]]
+            rows += [[name, *figure, *counts, note] for figure in figures]
+    return rows
+
+
+def _listed(words: str | None) -> list[str] | None:
+    return None if words is None else [word.strip() for word in words.split(",")]
+
+
+def _how(config: dict[str, Any]) -> str:
+    if "alpha" in config:
+        return f", penalty {config['alpha']:g}"
+    if config["probe"] == "attentive":
+        return f", best after {config['step']} of {config['steps']} steps"
+    return trained_with(config)
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    if summary["metrics"] is None:
+        return "no labelled clips of two classes of patients that the head has not seen"
+    auroc = summary["metrics"]["auroc"]
+    value, low, high = (number(auroc[key], DIGITS) for key in ("value", "low", "high"))
+    accuracy = number(summary["metrics"]["accuracy"]["value"], DIGITS)
+    commonest = summary["predict_the_commonest"]
+    test = summary["test"]
+    return (
+        f"AUROC {value} ({low} to {high}); accuracy {accuracy}, always saying "
+        f"{commonest['class']} {number(commonest['accuracy']['value'], DIGITS)}; "
+        f"{test['clips']} clip(s) of {test['patients']} patient(s)"
+    )
