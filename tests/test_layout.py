@@ -21,6 +21,7 @@ LAYERS = [
         "statistics",
         "run",
         "distributed",
+        "slurm",
         "checkpoint",
         "states",
         "tables",
