@@ -195,25 +195,15 @@ class Job:
         """Train from a step on and yield the record of each."""
         settings = self.settings
         stop = settings.optim.steps if until is None else until
-        for at, (stage, batches) in enumerate(self.stages):
+        for at, (stage, _) in enumerate(self.stages):
             first, end = max(start, stage.first), min(stop, stage.end)
             if first >= end:
                 continue
             self.enter(at)
             share = self.share
-            feed = Feed(
-                batches,
-                self.device.torch,
-                self.readers,
-                sectors=share is not None,
-                rank=self.ranks.rank,
-                ranks=self.ranks.size,
-                reporter=self.reporter,
-            )
-            fed = clock.waiting(feed.stream(first, end), self.device.torch)
             yield from train(
                 self.method,
-                (self.to_input(batch) for batch in fed),
+                self.inputs(first, end, clock, sectors=share is not None),
                 self.optim,
                 torch.Generator().manual_seed(settings.seed),
                 start=first,
@@ -225,10 +215,22 @@ class Job:
                 team=self.ranks.team,
             )
 
-    def to_input(self, fed: Fed) -> Video | Scan:
-        """Return clips as the network sees them, with their sectors if they are asked for."""
-        video = self.to_device(fed)
-        return video if fed.sectors is None else Scan(video, fed.sectors)
+    def inputs(
+        self, first: int, end: int, clock: Clock, *, sectors: bool
+    ) -> Iterator[Video | Scan]:
+        """Yield what the network sees in some steps of the stage, with or without sectors."""
+        feed = Feed(
+            self.batches,
+            self.device.torch,
+            self.readers,
+            sectors=sectors,
+            rank=self.ranks.rank,
+            ranks=self.ranks.size,
+            reporter=self.reporter,
+        )
+        for fed in clock.waiting(feed.stream(first, end), self.device.torch):
+            video = self.to_device(fed)
+            yield video if fed.sectors is None else Scan(video, fed.sectors)
 
     def to_device(self, batch: Batch | Fed) -> Video:
         """Send pixels to the device as bytes, if they are not there, and normalise them."""
