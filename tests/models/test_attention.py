@@ -29,6 +29,11 @@ def by_formula(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (scores.exp() / scores.exp().sum(dim=-1, keepdim=True)) @ value
 
 
+def in_pieces(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    mixed: Tensor = attend_in_pieces(query, key, value)[0]
+    return mixed
+
+
 def gradients(of: Callable[..., Tensor], parts: Heads) -> list[Tensor]:
     leaves = [part.detach().clone().requires_grad_() for part in parts]
     generator = torch.Generator().manual_seed(1)
@@ -43,11 +48,36 @@ def test_pieces_of_any_size_give_the_formula(
 ) -> None:
     monkeypatch.setattr(attention, "CACHED", cached)
     parts = made(torch.float32)
-    assert_close(attend_in_pieces(*parts), by_formula(*parts))
+    assert_close(in_pieces(*parts), by_formula(*parts))
     for ours, theirs in zip(
-        gradients(attend_in_pieces, parts), gradients(by_formula, parts), strict=True
+        gradients(in_pieces, parts), gradients(by_formula, parts), strict=True
     ):
         assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("shift", [-400.0, 0.0, 400.0])
+def test_scores_of_any_height_give_the_softmax(shift: float) -> None:
+    """Of some heads alone: their powers would all be 0, or none a number."""
+    query, key, value = (part.clone() for part in made(torch.float32))
+    query[..., 0], key[..., 0] = 1.0, 0.0
+    key[:, 1, :, 0] = shift * math.sqrt(8)
+    parts = query, key, value
+
+    def softmax(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return (query @ key.mT / math.sqrt(8)).softmax(dim=-1) @ value
+
+    assert_close(in_pieces(*parts), softmax(*parts), rtol=1e-3, atol=1e-4)
+    for ours, theirs in zip(
+        gradients(in_pieces, parts), gradients(softmax, parts), strict=True
+    ):
+        assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * max(1.0, abs(shift)))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    query, key, value = made(torch.bfloat16)
+    key = key.clone()
+    key[0, 0, 0, 0] = torch.nan
+    assert in_pieces(query, key, value)[0, 0].isnan().all()
 
 
 def test_bfloat16_is_as_near_to_the_formula_as_its_digits_allow() -> None:
