@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from micro import micro_clip, write_clips
 from numpy.typing import NDArray
 
 from echocli.api import _pretrain_clock as clock_module
@@ -21,9 +24,11 @@ from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_lane import Arrival, Lane
 from echocli.api._pretrain_settings import resolve_settings
 from echocli.api._sector import sectors_of
+from echocli.api.pretrain import Choice, pretrain
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
+from echocli.console import SILENT
 from echocli.device import choose_device
 from echocli.errors import EchoError
 
@@ -221,3 +226,53 @@ def test_a_gpu_waits_only_when_its_work_is_done(monkeypatch: pytest.MonkeyPatch)
     seconds, share = clock.lap()
     assert seconds == 11.0
     assert share * seconds == pytest.approx(3.0 + 1.0 + 1.0)
+
+
+class Ears:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
+
+    def progress(self, *what: Any) -> Any:
+        return SILENT.progress(*what)
+
+
+@pytest.mark.parametrize(
+    ("short", "word"), [("cycle", "go round in whole heart beats"), ("resample", "slower")]
+)
+def test_a_run_says_what_it_does_with_short_loops(
+    tmp_path: Path, micro_words: tuple[str, ...], short: str, word: str
+) -> None:
+    waves = {"r_waves_s": (0.1, 1.1)}
+    clips = [*(micro_clip(n, **waves) for n in range(3)), micro_clip(3, frames=4)]
+    write_clips(tmp_path / "clips", clips)
+    words = (*micro_words, "data.seconds=2.0", f"feed.short={short}", "watch.health_every=1")
+    ears, choice = Ears(), Choice(method="videomae", steps=2, changes=words)
+    result = pretrain(
+        tmp_path / "clips", choice, out=tmp_path / "r", device="cpu", readers=0, reporter=ears
+    )
+    assert (result.finished, result.clips) == (True, 3)
+    assert any("3 short clip(s)" in warning and word in warning for warning in ears.warned)
+    assert any("1 shorter than a window" in warning for warning in ears.warned)
+    assert any("0 thread(s) read 0.0 GB of clips" in line for line in ears.said)
+
+
+def test_a_run_from_before_there_was_a_feed_goes_on(
+    tmp_path: Path, micro_clips: Path, micro_run: Path
+) -> None:
+    shutil.copytree(micro_run, tmp_path / "r")
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["settings"].pop("feed") == {"short": "leave_out"}
+    (tmp_path / "r" / "config.json").write_text(json.dumps(config))
+    again = pretrain(
+        micro_clips, out=tmp_path / "r", resume=True, device="cpu", precision="fp32"
+    )
+    assert (again.steps_done, again.loss) == (3, None)
