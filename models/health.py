@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,9 @@ def health(features: Float[Tensor, "clips dim"]) -> Health:
     Args:
         features: One row a clip, at least two rows.
 
+    Returns:
+        NaN throughout if a feature is no number.
+
     Raises:
         ValueError: If there are fewer than two rows.
 
@@ -38,6 +42,8 @@ def health(features: Float[Tensor, "clips dim"]) -> Health:
     clips, dim = features.shape
     if clips < 2:
         raise ValueError("Health needs at least two clips.")
+    if not features.isfinite().all():
+        return Health(feature_std=math.nan, effective_rank=math.nan, mean_cosine=math.nan)
     unit = F.normalize(features.double(), dim=1)
     spread = unit.std(dim=0, correction=0).mean() * dim**0.5
     centred = features.double() - features.double().mean(dim=0)

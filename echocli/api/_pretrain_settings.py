@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from echocli.api._pretrain_auto import take_auto
 from echocli.api._pretrain_stages import Stage, StageConfig, stages_of
 from echocli.clips.batches import FeedConfig
 from echocli.clips.contract import DataConfig
@@ -26,6 +27,7 @@ from echocli.models.augment import AugmentConfig
 from echocli.models.methods.base import available, load
 from echocli.models.optim import OptimConfig
 from echocli.models.vit import Architecture, ViTConfig
+from echocli.trackers.base import load as load_tracker
 
 METHOD = "discovr"
 PRESET = "tiny"
@@ -59,7 +61,7 @@ class EncoderConfig(Architecture):
 
 @dataclass(frozen=True, kw_only=True)
 class WatchConfig:
-    """How often to save and to look."""
+    """How often to save and to look, and what to do about what is seen."""
 
     checkpoint_every: int = 100
     """Steps between two saved states."""
@@ -70,10 +72,30 @@ class WatchConfig:
     on_nan: Literal["stop", "rollback"] = "stop"
     """When the loss stops being a number: stop, or go back to the last good state and on at a
     third of the learning rate, three times at most."""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """When the features collapse: say so and go on, stop, or go back as after ``on_nan``."""
+    probe: str | None = "auto"
+    """Column of the manifest that a probe tells from the features now and then; ``auto`` takes
+    EF, or else normal and abnormal, if enough patients have it. The encoder never learns it."""
+    probe_clips: int = 256
+    """Clips of the probe at most."""
+    probe_every: int = 20
+    """Looks at the features between two probes."""
+    trackers: tuple[str, ...] = ()
+    """Where metrics go beside ``metrics.jsonl``; see ``echocli/trackers``."""
 
     def __post_init__(self) -> None:
         if min(self.checkpoint_every, self.health_every) < 1 or self.health_clips < 2:
             raise ValueError("checkpoint_every and health_every are at least 1, clips 2.")
+        if min(self.probe_clips, self.probe_every) < 1:
+            raise ValueError("probe_clips and probe_every are at least 1.")
+        for name in self.trackers:
+            load_tracker(name)  # says what is missing, before anything is written
+        # The two newest states are kept; one must be from before two looks that were bad.
+        if self.on_collapse == "rollback" and self.checkpoint_every < 2 * self.health_every:
+            raise ValueError(
+                "on_collapse=rollback needs a checkpoint_every of twice health_every or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +148,15 @@ class Settings:
         return getattr(self, self.method)
 
 
+@dataclass(frozen=True)
+class Wanted(Resolved[Settings]):
+    """Settings as they were asked for."""
+
+    automatic: frozenset[str]
+    """Those that the memory of the machine is to decide; until then they have their values
+    without it."""
+
+
 def settings_class(method: str) -> type[Settings]:
     """Return the class of settings with the section of a method."""
     config = load(method).Config
@@ -143,7 +174,7 @@ def resolve_settings(
     base: Mapping[str, Any] | None = None,
     start: Layer | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Resolved[Settings]:
+) -> Wanted:
     """Merge all layers.
 
     Args:
@@ -186,8 +217,9 @@ def resolve_settings(
         for x in layers[:-1]
     ]
     defaults = settings_class(method)(method=method, preset=preset)
-    resolved = resolve(defaults, [*shared, layers[-1]])
-    return _shorten_warmup(defaults, [*shared, layers[-1]], resolved)
+    asked = take_auto([*shared, layers[-1]])
+    resolved = _shorten_warmup(defaults, asked.plain, resolve(defaults, asked.plain))
+    return Wanted(resolved.value, resolved.sources, asked.automatic)
 
 
 def _shorten_warmup(

@@ -10,7 +10,7 @@ from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_saver import Saver
 from echocli.api._pretrain_trouble import DerailedError, lost_number, roll_back, sound
-from echocli.api._pretrain_watch import write_metrics
+from echocli.api._pretrain_watch import Watch
 from echocli.console import Reporter
 from echocli.models.training import StepRecord
 from echocli.run import Run
@@ -53,7 +53,7 @@ def run_steps(
 def _train(
     job: Job, run: Run, start: int, stop: Callable[[], bool], reporter: Reporter
 ) -> tuple[int, float | None]:
-    steps, watch = job.settings.optim.steps, job.settings.watch
+    steps, every = job.settings.optim.steps, job.settings.watch
     together = STEPS_BETWEEN_READS if job.device.torch.type == "cuda" else 1
     clock = Clock()
     done, loss = start, None
@@ -61,22 +61,22 @@ def _train(
     with (
         Saver(run) as saver,
         closing(job.steps(start, clock)) as records,  # type: ignore[type-var]
-        reporter.progress(f"pretrain {job.settings.method}", steps) as advance,
+        Watch(job, run, start, clock, reporter) as watch,
+        reporter.progress(f"pretrain {job.settings.method}", steps, start) as advance,
     ):
-        advance(start)
-        if not has_state(run.checkpoints):
+        if start == job.retry == 0:
             saver.save(job.state(start))  # what cannot be written is told before hours pass
         for record in records:
             pending.append(record)
             done = record.step + 1
             stopping = stop()
-            due = [done % every == 0 for every in (watch.checkpoint_every, watch.health_every)]
-            if done == steps or stopping or any(due) or len(pending) >= together:
-                looking = due[1] or done == steps
-                loss = _log(job, run, pending, clock, looking=looking, reporter=reporter)
-                advance(len(pending))
+            looking = done == steps or done % every.health_every == 0
+            saving = done == steps or done % every.checkpoint_every == 0 or stopping
+            if looking or saving or len(pending) >= together:
+                loss = _log(job, run, watch, pending, looking=looking)
+                advance(len(pending), watch.remark)
                 pending.clear()
-            if done == steps or stopping or due[0]:
+            if saving:
                 saver.save(job.state(done), run.last.get(SCORE))
             saver.check()
             if stopping:
@@ -85,21 +85,14 @@ def _train(
 
 
 def _log(
-    job: Job,
-    run: Run,
-    records: list[StepRecord],
-    clock: Clock,
-    *,
-    looking: bool,
-    reporter: Reporter,
+    job: Job, run: Run, watch: Watch, records: list[StepRecord], *, looking: bool
 ) -> float:
     """Write the metrics of steps, up to one whose loss is no number; return the last loss."""
     broken = next((record for record in records if not sound(record)), None)
     whole = records if broken is None else records[: records.index(broken)]
     loss = math.nan
     if whole:
-        looking = looking and broken is None
-        loss = write_metrics(job, run, whole, clock, looking=looking, to=reporter)
+        loss = watch.write(whole, looking=looking and broken is None)
     if broken is not None:
         raise lost_number(job, run, broken)
     return loss

@@ -1,87 +1,219 @@
-"""What is seen of a run while it trains: metrics, health of the features, warnings."""
+"""What is seen of a run while it trains: metrics, health of the features, a probe, alarms."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
-
-import numpy as np
-import torch
+from types import TracebackType
+from typing import Any, Self
 
 from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
-from echocli.api._sector import groups, tokens_seen
-from echocli.clips.batches import Batch
+from echocli.api._pretrain_page import Page
+from echocli.api._pretrain_probe import Answer, Probe
+from echocli.api._pretrain_sight import Sight, spread
+from echocli.api._pretrain_speed import Speed
+from echocli.api._pretrain_trouble import DerailedError
+from echocli.config import to_table
 from echocli.console import Reporter
-from echocli.models.health import Health, health
+from echocli.errors import writing
+from echocli.models.collapse import SIGNS, START, Collapse, collapses
+from echocli.models.health import health
 from echocli.models.training import StepRecord
-from echocli.run import Run
+from echocli.run import Run, read_metrics
+from echocli.trackers.base import Tracker, load
 
-LEAST_RANK = 1.5
-"""Features that fill fewer directions than this describe all clips alike."""
-LEAST_STD = 0.01
-
-
-@torch.no_grad()
-def look(job: Job) -> Health | None:
-    """Measure the features of always the same clips; ``None`` for a single clip."""
-    rows = job.batches.rows
-    count = min(len(rows), job.settings.watch.health_clips)
-    if count < 2:
-        return None
-    chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, count).round().astype(int)]
-    clips, data = job.clips, job.stage.data
-    encoder, grid = job.exported(), job.grid
-    features = []
-    for group in groups(clips, chosen, data, grid, job.stage.batch):
-        pixels = np.stack([job.batches.window(row, 0.5) for row in group])
-        seen = tokens_seen(clips, group, data, grid)
-        keep = None if seen is None else seen.to(job.device.torch)
-        tokens = encoder(job.to_device(Batch(pixels, group)), keep)
-        features.append(tokens.float().mean(dim=1).cpu())
-    return health(torch.cat(features))
+LOOKED = "effective_rank"
+"""What the metrics of a step hold if the features were looked at after it."""
 
 
-def write_metrics(
-    job: Job, run: Run, records: list[StepRecord], clock: Clock, *, looking: bool, to: Reporter
-) -> float:
-    """Write the metrics of some steps; return the last loss."""
-    seconds, wait = clock.lap()
-    per_step = seconds / len(records)
-    seen = look(job) if looking else None
-    clock.lap()
-    for record in records:
-        last = record is records[-1]
-        run.log(
-            {
-                "step": record.step,
-                "loss": record.loss,
-                "lr": record.lr,
-                "grad_norm": record.grad_norm,
-                **{name: _number(value) for name, value in record.metrics.items()},
-                "seconds": round(per_step, 4),
-                "data_wait": round(wait, 4),
-                **(asdict(seen) if seen and last else {}),
-            }
+class Trail:
+    """What each look at a run has shown, gathered from its metrics."""
+
+    def __init__(self) -> None:
+        self.looks: list[dict[str, float]] = []
+        self.steps: list[int] = []
+        """Steps that were done at each look."""
+        self._since: dict[str, list[float]] = {}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add the metrics of the next step."""
+        start = {sign.measure: record.get(f"{START}{sign.measure}") for sign in SIGNS}
+        if any(value is not None for value in start.values()):
+            self._close(0, start)
+        for sign in SIGNS:
+            value = record.get(sign.measure)
+            if value is not None:
+                self._since.setdefault(sign.measure, []).append(value)
+        if LOOKED in record:
+            means = {name: sum(values) / len(values) for name, values in self._since.items()}
+            self._close(record["step"] + 1, means)
+            self._since.clear()
+
+    def _close(self, done: int, look: Mapping[str, float | None]) -> None:
+        self.looks.append({name: value for name, value in look.items() if value is not None})
+        self.steps.append(done)
+
+
+class Watch:
+    """Looks at a training, writes what it sees, and tells when it goes wrong.
+
+    Use it in a ``with`` block around the steps. What it measures changes nothing of what is
+    trained. All processes of a training look, one writes.
+
+    Args:
+        job: What is trained.
+        run: Where metrics, page and trackers' files go.
+        done: Steps that are done.
+        clock: Of the steps.
+        reporter: Who is told.
+    """
+
+    def __init__(self, job: Job, run: Run, done: int, clock: Clock, reporter: Reporter) -> None:
+        self.job, self.run, self.clock, self.reporter = job, run, clock, reporter
+        self.speed = Speed(job)
+        self.page = Page(job, run, done)
+        self._trackers = self._open_trackers(done)
+        self._trail = Trail()
+        for record in read_metrics(run.folder):
+            self._trail.add(record)
+            self.page.add(record)
+        self.answer: Answer | None = None
+        """Of the last probe."""
+        self._told: set[str] = set()
+        self._sight = Sight(job, self._few)
+        self._probe = Probe(job, reporter)
+        self._start = (
+            {f"{START}{k}": v for k, v in self._look(done).items()} if not done else {}
         )
-    if seen:
-        _tell_health(records[-1], seen, job, to)
-    return records[-1].loss
+        clock.lap()
 
+    def __enter__(self) -> Self:
+        if self.run.writes:
+            self.reporter.say(
+                f"to follow it, open {self.page.path}; the loss is a moving target, which may "
+                "rise while the features get better"
+            )
+        return self
 
-def _tell_health(record: StepRecord, seen: Health, job: Job, reporter: Reporter) -> None:
-    steps = job.settings.optim.steps
-    reporter.say(
-        f"step {record.step + 1}/{steps}: loss {record.loss:.4g}, features fill "
-        f"{seen.effective_rank:.1f} directions, mean cosine {seen.mean_cosine:.3f}"
-    )
-    if seen.effective_rank < LEAST_RANK or seen.feature_std < LEAST_STD:
-        reporter.warn(
-            "The features have collapsed: the encoder says nearly the same of every clip "
-            f"(effective rank {seen.effective_rank:.2f}, spread {seen.feature_std:.4f}). A "
-            "lower optim.lr, or a higher momentum of the teacher, usually helps."
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for tracker in self._trackers:
+            tracker.close()
+        self.page.end(error, self._alarms())
+
+    @property
+    def remark(self) -> str:
+        """How it goes, in a line."""
+        return str(self.speed)
+
+    def write(self, records: list[StepRecord], *, looking: bool) -> float:
+        """Write the metrics of some steps.
+
+        Args:
+            records: Of these steps; their losses are numbers.
+            looking: Whether to look at the features after the last of them.
+
+        Returns:
+            The last loss.
+
+        Raises:
+            DerailedError: If the features have collapsed, and the settings do not go on.
+        """
+        seconds, wait = self.clock.lap()
+        self.speed.lap(len(records), seconds, wait)
+        for record in records[:-1]:
+            self._log(record, seconds / len(records), wait, {})
+        last = records[-1]
+        seen = self._look(last.step + 1) if looking else {}
+        more = {**seen, **self.speed.metrics} if looking else {}
+        self._log(last, seconds / len(records), wait, more)
+        if looking:
+            self._flush(last.step + 1)
+            self._judge()
+        self.page.write_if_due(self._alarms(), self.answer, self.speed)
+        self.clock.lap()  # looking and writing is no part of a step
+        return last.loss
+
+    def _log(
+        self, record: StepRecord, seconds: float, wait: float, more: Mapping[str, float]
+    ) -> None:
+        metrics = {
+            **(self._start if record.step == 0 else {}),
+            "loss": record.loss,
+            "lr": record.lr,
+            "grad_norm": record.grad_norm,
+            **record.metrics,
+            **more,
+        }
+        numbers = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        timed = {"seconds": round(seconds, 4), "data_wait": round(wait, 4)}
+        told = {"step": record.step, **numbers, **timed}
+        self.run.log(told)
+        self._trail.add(told)
+        self.page.add(told)
+        finite = {k: float(v) for k, v in (numbers | timed).items() if v is not None}
+        for tracker in self._trackers:
+            tracker.log(record.step, finite)
+
+    def _look(self, done: int) -> dict[str, float]:
+        """Return what the features of always the same clips are like, and are worth."""
+        features = self._sight.features()
+        found = asdict(health(features)) if len(features) > 1 else {}
+        answer = self._probe.ask(done)
+        if answer is not None:
+            self.answer = answer
+            found |= answer.metrics
+            when = f"step {done}" if done else "before training"
+            self.reporter.say(f"{when}, probe: {answer}")
+        return found
+
+    def _few(self) -> list[int]:
+        return spread(self.job.batches.rows, self.job.settings.watch.health_clips)
+
+    def _found(self) -> list[Collapse]:
+        return collapses(self._trail.looks)
+
+    def _alarms(self) -> list[str]:
+        return [f"{found}. {found.sign.helps}" for found in self._found()]
+
+    def _judge(self) -> None:
+        """Tell of a collapse once, in the way that was asked for."""
+        found = self._found()
+        new = [one for one in found if one.sign.measure not in self._told]
+        self._told = {one.sign.measure for one in found}
+        if not new:
+            return
+        wish, worst = self.job.settings.watch.on_collapse, new[0]
+        problem = "The features have collapsed: " + "; ".join(map(str, new)) + "."
+        if wish == "warn":
+            self.reporter.warn(
+                f"{problem} {worst.sign.helps} Training goes on; --set watch.on_collapse=stop "
+                "or rollback would not."
+            )
+            return
+        raise DerailedError(
+            problem,
+            f"{worst.sign.helps} Start anew and gentler: --set "
+            f"optim.lr={self.job.settings.optim.lr / 3:.2g} -o another folder.",
+            since=min(self._trail.steps[one.since] for one in new),
+            back=wish == "rollback",
         )
 
+    def _open_trackers(self, done: int) -> list[Tracker]:
+        if not self.run.writes:
+            return []
+        settings, folder = to_table(self.job.settings), self.run.folder
+        modules = [load(name) for name in self.job.settings.watch.trackers]
+        name = folder.resolve().name
+        return [module.open_tracker(folder, name, settings, done) for module in modules]
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    def _flush(self, done: int) -> None:
+        with writing("The files of a tracker", self.run.folder):
+            for tracker in self._trackers:
+                tracker.flush()

@@ -49,7 +49,6 @@ LOW_TO_HIGH = LinearSegmentedColormap.from_list("ef", ["#d1495b", "#e0a458", "#3
 WIDTH, HEIGHT = 4.7, 3.1  # inches; narrow, so that letters stay readable on a phone
 MOST_POINTS = 1500
 """Beyond this many, points are drawn as pixels: an SVG of 100,000 marks stalls a browser."""
-CURVE_POINTS = 400
 INTER_OBSERVER_POINTS = 7
 """Two readers of the same loop differ by 7 to 14 points of EF; the narrow end is drawn.
 
@@ -97,33 +96,6 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
             axes.legend(ncols=len(filled), loc="lower left", bbox_to_anchor=(0, 1))
 
     return _drawn(draw, name)
-
-
-def training_curve(steps: Values, losses: Values, name: str) -> Html:
-    """Draw the loss of each step, and its running mean."""
-
-    def draw(axes: Axes) -> None:
-        x, y = thinned(steps, losses)
-        axes.plot(x, y, color=LINE, linewidth=1, label="each step")
-        axes.plot(x, running_mean(y), color=BLUE, label="running mean")
-        axes.set(xlabel="step", ylabel="loss")
-        axes.legend()
-
-    return _drawn(draw, name)
-
-
-def health_curves(steps: Values, curves: Mapping[str, Values], name: str) -> Html:
-    """Draw the signs of collapse below each other, each with its own scale."""
-    figure = _figure(height=max(HEIGHT, 1.15 * len(curves)))
-    with rc_context(SETTINGS):
-        panels = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (label, values) in zip(panels, curves.items(), strict=True):
-            axes.plot(steps, values, color=BLUE, marker="o", markersize=3)
-            axes.set_title(label, loc="left", fontsize=9.5)
-            low, high = float(np.nanmin(values)), float(np.nanmax(values))
-            axes.set_ylim(min(0.0, low), max(1.0, 1.1 * high))
-        panels[-1].set_xlabel("step")
-        return _svg(figure, name)
 
 
 def embedding_map(
@@ -265,35 +237,10 @@ def area_curve(
     return _drawn(draw, name)
 
 
-def thinned(x: Values, y: Values) -> tuple[Values, Values]:
-    """Return a long curve as the means of equal stretches."""
-    if len(x) <= CURVE_POINTS:
-        return x, y
-    parts = np.array_split(np.arange(len(x)), CURVE_POINTS)
-    return (
-        np.array([x[part].mean() for part in parts]),
-        np.array([y[part].mean() for part in parts]),
-    )
-
-
-def running_mean(values: Values) -> Values:
-    """Return the mean over a twentieth of the curve around each point."""
-    half = max(1, len(values) // 40)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    low = np.maximum(np.arange(len(values)) - half, 0)
-    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
-    return np.asarray((sums[high] - sums[low]) / (high - low), dtype=np.float64)
-
-
-def _figure(height: float = HEIGHT) -> Figure:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=144)
-    FigureCanvasSVG(figure)
-    return figure
-
-
 def _drawn(draw: Any, name: str) -> Html:  # noqa: ANN401
     with rc_context(SETTINGS):
-        figure = _figure()
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained", dpi=144)
+        FigureCanvasSVG(figure)
         draw(figure.subplots())
         return _svg(figure, name)
 

@@ -57,6 +57,13 @@ def _decimals(size: float) -> int:
     return next((n for limit, n in ((1, 3), (10, 2), (100, 1)) if size <= limit), 0)
 
 
+def duration(seconds: float) -> str:
+    """Return a time in seconds, minutes or hours, whichever reads best."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def is_interval(content: object) -> bool:
     """Return whether this is a figure with its interval."""
     return isinstance(content, Mapping) and {"value", "low", "high"} <= set(content)

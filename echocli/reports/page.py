@@ -173,7 +173,13 @@ def _data(content: bytes, media_type: str) -> str:
     return f"data:{escape(media_type)};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def page(title: str, subtitle_text: str, lead: Html, sections: Sequence[Section]) -> str:
+def page(
+    title: str,
+    subtitle_text: str,
+    lead: Html,
+    sections: Sequence[Section],
+    refresh_s: int | None = None,
+) -> str:
     """Return the whole page, which needs no other file and no network.
 
     Args:
@@ -181,7 +187,9 @@ def page(title: str, subtitle_text: str, lead: Html, sections: Sequence[Section]
         subtitle_text: Line below the heading.
         lead: What comes before the list of contents.
         sections: The rest.
+        refresh_s: Seconds after which a browser shall read it again; never if left out.
     """
+    again = "" if refresh_s is None else f'<meta http-equiv="refresh" content="{refresh_s}">'
     contents = "".join(f'<a href="#{escape(s.anchor)}">{text(s.title)}</a>' for s in sections)
     body = "".join(
         f'<section id="{escape(s.anchor)}"><h2>{text(s.title)}</h2>{s.body}</section>'
@@ -193,7 +201,7 @@ def page(title: str, subtitle_text: str, lead: Html, sections: Sequence[Section]
         '<meta name="color-scheme" content="light dark">'
         # Even a page whose text was tampered with may load nothing and run nothing.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "img-src data:; style-src 'unsafe-inline'\">"
+        f"img-src data:; style-src 'unsafe-inline'\">{again}"
         f"<title>{text(title)}</title><style>{CSS}</style></head><body>"
         f'<header><h1>{text(title)}</h1><p class="muted">{text(subtitle_text)}</p></header>'
         f'<main>{lead}<nav aria-label="Contents">{contents}</nav>{body}</main></body></html>\n'

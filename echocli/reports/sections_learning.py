@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from echocli.reports import figures
-from echocli.reports.numbers import number
+from echocli.reports import figures, lines
+from echocli.reports.numbers import duration, number
 from echocli.reports.page import (
     Html,
     Section,
@@ -68,32 +68,26 @@ def _run(run: RunRecord) -> Html:
         ("device", f"{config.get('device')}, {config.get('precision')}"),
     ]
     if "seconds" in metrics:
-        rows.append(("time", _duration(float(metrics["seconds"].sum()))))
+        rows.append(("time", duration(float(metrics["seconds"].sum()))))
     drawn = []
     if len(metrics) > 1:
         x, y = metrics["step"].to_numpy(np.float64), metrics["loss"].to_numpy(np.float64)
-        picture = figures.training_curve(x, y, f"loss-{run.name}")
-        drawn.append(figure(picture, LOSS_CAPTION))
+        picture = lines.line(x, y, "loss", f"loss of {run.name}")
+        drawn.append(figure(picture, f"{LOSS_CAPTION} {lines.LEGEND}"))
     curves = {label: column for column, label in HEALTH.items() if column in metrics}
     seen = metrics.dropna(subset=list(curves.values())) if curves else metrics[:0]
     if len(seen) == 1:  # a curve of one point says less than its numbers
         rows += [(label, number(seen[name].iloc[0])) for label, name in curves.items()]
     elif len(seen):
-        values = {label: seen[name].to_numpy(np.float64) for label, name in curves.items()}
         x = seen["step"].to_numpy(np.float64)
-        picture = figures.health_curves(x, values, f"health-{run.name}")
+        values = {label: (x, seen[name].to_numpy(np.float64)) for label, name in curves.items()}
+        picture = lines.panels(values, f"health of {run.name}")
         drawn.append(figure(picture, HEALTH_CAPTION))
     parts = [subtitle(f"Run {run.name}"), facts(rows), gallery(drawn)]
     if not run.has_model:
         resume = f"echocli pretrain --resume -o runs/{run.name}"
         parts.append(missing("This run has no model yet.", resume))
     return join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def embedding_section(results: Results) -> Section:

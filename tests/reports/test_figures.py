@@ -7,9 +7,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from echocli.reports import figures
 from echocli.reports.page import Html
@@ -21,8 +18,6 @@ GROUPS = {"normal": X > 55, "abnormal": X <= 55}
 DRAWN = {
     "histogram": figures.histogram({"train": X, "test": Y}, "EF", "histogram"),
     "one group": figures.histogram({"all": X[:3]}, "EF", "one-group"),
-    "training": figures.training_curve(np.arange(40.0), X, "training"),
-    "health": figures.health_curves(np.arange(5.0), {"rank": X[:5], "cosine": Y[:5]}, "health"),
     "map of groups": figures.embedding_map(POINTS, [0.5, 0.2], groups=GROUPS, name="groups"),
     "map of values": figures.embedding_map(
         POINTS, [0.5, 0.2], values=np.where(X > 60, np.nan, X), values_label="EF", name="values"
@@ -72,20 +67,3 @@ def test_many_points_become_a_picture_and_not_a_hundred_thousand_marks() -> None
     svg = figures.embedding_map(points, [0.5, 0.2], name="many")
     assert len(svg) < 300_000
     assert "data:image/png" in svg
-
-
-@given(arrays(np.float64, st.integers(1, 120), elements=st.floats(-1e3, 1e3)))
-def test_the_running_mean_is_the_mean_of_its_neighbours(values: figures.Values) -> None:
-    half = max(1, len(values) // 40)
-    slow = [values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))]
-    np.testing.assert_allclose(figures.running_mean(values), slow, atol=1e-8)
-
-
-@given(st.integers(1, 3000))
-def test_thinning_keeps_the_mean_of_a_curve_and_bounds_its_length(count: int) -> None:
-    x, y = np.arange(count, dtype=np.float64), np.cos(np.arange(count) / 9)
-    few_x, few_y = figures.thinned(x, y)
-    assert len(few_x) == len(few_y) == min(count, figures.CURVE_POINTS)
-    assert np.all(np.diff(few_x) > 0)
-    weights = [len(part) for part in np.array_split(x, len(few_x))]
-    assert np.average(few_y, weights=weights) == pytest.approx(y.mean())
