@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+
 import pytest
 import torch
 
@@ -41,3 +44,22 @@ def test_cosine_is_the_mean_over_pairs(generator: torch.Generator) -> None:
 def test_one_clip_says_nothing() -> None:
     with pytest.raises(ValueError, match="two"):
         health(torch.ones(1, 4))
+
+
+def test_every_measure_equals_its_definition_in_loops(generator: torch.Generator) -> None:
+    rows = (torch.randn(7, 5, generator=generator) + 0.5).double()
+    unit = [[v / math.sqrt(sum(x * x for x in row)) for v in row] for row in rows.tolist()]
+    spread = sum(statistics.pstdev(column) for column in zip(*unit, strict=True))
+    centred = rows - rows.mean(dim=0)
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt().tolist()
+    shares = [value / sum(values) for value in values if value > 1e-9]
+    state = health(rows.float())
+    assert state.feature_std == pytest.approx(spread / 5 * math.sqrt(5), rel=1e-5)
+    rank = math.exp(-sum(share * math.log(share) for share in shares))
+    assert state.effective_rank == pytest.approx(rank, rel=1e-5)
+
+
+def test_features_that_are_no_numbers_have_no_health() -> None:
+    broken = torch.ones(4, 3)
+    broken[1, 2] = float("nan")
+    assert all(math.isnan(value) for value in vars(health(broken)).values())
