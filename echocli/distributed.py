@@ -132,6 +132,10 @@ class Ranks:
         """
         return wish if self.size == 1 else _Agreement(wish)
 
+    def least(self, number: int) -> int:
+        """Return the least number that any process has."""
+        return -self._greatest(-number)
+
     def wait(self) -> None:
         """Return when all processes have come here."""
         self._greatest(0)

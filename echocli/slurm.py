@@ -251,6 +251,7 @@ class Training:
         # Not Popen.wait: this runs in a signal handler, in the midst of the one in __call__.
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, self._process.pid, os.WEXITED)
+        self._process.returncode = -signal.SIGTERM
         return submitit.helpers.DelayedSubmission(Training(self.words, self.wishes))
 
 

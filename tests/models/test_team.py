@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,39 +20,22 @@ from echocli.models.team import ALONE
 from echocli.models.training import train
 
 STEPS = Path(__file__).parent.parent / "team_steps.py"
-SIZE = 2
 CONFIG = OptimConfig(steps=3, warmup_steps=1, lr=1e-3)
 MakeMethod = Callable[..., base.Method]
 MakeBatches = Callable[..., Any]
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """Return what a team of two found."""
-    team = {
-        "WORLD_SIZE": str(SIZE),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(STEPS)],
-            env={**os.environ, **team, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-    said = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * SIZE
-    return dict(json.loads(said[0]))
+    ended = subprocess.run(
+        [sys.executable, str(STEPS)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=200,
+    )
+    return dict(json.loads(ended.stdout))
 
 
 @pytest.mark.parametrize(
