@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "fp32", "bf16")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of settings in glibc's malloc.h."""
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 """Processor flags that say bfloat16 products are computed, not emulated."""
 
@@ -116,6 +119,19 @@ def limit_threads() -> int:
     threads = min(torch.get_num_threads(), allowed_cpus())
     torch.set_num_threads(threads)
     return threads
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep memory that it frees: the next step asks for as much again.
+
+    glibc gives large blocks back, and the system hands out and clears every page anew: 3 % of
+    a step (docs/performance.md). Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
+        # Older versions know nothing above 32 MiB.
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30) or libc.mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
 def _check_present(device: torch.device) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,3 +60,25 @@ def test_affinity_is_respected() -> None:
 
 def test_threads_are_never_more_than_processors() -> None:
     assert 1 <= limit_threads() <= allowed_cpus()
+
+
+FAULTS = """
+import resource, sys
+from echocli.device import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * 2**25
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+print(min(faults() for _ in range(6)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_memory_is_kept() -> None:
+    given_back, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True).stdout)
+        for how in ("not kept", "kept")
+    )
+    assert kept < 1000 < given_back
