@@ -29,6 +29,10 @@ class Basis(NamedTuple):
     """From coefficients of these to those of the raw features."""
     mean: Float[Tensor, " dim"]
 
+    def single(self) -> Basis:
+        """Return it in single precision, which is enough to choose a penalty."""
+        return Basis(*(part.float() for part in self))
+
 
 def basis_of(x: Float[Tensor, "rows dim"], weights: Float[Tensor, " rows"]) -> Basis:
     """Standardise and rotate; a feature that does not vary has no part.
@@ -61,6 +65,17 @@ class Coefficients(NamedTuple):
     slopes: Float[Tensor, "fits classes directions"]
     offsets: Float[Tensor, "fits classes"]
 
+    @classmethod
+    def zero(cls, fits: int, classes: int, basis: Basis) -> Coefficients:
+        """Return those that tell nothing apart."""
+        shape = (fits, classes)
+        rows = basis.rows
+        return cls(rows.new_zeros(*shape, rows.shape[1]), rows.new_zeros(shape))
+
+    def mean(self) -> Coefficients:
+        """Return one fit, the mean of all, in double precision."""
+        return Coefficients(*(part.double().mean(dim=0, keepdim=True) for part in self))
+
 
 def minimise(
     basis: Basis,
@@ -88,17 +103,19 @@ def minimise(
         tolerance: See ``FIT``.
     """
     fits, classes, _ = start.slopes.shape
-    truth = functional.one_hot(targets, classes).to(basis.rows.dtype)
+    truth = functional.one_hot(targets, classes).to(basis.rows.dtype)[:, None]
     totals = weights.sum(dim=1)
     by_slope = 1 / (basis.spread / 2 + alpha)
     by_offset = 2 / totals[:, None]
     slopes, offsets = ahead = start
-    pace = torch.ones(fits, dtype=totals.dtype)
+    pace = torch.ones_like(totals)
     for _ in range(STEPS):
-        logits = torch.einsum("nd,fkd->fnk", basis.rows, ahead.slopes) + ahead.offsets[:, None]
-        off = (logits.softmax(dim=-1) - truth) * weights[..., None]
-        of_slope = torch.einsum("fnk,nd->fkd", off, basis.rows) + alpha * ahead.slopes
-        of_offset = off.sum(dim=1)
+        # All fits in one product: the rows are read once.
+        flat = basis.rows @ ahead.slopes.flatten(0, 1).T
+        logits = flat.view(-1, fits, classes) + ahead.offsets
+        off = (logits.softmax(dim=-1) - truth) * weights.T[..., None]
+        of_slope = (off.flatten(1).T @ basis.rows).view_as(ahead.slopes) + alpha * ahead.slopes
+        of_offset = off.sum(dim=0)
         move_s, move_o = -of_slope * by_slope, -of_offset * by_offset
         gain = -((of_slope * move_s).sum((1, 2)) + (of_offset * move_o).sum(1))
         new_s, new_o = ahead.slopes + move_s, ahead.offsets + move_o

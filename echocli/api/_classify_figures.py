@@ -21,7 +21,7 @@ from echocli.statistics.calibration import (
     reliability,
     unscaled,
 )
-from echocli.statistics.classification import auroc, average_precision, sensitivity
+from echocli.statistics.classification import average_precision, sensitivity
 from echocli.statistics.conformal import threshold as quantile_threshold
 from echocli.statistics.delong import auroc_interval
 from echocli.statistics.multiclass import (
@@ -288,27 +288,28 @@ def _per_class(
     classes: Sequence[str],
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return how well each class is told from the others; the area also by DeLong's way."""
-    result = {}
-    for k, name in enumerate(classes):
-        flags, scores = codes == k, probabilities[:, k]
-        if not flags.any():
-            continue
-        found = bootstrap_intervals(_of_class(flags, scores, called == k), patients, **how)
-        delong = auroc_interval(flags, scores, patients)
-        result[name] = {
-            **_json(found),
-            "auroc_delong": delong.as_json(),
-            "prevalence": float(flags.mean()),
+    """Return how well each class is told from the others; the area by DeLong's way."""
+    there = [k for k in range(len(classes)) if (codes == k).any()]
+    metrics: dict[str, Metric] = {}
+    for k in there:
+        own = _of_class(codes == k, probabilities[:, k], called == k)
+        metrics |= {f"{k} {figure}": metric for figure, metric in own.items()}
+    found = _json(bootstrap_intervals(metrics, patients, **how))
+    return {
+        classes[k]: {
+            "auroc": auroc_interval(codes == k, probabilities[:, k], patients).as_json(),
+            "auprc": found[f"{k} auprc"],
+            "sensitivity": found[f"{k} sensitivity"],
+            "prevalence": float((codes == k).mean()),
         }
-    return result
+        for k in there
+    }
 
 
 def _of_class(
     flags: NDArray[np.bool_], scores: Floats, calls: NDArray[np.bool_]
 ) -> dict[str, Metric]:
     return {
-        "auroc": lambda w: auroc(flags, scores, w),
         "auprc": lambda w: average_precision(flags, scores, w),
         "sensitivity": lambda w: sensitivity(flags, calls, w),
     }

@@ -124,4 +124,7 @@ def _tie_groups(scores: Values) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _sums(values: Values, order: NDArray[np.intp], starts: NDArray[np.intp]) -> Values:
-    return np.asarray(np.add.reduceat(values[..., order], starts, axis=-1))
+    ordered = values[..., order]
+    if len(starts) == len(order):  # no two scores are equal
+        return ordered
+    return np.asarray(np.add.reduceat(ordered, starts, axis=-1))

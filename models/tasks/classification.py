@@ -87,9 +87,11 @@ class LinearClassifier:
         fold = deal_patients(patients, self.folds, generator)
         basis = basis_of(x, weights)
         of_fold = torch.stack([weights * (fold != held) for held in range(int(fold.max()) + 1)])
-        self.alpha_ = self._choose(basis, targets, weights, of_fold, fold)
-        start = _zero(1, len(class_weights), basis)
-        fitted = minimise(basis, targets, weights[None], start, self.alpha_, FIT)
+        classes = len(class_weights)
+        self.alpha_, near = self._choose(
+            basis.single(), targets, of_fold.float(), fold, classes
+        )
+        fitted = minimise(basis, targets, weights[None], near.mean(), self.alpha_, FIT)
         self.slopes_ = fitted.slopes[0] @ basis.back
         self.offsets_ = fitted.offsets[0] - self.slopes_ @ basis.mean
         return self
@@ -113,33 +115,26 @@ class LinearClassifier:
         self,
         basis: Basis,
         targets: Int[Tensor, " clips"],
-        weights: Float[Tensor, " clips"],
         of_fold: Float[Tensor, "folds clips"],
         fold: Int[Tensor, " clips"],
-    ) -> float:
-        """Return the penalty that served the patients of the folds best."""
-        classes = int(targets.max()) + 1
-        found = _zero(len(of_fold), classes, basis)
-        rows = torch.arange(len(targets))
+        classes: int,
+    ) -> tuple[float, Coefficients]:
+        """Return the penalty that served the patients of the folds best, and its fits."""
+        weights, rows = of_fold.amax(dim=0), torch.arange(len(targets))
+        found = best = Coefficients.zero(len(of_fold), classes, basis)
         self.losses_ = []
         for alpha in self.alphas:
             found = minimise(basis, targets, of_fold, found, alpha, CHOOSE)
+            flat = basis.rows @ found.slopes.flatten(0, 1).T
+            logits = flat.view(len(rows), *found.offsets.shape) + found.offsets
             # Each row by the fit that has not seen its patient.
-            slopes, offsets = found.slopes[fold], found.offsets[fold]
-            logits = torch.einsum("nd,nkd->nk", basis.rows, slopes) + offsets
-            losses = -logits.log_softmax(dim=1)[rows, targets]
+            losses = -logits[rows, fold].log_softmax(dim=1)[rows, targets]
             self.losses_.append(float(weights @ losses / weights.sum()))
+            if self.losses_[-1] == min(self.losses_):
+                best = found
             if len(self.losses_) - 1 - self.losses_.index(min(self.losses_)) == WORSE:
                 break
-        return self.alphas[self.losses_.index(min(self.losses_))]
-
-
-def _zero(fits: int, classes: int, basis: Basis) -> Coefficients:
-    shape = (fits, classes)
-    return Coefficients(
-        torch.zeros(*shape, basis.rows.shape[1], dtype=torch.float64),
-        torch.zeros(shape, dtype=torch.float64),
-    )
+        return self.alphas[self.losses_.index(min(self.losses_))], best
 
 
 class AttentiveClassifier:

@@ -237,7 +237,7 @@ def test_evaluation_divides_and_audits(study: Path) -> None:
     assert found["leakage"]["near_duplicates"]["pairs"] == 0
     assert "scanner" in found["confounding"]["cramers_v"]
     assert not [line for line in heard.heard if "stand in both" in line]
-    assert found["per_class"]["false"]["auroc_delong"]["value"] == pytest.approx(
+    assert found["per_class"]["false"]["auroc"]["value"] == pytest.approx(
         found["metrics"]["auroc"]["value"]
     )
     usual = classify.evaluate(study / "clips", study / "heads/normal", draws=2).summary
