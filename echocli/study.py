@@ -45,6 +45,11 @@ class Study:
         return self.root / "scores.csv"
 
     @property
+    def votes(self) -> Path:
+        """The table that ``score --vote`` writes."""
+        return self.root / "votes.csv"
+
+    @property
     def heads(self) -> Path:
         """The folder of fitted heads."""
         return self.root / "heads"

@@ -182,7 +182,8 @@ def _slack(queries: _Ready, bank: _Ready) -> Float[Tensor, " queries"]:
     width = queries.fast.shape[1]
     roundoff = ROUNDING[torch.get_float32_matmul_precision()]
     reach = queries.fast.norm(dim=1) + bank.fast.norm(dim=1).max()
-    return SLACK * roundoff * width**0.5 * (reach.double() / 2).square()
+    bound: Tensor = SLACK * roundoff * width**0.5 * (reach.double() / 2).square()
+    return bound
 
 
 def _score_at(
@@ -211,7 +212,7 @@ def _exact(
 ) -> Float[Tensor, " pairs"]:
     """Return the distance of each pair in double precision."""
     parts = []
-    for some, others in zip(query.split(PAIRS), row.split(PAIRS), strict=True):
+    for some, others in zip(torch.split(query, PAIRS), torch.split(row, PAIRS), strict=True):
         ours, theirs = queries.exact[some].double(), bank.exact[others].double()
         if queries.kind == "cosine":
             cosine = (ours * theirs).sum(dim=1) / (ours.norm(dim=1) * theirs.norm(dim=1))
@@ -229,7 +230,9 @@ def _merge(
     rows: Int[Tensor, "queries k"],
 ) -> None:
     """Keep the k nearest of those so far and those found, which are later rows in order."""
-    changed, group, sizes = query.unique(return_inverse=True, return_counts=True)
+    changed, group, sizes = torch.unique_consecutive(
+        query, return_inverse=True, return_counts=True
+    )
     k = distances.shape[1]
     width = k + int(sizes.max())
     place = torch.arange(len(query), device=query.device) - (sizes.cumsum(0) - sizes)[group] + k

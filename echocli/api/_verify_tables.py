@@ -22,6 +22,7 @@ from echocli.tables import IDS, POSITION, examine, key_of, open_embeddings
 
 TABLES = {
     "echocli.score/1": ("score", "p_value"),
+    "echocli.vote/1": ("share_abnormal",),
     "echocli.lvef/1": ("ef_percent",),
     "echocli.classify/1": ("p_*",),
 }

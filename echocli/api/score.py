@@ -5,29 +5,37 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from echocli.api._normal import Flags, Roles, choose_roles, normality, patients_needed
 from echocli.api._output import refuse_to_replace
+from echocli.api._score_bank import (
+    bank_from,
+    check_same_origin,
+    check_vectors,
+    find,
+    nearest_names,
+    patients_of,
+    whitening_of,
+)
+from echocli.api._score_figures import evaluation
+from echocli.api._score_rows import ROLES, Judged, table_of, tested
 from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import atomic_path, sums_of, write_json
-from echocli.models.neighbours import NOBODY
-from echocli.models.tasks.anomaly import NearestNormals, mean_distance
-from echocli.statistics.bootstrap import DRAWS, Interval
-from echocli.statistics.classification import classification
-from echocli.statistics.conformal import p_values, threshold
-from echocli.tables import Embeddings, read_embeddings
+from echocli.models.tasks.anomaly import DISTANCES, Distance, NearestNormals
+from echocli.statistics.bootstrap import DRAWS
+from echocli.table_formats import Stored
+from echocli.tables import key_of, open_embeddings
 
 SCHEMA = "echocli.score/1"
-NEAREST_TOLD = 3
-"""How many of the nearest normal clips are named beside each score."""
+PER = ("clip", "patient")
+AGGREGATES = ("mean", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,13 @@ class ScoreConfig:
     """How anomaly scores are made."""
 
     k: int = 10
-    """Nearest normal clips whose mean cosine distance is the score."""
+    """Nearest normal clips whose mean distance is the score."""
+    distance: str = "cosine"
+    """``cosine``, ``whitened`` or ``mahalanobis``; see ``models/tasks/anomaly.py``."""
+    per: str = "clip"
+    """``patient`` judges patients, by the mean or the largest of their clips' scores."""
+    aggregate: str = "mean"
+    """``mean`` or ``max`` of the scores of a patient's clips."""
     false_positive_rate: float = 0.05
     """Share of normal patients that may be called anomalous."""
     seed: int = 0
@@ -51,6 +65,16 @@ class ScoreConfig:
                 f"--false-positive-rate is {self.false_positive_rate}.",
                 "Give a share between 0 and 1, such as 0.05.",
             )
+        for option, choices in (
+            ("distance", DISTANCES),
+            ("per", PER),
+            ("aggregate", AGGREGATES),
+        ):
+            if getattr(self, option) not in choices:
+                raise UsageError(
+                    f"There is no --{option} {getattr(self, option)}.",
+                    f"Choose among {', '.join(choices)}.",
+                )
 
 
 @dataclass(frozen=True)
@@ -58,11 +82,29 @@ class ScoreResult:
     """Scores of all clips, and how well they tell abnormal from normal where that is known."""
 
     table: pd.DataFrame
-    """clip_id, patient_id, score, p_value, anomalous, normal, split, role, nearest."""
+    """clip_id, patient_id, score, p_value, anomalous, normal, split, role, nearest; one row a
+    patient, with the number of its ``clips``, if patients are judged."""
     summary: dict[str, Any]
     """What ``scores.json`` holds."""
     out: Path | None
     """Where the table was written; ``None`` if it was not."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is scored, against what."""
+
+    queries: Stored
+    reference: Stored
+    """The table that holds the normals; the same if they are found in it."""
+    known: Flags
+    """Which queries are labelled."""
+    normal: Flags
+    """Which of these are normal."""
+    bank: Flags
+    """Which rows of the reference are normal."""
+    source: str
+    """What said so, in words."""
 
 
 def score(
@@ -72,18 +114,23 @@ def score(
     normal_rule: str | None = None,
     out: Path | None = None,
     config: ScoreConfig | None = None,
+    device: str = "cpu",
     overwrite: bool = False,
     reporter: Reporter = SILENT,
 ) -> ScoreResult:
     """Score every clip against normal clips of other patients.
 
+    Tables are read a part at a time; of a bank of millions only ids are held in memory.
+
     Args:
         embeddings: Table written by ``embed``; ``-`` reads it from standard input.
-        normals: Embeddings of normal clips, from the same model; else normals are found in the
-            table by ``normal_rule`` or by its column ``normal``.
+        normals: Embeddings of normal clips, from the same model; of those with labels only
+            the normal ones are used. Left out, normals are found in the table itself, by
+            ``normal_rule`` or by its column ``normal``.
         normal_rule: Conditions on label columns, such as ``ef_percent>=55``.
         out: CSV to write, with a JSON file beside it; nothing is written if left out.
         config: Settings.
+        device: Where to compute.
         overwrite: Replace what stands at ``out``.
         reporter: Is told what matters.
 
@@ -92,224 +139,173 @@ def score(
         EchoError: If the tables cannot be used or come from different models.
     """
     config = config or ScoreConfig()
-    for path in _outputs(out):
+    for path in outputs(out):
         refuse_to_replace(path, overwrite=overwrite)
-    queries = read_embeddings(embeddings)
-    _check_vectors(queries)
-    reference = queries if normals is None else read_embeddings(normals)
-    if normals is not None:
-        _check_same_origin(queries, reference)
-        _check_all_normal(reference)
-    known, normal, source = _normality(queries, normal_rule, given=normals is not None)
-    is_normal = np.ones(len(reference.table), np.bool_) if normals is not None else normal
-    roles = choose_roles(
-        is_normal,
-        splits_of(reference.table),
-        _patients(reference),
-        config.false_positive_rate,
-    )
-    table, limit = _score_table(queries, reference, roles, config)
-    if known.any():
-        table.insert(5, "normal", pd.Series(normal, dtype="boolean").where(known))
-    judges = set(_patients(reference)[roles.bank | roles.calibration])
-    tested = known & (splits_of(queries.table) == "test")
-    tested &= ~np.isin(_patients(queries), sorted(judges))
+    case = _case(embeddings, normals, normal_rule, reporter)
+    patients = patients_of(case.reference)
+    rate = config.false_positive_rate
+    roles = choose_roles(case.bank, splits_of(case.reference.table), patients, rate)
+    by_clip, fitted = _judge(case, roles, config, device)
+    by_patient = by_clip.by_patient(config.aggregate)
+    told = by_patient if config.per == "patient" else by_clip
+    limit = told.limit(rate)
+    table = table_of(told, limit)
+    judges = set(patients[roles.bank | roles.calibration])
     summary = {
-        "source_of_normal": source if normals is None else "the embeddings given by --normals",
-        **_counts(reference, roles, table),
+        "source_of_normal": case.source,
+        "per": config.per,
+        "aggregate": config.aggregate,
+        "n_rows": len(table),
+        "n_clips": len(by_clip.rows),
+        "n_patients": len(by_patient.rows),
+        **_counts(patients, roles),
+        "n_anomalous": int(table["anomalous"].sum()),
+        "distance": config.distance,
+        **fitted,
         "k": config.k,
-        "false_positive_rate": config.false_positive_rate,
+        "false_positive_rate": rate,
         "threshold": limit if math.isfinite(limit) else None,
-        **_evaluation(table[tested], ~normal[tested], limit, config),
-        "model_sha256": queries.metadata.get("model_sha256"),
-        "pool": queries.metadata.get("pool"),
+        **evaluation(
+            tested(by_clip, judges),
+            tested(by_patient, judges),
+            (by_clip.limit(rate), by_patient.limit(rate)),
+            seed=config.seed,
+            draws=config.draws,
+        ),
+        "model_sha256": case.queries.metadata.get("model_sha256"),
+        "pool": case.queries.metadata.get("pool"),
     }
     _tell(summary, config, reporter)
     if out is not None:
-        _write(out, table, summary)
+        write_scores(out, table, {"schema": SCHEMA, **summary})
     return ScoreResult(table, summary, out)
 
 
-def _outputs(out: Path | None) -> list[Path]:
+def outputs(out: Path | None) -> list[Path]:
+    """Return the files of a table of scores: its rows and its figures."""
     return [] if out is None else [out, out.with_suffix(".json")]
 
 
-def _write(out: Path, table: pd.DataFrame, summary: dict[str, Any]) -> None:
+def write_scores(out: Path, table: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """Write rows and figures, each whole or not at all."""
     with atomic_path(out) as temporary:
         table.to_csv(temporary, index=False)
     sums = sums_of(out.parent, [out.name])
-    write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
+    write_json(out.with_suffix(".json"), {**summary, "sha256": sums})
 
 
-def _patients(embeddings: Embeddings) -> NDArray[np.str_]:
-    return embeddings.table["patient_id"].astype(str).to_numpy(dtype=np.str_)
+def _case(
+    embeddings: Path | str, normals: Path | None, rule: str | None, reporter: Reporter
+) -> _Case:
+    """Open the tables and look at every row of them.
 
-
-def _check_vectors(embeddings: Embeddings) -> None:
-    vectors = embeddings.vectors
-    if not len(vectors):
-        raise EchoError("The embeddings hold no clip.", "Run `echocli embed` on some clips.")
-    bad = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
-    if bad.any():
-        first = embeddings.table["clip_id"].iloc[int(np.argmax(bad))]
-        raise EchoError(
-            f"{bad.sum()} embedding(s) are NaN, infinite or zero, first that of clip {first}.",
-            "Run `echocli embed --overwrite`; if it stays so, the model has collapsed.",
-        )
-
-
-def _check_same_origin(queries: Embeddings, reference: Embeddings) -> None:
-    _check_vectors(reference)
-    for key in ("model_sha256", "pool", "data"):
-        ours, theirs = queries.metadata.get(key), reference.metadata.get(key)
-        if ours != theirs:
-            raise EchoError(
-                f"The two tables of embeddings differ in {key}: {ours} and {theirs}.",
-                "Embed both with one model: `echocli embed CLIPS --model MODEL -o FILE`.",
-            )
-
-
-def _check_all_normal(reference: Embeddings) -> None:
-    """Refuse a table given as normal whose own labels say otherwise."""
-    if "normal" not in reference.table:
-        return
-    said = reference.table["normal"].map(str).str.lower()
-    abnormal = said.isin(["false", "0", "0.0"]).to_numpy()
-    if abnormal.any():
-        first = reference.table["clip_id"].iloc[int(np.argmax(abnormal))]
-        raise EchoError(
-            f"{abnormal.sum()} of the {len(abnormal)} clips given by --normals are labelled "
-            f"abnormal, first clip {first}.",
-            "Give embeddings of normal clips only, or leave --normals out where the table to "
-            "score has the labels.",
-        )
-
-
-def _normality(
-    queries: Embeddings, rule: str | None, *, given: bool
-) -> tuple[Flags, Flags, str]:
-    """Return known, normal and what said so; with ``--normals`` it may remain unknown."""
+    Raises:
+        UsageError: If nothing says which clips are normal.
+        EchoError: If the tables cannot be used or come from different models.
+    """
+    queries = open_embeddings(embeddings)
+    check_vectors(queries, "The embeddings", reporter)
+    if normals is None:
+        found = normality(queries.table, rule)
+        return _Case(queries, queries, found.known, found.normal, found.normal, found.source)
+    reference = open_embeddings(normals)
+    check_vectors(reference, "The embeddings given by --normals", reporter)
+    check_same_origin(queries, reference)
+    known = normal = np.zeros(len(queries.table), np.bool_)
     try:
         found = normality(queries.table, rule)
+        known, normal = found.known, found.normal
+        must = False
+    except UsageError:  # what is scored may be unlabelled
+        must = rule is not None
+    bank, source = _normal_rows(reference, rule, reporter, must=must)
+    return _Case(queries, reference, known, normal, bank, source)
+
+
+def _normal_rows(
+    reference: Stored, rule: str | None, reporter: Reporter, *, must: bool
+) -> tuple[Flags, str]:
+    """Return which rows given as normal are, by their own labels where they have some.
+
+    Args:
+        reference: The table.
+        rule: The rule that was given.
+        reporter: Is told of rows that are not used.
+        must: Whether the rule has to apply here, as it does not to the other table.
+
+    Raises:
+        UsageError: If it does not.
+        EchoError: If no row is normal.
+    """
+    source = "the embeddings given by --normals"
+    try:
+        found = normality(reference.table, rule)
     except UsageError:
-        if not given or rule is not None:
+        if must:
             raise
-        unknown = np.zeros(len(queries.table), np.bool_)
-        return unknown, unknown, ""
-    return found.known, found.normal, found.source
+        # It has no such labels: whoever gave it says that all are normal.
+        return np.ones(len(reference.table), np.bool_), source
+    abnormal, unknown = int((found.known & ~found.normal).sum()), int((~found.known).sum())
+    if not found.normal.any():
+        raise EchoError(
+            f"No row given by --normals is normal by {found.source}.",
+            "Give embeddings of normal clips.",
+        )
+    if abnormal or unknown:
+        reporter.warn(
+            f"--normals holds {abnormal} row(s) that are abnormal and {unknown} that are "
+            f"unknown, by {found.source}: only the {int(found.normal.sum())} normal ones are "
+            "compared with."
+        )
+    return found.normal, f"{source}, those normal by {found.source}"
 
 
-def _score_table(
-    queries: Embeddings, reference: Embeddings, roles: Roles, config: ScoreConfig
-) -> tuple[pd.DataFrame, float]:
-    """Return the rows of the result, and the threshold."""
-    bank = NearestNormals(config.k)
-    in_bank = _patients(reference)[roles.bank]
-    names, numbers = np.unique(in_bank, return_inverse=True)
-    bank.fit(torch.from_numpy(reference.vectors[roles.bank]), torch.from_numpy(numbers))
-    number_of = {str(name): number for number, name in enumerate(names)}
-
-    def scored(vectors: NDArray[np.float32], patients: NDArray[np.str_]) -> Any:  # noqa: ANN401
-        own = torch.tensor([number_of.get(str(patient), NOBODY) for patient in patients])
-        return bank.neighbours(torch.from_numpy(vectors), own)
-
-    calibration = mean_distance(
-        scored(
-            reference.vectors[roles.calibration], _patients(reference)[roles.calibration]
-        ).distances
-    ).numpy()
-    calibrators = _patients(reference)[roles.calibration]
-    found = scored(queries.vectors, _patients(queries))
-    scores = mean_distance(found.distances).numpy().astype(np.float64)
-    limit = threshold(calibration, config.false_positive_rate, calibrators)
-    clip_ids = reference.table["clip_id"].to_numpy()[roles.bank]
-    table = pd.DataFrame(
+def _judge(
+    case: _Case, roles: Roles, config: ScoreConfig, device: str
+) -> tuple[Judged, dict[str, float]]:
+    """Return the scores of all rows, and what was fitted for them."""
+    queries, reference = case.queries, case.reference
+    whitening = None
+    fitted: dict[str, float] = {}
+    if config.distance != "cosine":
+        whitening, fitted = whitening_of(reference, roles.bank)
+    judge = NearestNormals(config.k, cast(Distance, config.distance), whitening)
+    judge.fit(bank_from(reference, roles.bank))
+    everything = np.ones(len(queries.table), np.bool_)
+    found = find(judge, reference, queries, everything, device)
+    if reference is queries:
+        calibration = found.scores[roles.calibration]
+    else:
+        calibration = find(judge, reference, reference, roles.calibration, device).scores
+    calibrators = patients_of(reference)[roles.calibration]
+    rows = pd.DataFrame(
         {
-            "clip_id": queries.table["clip_id"],
-            "patient_id": queries.table["patient_id"],
-            "score": scores,
-            "p_value": p_values(calibration, scores, calibrators),
-            "anomalous": scores > limit,
+            **({"clip_id": queries.table["clip_id"]} if "clip_id" in queries.table else {}),
+            "patient_id": patients_of(queries),
+            "score": found.scores,
             "split": splits_of(queries.table),
             "role": _role_names(queries, reference, roles),
-            "nearest": [
-                ";".join(clip_ids[row] for row in rows[:NEAREST_TOLD] if row >= 0)
-                for rows in found.rows.tolist()
-            ],
+            "nearest": nearest_names(reference, roles.bank, found),
+            "known": case.known,
+            "abnormal": case.known & ~case.normal,
         }
     )
-    return table, limit
+    return Judged(rows, pd.DataFrame({"patient_id": calibrators, "score": calibration})), fitted
 
 
-def _role_names(queries: Embeddings, reference: Embeddings, roles: Roles) -> NDArray[np.str_]:
-    clips = queries.table["clip_id"]
-    named = reference.table["clip_id"]
+def _role_names(queries: Stored, reference: Stored, roles: Roles) -> NDArray[np.str_]:
+    key = key_of(queries.table)
+    own, named = queries.table[key], reference.table[key]
     return np.select(
-        [clips.isin(named[roles.bank]), clips.isin(named[roles.calibration])],
-        ["bank", "calibration"],
-        "scored",
+        [own.isin(named[roles.bank]), own.isin(named[roles.calibration])], ROLES[:2], ROLES[2]
     )
 
 
-def _counts(reference: Embeddings, roles: Roles, table: pd.DataFrame) -> dict[str, Any]:
-    patients = _patients(reference)
+def _counts(patients: NDArray[np.str_], roles: Roles) -> dict[str, dict[str, int]]:
     return {
-        "n_clips": len(table),
-        "n_patients": int(table["patient_id"].nunique()),
-        "bank": {
-            "clips": int(roles.bank.sum()),
-            "patients": len(set(patients[roles.bank])),
-        },
-        "calibration": {
-            "clips": int(roles.calibration.sum()),
-            "patients": len(set(patients[roles.calibration])),
-        },
-        "n_anomalous": int(table["anomalous"].sum()),
+        name: {"clips": int(rows.sum()), "patients": len(set(patients[rows]))}
+        for name, rows in (("bank", roles.bank), ("calibration", roles.calibration))
     }
-
-
-def _evaluation(
-    tested: pd.DataFrame, abnormal: Flags, limit: float, config: ScoreConfig
-) -> dict[str, Any]:
-    """Return the figures on labelled test clips of patients that judge nobody."""
-    patients = tested["patient_id"].astype(str).to_numpy(dtype=np.str_)
-    counts = {
-        "clips": len(tested),
-        "patients": len(set(patients)),
-        "abnormal_clips": int(abnormal.sum()),
-    }
-    both = bool(abnormal.any()) and not bool(abnormal.all())
-    result: dict[str, Any] = {"test": counts, "metrics": None, "patient_metrics": None}
-    if not both:
-        return result
-    scores = tested["score"].to_numpy(float)
-    called = scores > limit if math.isfinite(limit) else None
-    by_patient = (
-        pd.DataFrame({"patient": patients, "score": scores, "abnormal": abnormal})
-        .groupby("patient")
-        .agg(score=("score", "mean"), abnormal=("abnormal", "any"))
-    )
-    of_patients = by_patient["score"].to_numpy(float)
-    result["metrics"] = _json(
-        classification(abnormal, scores, called, patients, seed=config.seed, draws=config.draws)
-    )
-    result["patient_metrics"] = _json(
-        classification(
-            by_patient["abnormal"].to_numpy(bool),
-            of_patients,
-            of_patients > limit if math.isfinite(limit) else None,
-            by_patient.index.to_numpy(str),
-            seed=config.seed,
-            draws=config.draws,
-        )
-    )
-    result["prevalence"] = float(abnormal.mean())
-    result["intervals"] = {"level": 0.95, "draws": config.draws, "seed": config.seed}
-    return result
-
-
-def _json(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: interval.as_json() for name, interval in intervals.items()}
 
 
 def _tell(summary: dict[str, Any], config: ScoreConfig, reporter: Reporter) -> None:

@@ -1,4 +1,4 @@
-"""``echocli score --anomaly``."""
+"""``echocli score --anomaly`` and ``echocli score --vote``."""
 
 import os
 import sys
@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echocli.commands._options import JsonOption, OverwriteOption, QuietOption, SeedOption
+from echocli.commands._options import (
+    DeviceOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    SeedOption,
+)
 from echocli.commands._paths import STANDARD
 from echocli.console import Console
 from echocli.errors import UsageError
@@ -15,6 +21,7 @@ from echocli.study import Study
 
 if TYPE_CHECKING:
     from echocli.api.score import ScoreResult
+    from echocli.api.vote import VoteResult
 
 
 def command(
@@ -29,8 +36,15 @@ def command(
     anomaly: Annotated[
         bool, typer.Option("--anomaly", help="Score the distance from normal clips.")
     ] = False,
+    vote: Annotated[
+        bool,
+        typer.Option("--vote", help="Let the nearest labelled training clips vote (DISCOVR)."),
+    ] = False,
     normals: Annotated[
-        Path | None, typer.Option("--normals", help="Embeddings of clips known to be normal.")
+        Path | None,
+        typer.Option(
+            "--normals", help="Embeddings of normal clips; of labelled rows, the normal ones."
+        ),
     ] = None,
     normal_rule: Annotated[
         str | None,
@@ -40,7 +54,16 @@ def command(
         Path | None,
         typer.Option("--out", "-o", help="CSV to write, or - for standard output."),
     ] = None,
-    k: Annotated[int, typer.Option("--k", help="Nearest normal clips to compare with.")] = 10,
+    k: Annotated[int, typer.Option("--k", help="Nearest clips to compare with.")] = 10,
+    distance: Annotated[
+        str, typer.Option("--distance", help="cosine, whitened or mahalanobis.")
+    ] = "cosine",
+    per: Annotated[
+        str, typer.Option("--per", help="Judge each clip, or each patient.")
+    ] = "clip",
+    aggregate: Annotated[
+        str, typer.Option("--aggregate", help="A patient's score: mean or max of its clips'.")
+    ] = "mean",
     false_positive_rate: Annotated[
         float,
         typer.Option(
@@ -48,6 +71,7 @@ def command(
         ),
     ] = 0.05,
     seed: SeedOption = 0,
+    device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -60,39 +84,69 @@ def command(
 
     * `echocli score --anomaly --normals healthy.parquet`: compared with other embeddings
 
+    * `echocli score --anomaly --per patient --aggregate max`: patients, by their strangest clip
+
+    * `echocli score --vote`: the two-class vote of the DISCOVR release, among training clips
+
     * `echocli embed videos/ -o - | echocli score --anomaly -o - | sort`: in a pipeline
 
-    The score is the mean cosine distance to the k nearest normal clips of other patients.
-    Held-out normal patients turn it into a p-value and a threshold with the false-positive
-    rate you choose. Where the test split is labelled, figures with 95 % intervals are written
-    beside the scores, in scores.json.
+    The score is the mean distance to the k nearest normal clips of other patients. Held-out
+    normal patients turn it into a p-value and a threshold with the false-positive rate you
+    choose. Where the test split is labelled, figures with 95 % intervals are written beside
+    the scores, in scores.json.
     """
-    if not anomaly:
+    if anomaly == vote:
         raise UsageError(
             "`echocli score` needs to be told what to score.",
-            "Use `echocli score --anomaly`: the distance of each clip from normal ones.",
+            "Use `echocli score --anomaly`: the distance of each clip from normal ones; or "
+            "--vote: what the nearest labelled clips say.",
         )
-    from echocli.api.score import ScoreConfig, score
-
     study = Study()
     console = Console(quiet=quiet or as_json, as_json=as_json)
     to_stdout = out == STANDARD or (as_json and out is None)
-    result = score(
-        _source(embeddings, study, to_stdout=to_stdout),
-        normals=normals,
-        normal_rule=normal_rule,
-        out=None if to_stdout else out or study.scores,
-        config=ScoreConfig(k=k, false_positive_rate=false_positive_rate, seed=seed),
-        overwrite=overwrite,
-        reporter=console,
-    )
+    source = _source(embeddings, study, to_stdout=to_stdout)
+    place = None if to_stdout else out or (study.votes if vote else study.scores)
+    result: "ScoreResult | VoteResult"
+    if vote:
+        from echocli.api.vote import VoteConfig
+        from echocli.api.vote import vote as cast_votes
+
+        result = cast_votes(
+            source,
+            normal_rule=normal_rule,
+            out=place,
+            config=VoteConfig(k=k, seed=seed),
+            device=device,
+            overwrite=overwrite,
+            reporter=console,
+        )
+    else:
+        from echocli.api.score import ScoreConfig, score
+
+        result = score(
+            source,
+            normals=normals,
+            normal_rule=normal_rule,
+            out=place,
+            config=ScoreConfig(
+                k=k,
+                distance=distance,
+                per=per,
+                aggregate=aggregate,
+                false_positive_rate=false_positive_rate,
+                seed=seed,
+            ),
+            device=device,
+            overwrite=overwrite,
+            reporter=console,
+        )
     if as_json:
-        console.document("echocli.score/1", _document(result))
+        console.document(f"echocli.{'vote' if vote else 'score'}/1", _document(result))
     elif to_stdout:
         result.table.to_csv(sys.stdout, index=False)
         sys.stdout.flush()
     else:
-        _summarise(console, result)
+        _summarise(console, result.summary, vote=vote)
         console.result(str(result.out))
 
 
@@ -117,29 +171,39 @@ def _is_fed() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-def _document(result: "ScoreResult") -> dict[str, Any]:
+def _document(result: "ScoreResult | VoteResult") -> dict[str, Any]:
     import json
 
     rows = json.loads(result.table.to_json(orient="records"))
     return {**result.summary, "out": str(result.out) if result.out else None, "rows": rows}
 
 
-def _summarise(console: Console, result: "ScoreResult") -> None:
-    summary = result.summary
-    console.say(
-        f"{summary['n_clips']} clip(s) against {summary['bank']['clips']} normal clip(s) of "
-        f"{summary['bank']['patients']} patient(s); calibrated on "
-        f"{summary['calibration']['patients']} other normal patient(s)"
-    )
-    console.say(
-        f"{summary['n_anomalous']} clip(s) called anomalous at a false-positive rate of "
-        f"{summary['false_positive_rate']:g}; normal is {summary['source_of_normal']}"
-    )
+def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None:
+    bank = f"{summary['bank']['clips']} clip(s) of {summary['bank']['patients']} patient(s)"
+    if vote:
+        console.say(f"{summary['n_clips']} clip(s), voted on by {bank} of the training split")
+    else:
+        console.say(
+            f"{summary['n_clips']} clip(s) against {bank}, all normal; calibrated on "
+            f"{summary['calibration']['patients']} other normal patient(s)"
+        )
+        console.say(
+            f"{summary['n_anomalous']} {summary['per']}(s) called anomalous at a "
+            f"false-positive rate of {summary['false_positive_rate']:g}; normal is "
+            f"{summary['source_of_normal']}"
+        )
     metrics = summary["metrics"]
     if metrics is not None:
-        test, auroc = summary["test"], metrics["auroc"]
+        test = summary["test"]
+        told = (
+            [("auroc", "AUROC")] if not vote else [("macro_f1", "macro-F1"), ("auroc", "AUROC")]
+        )
+        figures = ", ".join(
+            f"{words} {metrics[name]['value']:.3f} "
+            f"({metrics[name]['low']:.3f} to {metrics[name]['high']:.3f})"
+            for name, words in told
+        )
         console.say(
-            f"test: AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}) "
-            f"on {test['clips']} clip(s) of {test['patients']} patient(s), "
+            f"test: {figures} on {test['clips']} clip(s) of {test['patients']} patient(s), "
             f"{test['abnormal_clips']} abnormal"
         )

@@ -133,7 +133,8 @@ class NearestNormals:
             ValueError: If a query has no normal clip of another patient to be compared with.
         """
         if self.distance == "mahalanobis":
-            return self._seen(queries).double().norm(dim=1)
+            lengths: Tensor = torch.linalg.vector_norm(self._seen(queries).double(), dim=1)
+            return lengths
         return mean_distance(found.distances)
 
     def _seen(self, rows: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:

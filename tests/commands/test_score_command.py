@@ -99,12 +99,33 @@ def test_json_is_one_document_and_quiet_is_one_path(
     assert (output.out, output.err) == ("s.csv\n", "")
 
 
+def test_votes_patients_and_distances_at_the_command_line(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(["score", "--vote"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "votes.csv\n"
+    assert "macro-F1" in output.err
+    assert json.loads((study / "votes.json").read_text())["schema"] == "echocli.vote/1"
+    assert not (study / "scores.csv").exists()
+    words = ["--distance", "whitened", "--per", "patient", "--aggregate", "max", "--json"]
+    assert code_of(["score", "--anomaly", *words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    told = [document[name] for name in ("distance", "per", "aggregate")]
+    assert told == ["whitened", "patient", "max"]
+    assert 0 < document["shrinkage"] < 1
+    assert code_of(["score", "--anomaly", "--vote"]) == 2
+    assert "--vote" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["--k", "0"], 2),
         (["--false-positive-rate", "5"], 2),
         (["--normal-rule", "nonsense"], 2),
+        (["--distance", "far"], 2),
+        (["--per", "frame"], 2),
         (["none.parquet"], 3),
     ],
 )
