@@ -84,10 +84,8 @@ class Collapse:
     """The look that was the last good one, counted from 0: the one before the first step."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.sign.name}: {self.sign.meaning} ({self.sign.measure} fell from "
-            f"{self.best:.3g} to {self.value:.3g})"
-        )
+        sign = self.sign
+        return f"{sign.name} ({sign.measure} fell from {self.best:.3g} to {self.value:.3g})"
 
 
 def collapses(looks: Sequence[Mapping[str, float]]) -> list[Collapse]:

@@ -78,8 +78,8 @@ class Page:
             return
         finished = self._done == self.job.settings.optim.steps
         state = "finished" if finished else f"stopped after step {self._done}"
-        if isinstance(error, EchoError):
-            state = f"stopped after step {self._done}: {error.problem}"
+        if isinstance(error, EchoError) and not alarms:
+            alarms = [error.problem]
         self._write(state, alarms, alive=False)
 
     def _write(self, state: str, alarms: Sequence[str], *, alive: bool) -> None:

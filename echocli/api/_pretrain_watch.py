@@ -180,7 +180,10 @@ class Watch:
         return collapses(self._trail.looks)
 
     def _alarms(self) -> list[str]:
-        return [f"{found}. {found.sign.helps}" for found in self._found()]
+        return [
+            f"The features have collapsed: {one}. {one.sign.meaning} {one.sign.helps}"
+            for one in self._found()
+        ]
 
     def _judge(self) -> None:
         """Tell of a collapse once, in the way that was asked for."""
@@ -190,7 +193,8 @@ class Watch:
         if not new:
             return
         wish, worst = self.job.settings.watch.on_collapse, new[0]
-        problem = "The features have collapsed: " + "; ".join(map(str, new)) + "."
+        told = " ".join([f"{', '.join(map(str, new))}.", *(one.sign.meaning for one in new)])
+        problem = f"The features have collapsed: {told}"
         if wish == "warn":
             self.reporter.warn(
                 f"{problem} {worst.sign.helps} Training goes on; --set watch.on_collapse=stop "

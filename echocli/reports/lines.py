@@ -16,8 +16,8 @@ Values = NDArray[np.float64]
 WIDTH = 470
 """Units of a drawing; one is about a pixel where there is room."""
 HEIGHT = 300
-PANEL = 112
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 22, 40
+PANEL = 116
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 30, 40
 CURVE_POINTS = 400
 FEW_POINTS = 60
 """Below this, each point of a curve is drawn; beyond, their running mean."""
@@ -44,7 +44,13 @@ class Frame(NamedTuple):
 
 
 def line(
-    x: Values, y: Values, ylabel: str, name: str, beside: Mapping[str, float] | None = None
+    x: Values,
+    y: Values,
+    ylabel: str,
+    name: str,
+    beside: Mapping[str, float] | None = None,
+    *,
+    smooth: bool = True,
 ) -> Html:
     """Draw a curve over steps, with its running mean if it has many points.
 
@@ -54,11 +60,12 @@ def line(
         ylabel: What they are.
         name: What the drawing shows, for who cannot see it.
         beside: Values to compare it with, by name; drawn as level lines.
+        smooth: Whether there is a running mean.
     """
     levels = dict(beside or {})
     ends = _room([*y.tolist(), *levels.values()])
     frame = Frame(TOP, HEIGHT - BOTTOM, _span(x), ends)
-    parts = [*_grid(frame, ticks(*ends, 6)), *_steps(frame), *_curve(frame, x, y)]
+    parts = [*_grid(frame, ticks(*ends, 6)), *_steps(frame), *_curve(frame, x, y, smooth)]
     for label, value in levels.items():
         at = frame.down(value)
         parts.append(_stroke([(LEFT, at), (WIDTH - RIGHT, at)], "orange", 1.6, dashed=True))
@@ -80,7 +87,7 @@ def panels(curves: Mapping[str, tuple[Values, Values]], name: str) -> Html:
         most = float(y.max())
         ends = (min(0.0, float(y.min())), 1.0 if 0.5 < most <= 1 else 1.1 * most or 1.0)
         frame = Frame(row * PANEL + TOP, (row + 1) * PANEL, span, ends)
-        parts += [*_grid(frame, ticks(*ends, 3)), *_curve(frame, x, y)]
+        parts += [*_grid(frame, ticks(*ends, 3)), *_curve(frame, x, y, True)]
         parts.append(_text(LEFT, frame.top - 7, label, "start"))
     parts += _steps(frame)
     return _svg(parts, len(curves) * PANEL + BOTTOM, name)
@@ -145,7 +152,7 @@ def _steps(frame: Frame) -> list[str]:
     return [*parts, _text((LEFT + WIDTH - RIGHT) / 2, frame.bottom + 34, "step", "middle")]
 
 
-def _curve(frame: Frame, x: Values, y: Values) -> list[str]:
+def _curve(frame: Frame, x: Values, y: Values, smooth: bool) -> list[str]:
     x, y = thinned(x, y)
     across, down = [frame.across(v) for v in x.tolist()], [frame.down(v) for v in y.tolist()]
     each = list(zip(across, down, strict=True))
@@ -154,9 +161,11 @@ def _curve(frame: Frame, x: Values, y: Values) -> list[str]:
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="var(--blue)"/>' for a, b in each
         ]
         return [_stroke(each, "blue", 1.8), *dots]
+    if not smooth:
+        return [_stroke(each, "blue", 1.8)]
     mean = [frame.down(value) for value in running_mean(y).tolist()]
-    smooth = list(zip(across, mean, strict=True))
-    return [_stroke(each, "line", 1.1), _stroke(smooth, "blue", 1.8)]
+    through = list(zip(across, mean, strict=True))
+    return [_stroke(each, "line", 1.1), _stroke(through, "blue", 1.8)]
 
 
 def _stroke(

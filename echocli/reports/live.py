@@ -49,7 +49,7 @@ class Progress:
     name: str
     method: str
     state: str
-    """``training``, or why it is not: ``finished``, ``stopped`` ..."""
+    """``training``, ``finished``, ``stopped after step 7``."""
     alive: bool
     """Whether the page will be written again."""
     written: str
@@ -58,7 +58,7 @@ class Progress:
     steps: int
     seconds_left: float | None
     alarms: Sequence[str] = ()
-    """Ways in which it has collapsed."""
+    """What went wrong, a sentence or more each."""
     details: Sequence[tuple[str, object]] = ()
     """Facts of the run."""
     probe: str = ""
@@ -110,7 +110,7 @@ def _lead(now: Progress, curves: Mapping[str, Curve]) -> Html:
         boxes.append((number(curves["clips_per_s"].last), "clips a second", ""))
     return join(
         [
-            *(paragraph(f"Collapse: {alarm}", "note") for alarm in now.alarms),
+            *(paragraph(alarm, "note") for alarm in now.alarms),
             cards(boxes),
             _how_old(now),
             facts(now.details),
@@ -141,7 +141,7 @@ def _learning(curves: Mapping[str, Curve]) -> Html:
     picture = lines.line(*curves["loss"].points, "loss", "loss")
     drawn = [figure(picture, f"{LOSS_CAPTION} {lines.LEGEND}")]
     if len(curves.get("lr", ())) > 1:
-        picture = lines.line(*curves["lr"].points, "learning rate", "learning rate")
+        picture = lines.line(*curves["lr"].points, "learning rate", "rate", smooth=False)
         drawn.append(figure(picture, "The learning rate of each step."))
     return gallery(drawn)
 
@@ -153,7 +153,7 @@ def _health(now: Progress, curves: Mapping[str, Curve]) -> Html:
         ("what the student is to learn", TARGETS, TARGETS_CAPTION),
     ):
         shown = {label: curves[name] for name, label in labels.items() if name in curves}
-        seen += [(label, number(curve.last)) for label, curve in shown.items()]
+        seen += [(label, f"{curve.last:.3g}") for label, curve in shown.items()]
         points = {label: curve.points for label, curve in shown.items() if len(curve) > 1}
         if points:
             drawn.append(figure(lines.panels(points, title), caption))
