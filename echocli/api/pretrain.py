@@ -11,6 +11,7 @@ from typing import Any
 
 from echocli.api._encode import open_clips
 from echocli.api._pretrain_job import Job
+from echocli.api._pretrain_memory import Room, free_for
 from echocli.api._pretrain_plan import Plan, plan_of
 from echocli.api._pretrain_record import (
     check_same,
@@ -20,7 +21,8 @@ from echocli.api._pretrain_record import (
     is_exported,
     left_out_of,
 )
-from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, resolve_settings
+from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, Wanted, resolve_settings
+from echocli.api._pretrain_settle import settle
 from echocli.api._pretrain_start import (
     check_frozen,
     load_start,
@@ -34,7 +36,7 @@ from echocli.checkpoint import LoadedModel
 from echocli.clips.batches import describe_left_out, describe_mended
 from echocli.clips.readers import usual_readers
 from echocli.clips.store import ClipSet
-from echocli.config import Resolved, read_settings, to_table
+from echocli.config import read_settings, to_table
 from echocli.console import SILENT, Reporter
 from echocli.device import Device, choose_device, limit_threads
 from echocli.distributed import Ranks, launched
@@ -97,7 +99,7 @@ class Choice:
 
     def resolve(
         self, base: dict[str, Any] | None = None, start: LoadedModel | None = None
-    ) -> Resolved[Settings]:
+    ) -> Wanted:
         """Merge all layers of settings."""
         return resolve_settings(
             start=None if start is None else settings_of(start),
@@ -135,19 +137,23 @@ def plan(
         EchoError: If the run could not be begun.
     """
     start = choice.start()
-    resolved = choice.resolve(start=start)
-    settings = resolved.value
+    wanted = choice.resolve(start=start)
+    folder = out or default_run(wanted.value)
     ranks = launched()
     place = choose_device(ranks.device(device), precision)
     limit_threads()
     reporter = reporter if ranks.leads else SILENT
-    clips_of_run = _training_clips(clips, settings, ranks, reporter)
+    readers = usual_readers() if readers is None else readers
+    clips_of_run = _training_clips(clips, wanted.value, ranks, reporter)
     with ranks.joined(place), clips_of_run as (opened, used):
+        room = Room(used, place, ranks, readers, free_for(place, ranks))
+        resolved = settle(wanted, room, _kept(folder), reporter)
+        settings = resolved.value
         job = _job(settings, used, place, readers, ranks, reporter)
         if start is not None:
             start_from(job.method, settings, start)
         job.share_out()
-        return plan_of(job, resolved, out or default_run(settings), len(opened))
+        return plan_of(job, resolved, folder, len(opened))
 
 
 def pretrain(
@@ -191,16 +197,21 @@ def pretrain(
     base = _settings_of(out) if resume and out else None
     chosen = choice or Choice()
     start = chosen.start()
-    settings = chosen.resolve(base, start).value
-    folder = out or default_run(settings)
+    wanted = chosen.resolve(base, start)
+    folder = out or default_run(wanted.value)
     ranks = launched()
     place = choose_device(ranks.device(device), precision)
     limit_threads()
     reporter = reporter if ranks.leads else SILENT
+    readers = usual_readers() if readers is None else readers
     with ranks.joined(place), ExitStack() as stack:
+        free = free_for(place, ranks)
         with ranks.leader_first():
-            clips_of_run = _training_clips(clips, settings, ranks, reporter)
+            clips_of_run = _training_clips(clips, wanted.value, ranks, reporter)
             _, used = stack.enter_context(clips_of_run)
+            room = Room(used, place, ranks, readers, free)
+            kept = None if overwrite else _kept(folder)
+            settings = settle(wanted, room, kept, reporter).value
             reporter.say(f"training {settings.method} ({settings.preset}) on {place}")
             job = _job(settings, used, place, readers, ranks, reporter)
             opened = overwritten(folder, overwrite=overwrite, writes=ranks.leads)
@@ -268,12 +279,11 @@ def _job(
     settings: Settings,
     clips: ClipSet,
     place: Device,
-    readers: int | None,
+    readers: int,
     ranks: Ranks,
     reporter: Reporter,
 ) -> Job:
     """Return what to train, saying which clips are left out or seen as they were not taken."""
-    readers = usual_readers() if readers is None else readers
     job = Job(settings, clips, place, readers, reporter, ranks)
     check_frozen(job.method, settings)
     for stage, batches in job.stages:
@@ -297,6 +307,11 @@ def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Rep
     else:
         check_space(run, job)
         run.begin(to_table(job.settings), details)
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of a run that was begun, which hold wherever it goes on."""
+    return _settings_of(folder) if (folder / "config.json").is_file() else None
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:
