@@ -1,13 +1,13 @@
 """Whether a training waits for its clips, and what bringing them costs.
 
-``train`` trains a preset on stored clips and on the same inputs, ready in memory, in turns: all
-processor time counts, that of the readers too. ``parts`` tells where the difference goes.
-``readers`` hands out windows by threads and by processes, from memory and from a disk whose
-pages the system was asked to forget. ``open`` opens a set of 100,000 clips. ``cycles`` looks
-for the beat of hard phantoms, which is known.
+``train`` trains a preset on stored clips and on inputs that lie ready in memory, step by step
+in turns: all processor time counts, that of the readers too. ``parts`` tells where the
+difference goes. ``readers`` hands out windows by threads and by processes, from memory and from
+a disk whose pages the system was asked to forget. ``open`` opens a set of 100,000 clips.
+``cycles`` looks for the beat of hard phantoms, which is known.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE   # waiting is no work
-    python benchmarks/feeding.py train     # five minutes of one core
+    python benchmarks/feeding.py train     # ten minutes of one core
     python benchmarks/feeding.py parts
     python benchmarks/feeding.py readers
     python benchmarks/feeding.py open
@@ -44,6 +44,7 @@ from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
 from echocli.clips.cycles import find_cycle
 from echocli.clips.manifest import COLUMNS, METADATA_KEY, SCHEMA
+from echocli.clips.readers import in_flight
 from echocli.clips.store import ClipSet, ClipSetWriter
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
 from echocli.device import choose_device
@@ -55,12 +56,13 @@ from echocli.phantoms.patient import draw_patient
 
 POPULATION = 5
 RUNS = {
-    "tiny, DISCOVR": ("tiny", "discovr", 8),
-    "tiny, VideoMAE": ("tiny", "videomae", 24),
-    "laptop, DISCOVR": ("laptop", "discovr", 24),
-    "small, DISCOVR": ("small", "discovr", 2),
+    "tiny, DISCOVR": ("tiny", "discovr", 30),
+    "tiny, VideoMAE": ("tiny", "videomae", 120),
+    "laptop, DISCOVR": ("laptop", "discovr", 120),
+    "laptop, VideoMAE": ("laptop", "videomae", 240),
+    "small, DISCOVR": ("small", "discovr", 4),
 }
-"""Preset, method, and steps a turn; VideoMAE's is the cheapest step that there is to feed."""
+"""Preset, method, and steps; VideoMAE's are the cheapest that there are to feed."""
 READY = 4
 """Inputs that are ready; they come round."""
 CPU = choose_device("cpu")
@@ -107,33 +109,47 @@ def job_of(kind: type[Real], folder: Path, preset: str, method: str) -> Real:
     return kind(settings, clips_of(folder, settings.data.size), CPU)
 
 
-def turn(job: Real, steps: int) -> tuple[float, float]:
-    """Take some steps; return processor seconds of each, and the share that was waiting."""
-    clock, before = Clock(), time.process_time()
+def taken(real: Real, ready: Real, steps: int) -> tuple[list[float], list[float]]:
+    """Take steps of both in turns; return the processor seconds of each step of each."""
+    ahead = in_flight(real.readers)  # so that readers have as much to do in the last step
+    both = [job.steps(0, Clock(), until=1 + steps + ahead) for job in (real, ready)]
+    for records in both:
+        assert np.isfinite(next(records).loss)
+    spent: tuple[list[float], list[float]] = ([], [])
+    everybody, here = time.process_time(), time.thread_time()
+    for step in range(steps):
+        for which in (0, 1) if step % 2 else (1, 0):
+            before = time.thread_time()
+            assert np.isfinite(next(both[which]).loss)
+            spent[which].append(time.thread_time() - before)
+    threads = (time.process_time() - everybody) - (time.thread_time() - here)
+    for records in both:
+        records.close()  # type: ignore[attr-defined]
+    return [seconds + threads / steps for seconds in spent[0]], spent[1]
+
+
+def waited(job: Real, steps: int) -> float:
+    """Take some steps alone; return the share of their time that was waiting."""
+    clock = Clock()
     for record in job.steps(0, clock, until=steps):
         assert np.isfinite(record.loss)
-    return (time.process_time() - before) / steps, clock.lap()[1]
+    return clock.lap()[1]
 
 
 def train(options: argparse.Namespace) -> None:
     """Print the table of throughput."""
-    print("| training | ready, s / step | stored clips | throughput | data-wait |")
-    print("|---|---|---|---|---|", flush=True)
+    print("| training | steps | ready, s / step | stored clips | throughput | data-wait |")
+    print("|---|---|---|---|---|---|", flush=True)
     for name, (preset, method, steps) in RUNS.items():
         if not name.startswith(options.only):
             continue
         real = job_of(Real, options.folder, preset, method)
         ready = job_of(Ready, options.folder, preset, method)
-        for job in (real, ready):  # to warm up, and to make the inputs
-            turn(job, 1)
-        pairs = [(turn(ready, steps), turn(real, steps)) for _ in range(options.turns)]
-        without = statistics.median(one[0] for one, _ in pairs)
-        stored = statistics.median(other[0] for _, other in pairs)
-        ratio = statistics.median(one[0] / other[0] for one, other in pairs)
-        waits = statistics.median(other[1] for _, other in pairs)
-        print(
-            f"| {name} | {without:.3f} | {stored:.3f} | {ratio:.1%} | {waits:.2%} |", flush=True
-        )
+        stored, without = taken(real, ready, steps)
+        ratio = statistics.median(b / a for a, b in zip(stored, without, strict=True))
+        wait = waited(real, max(2, steps // 4))
+        cells = f"{statistics.median(without):.3f} | {statistics.median(stored):.3f}"
+        print(f"| {name} | {steps} | {cells} | {ratio:.1%} | {wait:.2%} |", flush=True)
 
 
 def milliseconds(work: Callable[[], object], times: int = 30) -> float:
