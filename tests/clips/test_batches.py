@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
@@ -32,9 +34,26 @@ def test_a_batch_may_cross_epochs(micro_clips: Path) -> None:
     assert straight[:20] == [s for step in range(10) for s in other.samples(step)]
 
 
-def test_the_stream_starts_anywhere_and_equals_reading(micro_clips: Path) -> None:
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32), batch=st.integers(1, 25), epoch=st.integers(0, 40))
+def test_any_batch_from_any_seed_visits_each_clip_once(
+    micro_clips: Path, seed: int, batch: int, epoch: int
+) -> None:
+    batches = Batches(ClipSet.open(micro_clips), DATA, batch, seed)
+    count = len(batches.rows)
+    first = epoch * count // batch
+    near = [
+        s for step in range(first, first + count // batch + 2) for s in batches.samples(step)
+    ]
+    visit = near[epoch * count - first * batch :][:count]
+    assert sorted(row for row, _ in visit) == batches.rows
+    assert len({start for _, start in visit}) == count, "windows start at places of their own"
+
+
+@pytest.mark.parametrize("readers", [0, 1, 4])
+def test_the_stream_starts_anywhere_and_equals_reading(micro_clips: Path, readers: int) -> None:
     batches = Batches(ClipSet.open(micro_clips), DATA, batch=3, seed=1)
-    for step, batch in enumerate(batches.stream(4, 9), start=4):
+    for step, batch in enumerate(batches.stream(4, 9, readers), start=4):
         wanted = batches.read(step)
         assert batch.rows == wanted.rows == [row for row, _ in batches.samples(step)]
         np.testing.assert_array_equal(batch.pixels, wanted.pixels)
