@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from echocli.clips.contract import DataConfig
 from echocli.clips.cycles import Cycle, cycle_of
+from echocli.clips.lengths import says, shorter_windows
 from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import (
@@ -33,6 +34,8 @@ from echocli.errors import EchoError
 Short = Literal["leave_out", "cycle", "resample"]
 Unfit = WhyNot | Literal["no_beat"]
 """Why a training leaves a clip out."""
+ANY_TUBELET = 4
+"""Frames that are whole tubelets of 1, 2 and 4 frames."""
 REASONS: dict[Unfit, str] = {
     "no_time": "without frame times",
     "too_short": "shorter than a window",
@@ -124,16 +127,17 @@ class Batches:
 
     def _check(self) -> None:
         if not self.rows:
-            wish = (
-                f"{self.data.frames} frames at stride {self.data.stride}"
-                if self.data.stride
-                else f"{self.data.seconds} s"
-            )
+            ways = shorter_windows(self.clips, self.data, ANY_TUBELET)
+            fitting = " or ".join(f"--set {way.setting}" for way in ways)
+            if not ways and "no_time" in self.left_out:
+                fitting = "by frames where times are unknown: --set data.stride=1"
             raise EchoError(
-                f"None of the {len(self.clips)} clip(s) can fill a window of {wish}: "
+                f"None of the {len(self.clips)} clip(s) can fill a window of "
+                f"{says(self.data)}: "
                 f"{describe_left_out(self.left_out) or 'there are no clips'}.",
-                "Choose a shorter window (--set data.seconds=0.5), bring longer loops, or "
-                "repeat beats: --set feed.short=cycle. --where may have left out too many.",
+                f"Choose a shorter window ({fitting or 'data.seconds, data.frames'}), bring "
+                "longer loops, or repeat beats: --set feed.short=cycle. --where may have left "
+                "out too many.",
             )
         sizes = self.clips.manifest[["height", "width"]].iloc[self.rows].drop_duplicates()
         if len(sizes) > 1:

@@ -1,0 +1,81 @@
+"""A shorter window keeps as many clips as is asked, and no longer one does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from micro import micro_clip, write_clips
+
+from echocli.clips.batches import Batches
+from echocli.clips.contract import DataConfig
+from echocli.clips.lengths import ENOUGH, says, shorter_windows
+from echocli.clips.store import ClipSet
+from echocli.clips.windows import why_not
+from echocli.config import from_assignments
+from echocli.errors import EchoError
+
+COUNTS = [*range(30, 70), 5, 200]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    folder = tmp_path_factory.mktemp("lengths") / "clips"
+    return write_clips(folder, [micro_clip(i, frames=n) for i, n in enumerate(COUNTS)])
+
+
+def kept(clips: ClipSet, data: DataConfig) -> int:
+    counts = clips.manifest["frames"]
+    return sum(why_not(clips.times_s(i), int(n), data) is None for i, n in enumerate(counts))
+
+
+def changed(data: DataConfig, setting: str) -> DataConfig:
+    return replace(data, **from_assignments([setting])["data"])
+
+
+@pytest.mark.parametrize("data", [DataConfig(seconds=4.0), DataConfig(frames=16, seconds=2.5)])
+def test_the_longest_seconds_that_keep_95_percent(clips: ClipSet, data: DataConfig) -> None:
+    (way,) = shorter_windows(clips, data)
+    shorter = changed(data, way.setting)
+    assert kept(clips, shorter) == way.clips >= ENOUGH * len(clips)
+    assert shorter.seconds is not None
+    longer = replace(shorter, seconds=shorter.seconds + 0.06)
+    assert kept(clips, longer) < ENOUGH * len(clips)
+
+
+def test_less_stride_or_fewer_frames(clips: ClipSet) -> None:
+    data = DataConfig(frames=16, stride=4)
+    ways = shorter_windows(clips, data, tubelet=2)
+    assert [way.setting.partition("=")[0] for way in ways] == ["data.stride", "data.frames"]
+    for way in ways:
+        shorter = changed(data, way.setting)
+        assert kept(clips, shorter) == way.clips >= ENOUGH * len(clips)
+        assert shorter.frames % 2 == 0
+    stride, frames = (changed(data, way.setting) for way in ways)
+    assert stride.stride is not None
+    assert kept(clips, replace(stride, stride=stride.stride + 1)) < ENOUGH * len(clips)
+    assert kept(clips, replace(frames, frames=frames.frames + 2)) < ENOUGH * len(clips)
+
+
+def test_nothing_shorter_helps_what_fits_or_has_no_frames(clips: ClipSet) -> None:
+    assert shorter_windows(clips, DataConfig(seconds=0.5)) == []
+    assert shorter_windows(clips.subset([]), DataConfig(frames=64, stride=3)) == []
+
+
+def test_the_published_recipe_needs_190_frames() -> None:
+    assert "190" in says(DataConfig(frames=64, stride=3))
+
+
+def test_a_window_for_no_clip_names_the_nearest_one_that_is(
+    tmp_path: Path, clips: ClipSet
+) -> None:
+    with pytest.raises(EchoError) as caught:
+        Batches(clips, DataConfig(frames=64, stride=4), 2, 0)
+    assert "253" in caught.value.problem
+    assert "--set data.frames=8)" in caught.value.remedy
+
+    timeless = [replace(micro_clip(i), times_s=None, time_source=None) for i in range(2)]
+    with pytest.raises(EchoError, match="without frame times") as caught:
+        Batches(write_clips(tmp_path / "timeless", timeless), DataConfig(), 2, 0)
+    assert "data.stride=1" in caught.value.remedy
