@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,16 @@ def try_all(clips: str, folder: Path, settings: list[str]) -> None:
             [w if w != clips else f"{folder}/one-0.out" for w in words("files")],
         ),
     }
-    # What two held shares of, one goes on with from the state before the last.
-    shutil.copytree(folder / "shares", folder / "handed on")
-    saved_states(folder / "handed on" / "checkpoints")[0].note.unlink()
-    found["handed on"] = run("handed on", "--steps", "5", *shares, size=1)
+    # Others go on from the state before the last.
+    again: dict[str, tuple[str, int, Sequence[str]]] = {
+        "shares by one": ("shares", 1, shares),
+        "shares by two": ("shares", 2, shares),
+        "one by two": ("one", 2, ()),
+    }
+    for name, (before, size, wish) in again.items():
+        shutil.copytree(folder / before, folder / name)
+        saved_states(folder / name / "checkpoints")[0].note.unlink()
+        found[name] = run(name, "--steps", "5", *wish, size=size)
     stopped = after_saving(folder / "stopped", signal.SIGTERM, 1)
     killed = after_saving(folder / "killed", signal.SIGKILL, 1)
     found |= {

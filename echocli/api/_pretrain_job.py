@@ -119,10 +119,13 @@ class Job:
         trained = sum(p.numel() for p in self.method.parameters() if p.requires_grad)
         wish = self.settings.sharded
         many = trained >= SHARDED_FROM and self.device.torch.type == "cuda"
+        many = many and not self.settings.compiled
         if self.ranks.size > 1 and (many if wish is None else wish):
+            state = self.state(0)
             self.sharded = True
             shard(self.method, self.ranks.team)
             self.optimizer = build_optimizer(self.method, self.settings.optim)
+            self.load(state)
 
     def exported(self) -> VisionTransformer:
         """Return the network to use after training, whole; all processes must ask at once."""

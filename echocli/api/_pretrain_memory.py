@@ -162,6 +162,7 @@ class Room:
     def _shared_out(self, settings: Settings, step: Memory) -> bool:
         """Return whether each process would hold a share of the weights; see ``Job``."""
         many = step.weights >= 4 * SHARDED_FROM and self.place.torch.type == "cuda"
+        many = many and not settings.compiled
         return self.ranks.size > 1 and (many if settings.sharded is None else settings.sharded)
 
 

@@ -126,7 +126,8 @@ class Settings:
     """When frames, size or batch change; ``data`` and ``optim`` are what it begins with."""
     sharded: bool | None = None
     """Whether each of several processes holds a share of the weights, teachers and moments only
-    (FSDP2), for less memory and more traffic; on GPUs from ViT-L on if left out."""
+    (FSDP2), for less memory and more traffic; on GPUs from ViT-L on if left out, unless steps
+    are compiled."""
     compiled: bool = False
     """Whether steps are compiled (torch.compile): minutes before the first step of a stage, and
     a C++ compiler, for faster ones. Losses differ in their last digits."""
@@ -136,6 +137,8 @@ class Settings:
             self.encoder.vit(stage.data)  # says what does not fit
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative.")
+        if self.sharded and self.compiled:
+            raise ValueError("Weights in shares cannot be compiled: set sharded or compiled.")
 
     @property
     def course(self) -> list[Stage]:

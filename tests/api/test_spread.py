@@ -86,11 +86,13 @@ def test_two_processes_train_as_one_does_and_one_writes(
     assert ours.keys() == theirs.keys()
 
 
-def test_one_process_goes_on_from_what_two_held_shares_of(found: Found, folder: Path) -> None:
-    (ended,) = found["handed on"]
-    assert ended.code == 0, ended.err
-    assert "nothing to do" not in ended.err
-    assert_same_training(folder / "handed on", folder / "one")
+@pytest.mark.parametrize("name", ["shares by one", "shares by two", "one by two"])
+def test_any_number_of_processes_goes_on_from_any_state(
+    found: Found, folder: Path, name: str
+) -> None:
+    assert {ended.code for ended in found[name]} == {0}, found[name]
+    assert "nothing to do" not in found[name][0].err
+    assert_same_training(folder / name, folder / "one")
 
 
 def test_what_cannot_be_shared_is_refused_once(found: Found) -> None:
