@@ -144,7 +144,9 @@ def evaluate(
 
     summary = api.evaluate(desk.source, desk.head_folder, by=_listed(by), **desk.wishes).summary
     test = summary["test"]
-    groups = {"": summary["metrics"], PATIENTS: summary["patient_metrics"] or {}}
+    groups = {"": summary["metrics"]}
+    if summary["patient_metrics"] is not None and test["patients"] < test["clips"]:
+        groups[PATIENTS] = summary["patient_metrics"]
     rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
     counts = [str(test["clips"]), str(test["patients"])]
     rows = [["all", row[0], *row[1:], *counts, ""] for row in rows] + _parts(summary)

@@ -225,6 +225,21 @@ def test_patients_are_the_mean_of_their_clips(predicted: classify.ClassPredictio
     assert predicted.summary["patient_test"] == {"patients": len(test), "of_several_classes": 0}
 
 
+def test_a_clip_gets_its_own_probabilities_whatever_stands_beside_it(
+    study: Path, tmp_path: Path, predicted: classify.ClassPredictions
+) -> None:
+    numbers = [77, 3, 150, 12, 41]
+    clips = [disc(number) for number in numbers]
+    clips.insert(2, disc(200, frames=3))  # too short for a window
+    folder = write_clips(tmp_path / "clips", clips)
+    found = classify.predict(folder, study / "heads/normal", draws=2)
+    assert list(found.table["clip_id"]) == [f"clip{number}" for number in numbers]
+    assert [entry["clip_id"] for entry in found.left_out] == ["clip200"]
+    whole = predicted.table.set_index("clip_id").loc[found.table["clip_id"]]
+    np.testing.assert_allclose(found.table["p_true"], whole["p_true"], atol=1e-4)
+    assert list(found.table["patient_id"]) == list(whole["patient_id"])
+
+
 def test_evaluation_divides_and_audits(study: Path) -> None:
     heard = Listening()
     found = classify.evaluate(

@@ -53,7 +53,7 @@ def test_probabilities_equal_sklearn_tall_and_wide(
     z = standard(x.double().numpy(), rows)
     theirs = LogisticRegression(C=1 / alpha, tol=1e-10, max_iter=20_000)
     expected = theirs.fit(z, y.numpy(), sample_weight=rows).predict_proba(z)
-    assert_close(ours, torch.from_numpy(expected), atol=2e-6, rtol=0)
+    assert_close(ours, torch.from_numpy(expected), atol=1e-6, rtol=0)
 
 
 def test_two_classes_are_sklearns_with_half_the_penalty() -> None:
