@@ -119,8 +119,17 @@ def read_preset(name: str) -> Table:
         raise UsageError(
             f"There is no preset {name}.", f"{hint}Presets are: {', '.join(names)}."
         )
-    file = resources.files("echocli").joinpath("presets", f"{name}.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return tomllib.loads(_text_of(name))
+
+
+def preset_summary(name: str) -> str:
+    """Return what a preset is for: its first line."""
+    return _text_of(name).partition("\n")[0].removeprefix("# ")
+
+
+def _text_of(preset: str) -> str:
+    file = resources.files("echocli").joinpath("presets", f"{preset}.toml")
+    return file.read_text(encoding="utf-8")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

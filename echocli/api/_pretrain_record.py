@@ -16,9 +16,12 @@ from echocli.checkpoint import load_model, save_model
 from echocli.config import Layer, differences, resolve, to_table
 from echocli.console import Reporter
 from echocli.errors import EchoError, SpaceError, UsageError
+from echocli.models.memory import MOMENTS
 from echocli.run import Run
 
-CHANGEABLE = ("watch.",)
+ENTRY = 230
+"""Bytes of a tensor in a state's file, beside its numbers (measured)."""
+CHANGEABLE = ("watch.", "encoder.recompute")
 """How settings begin that may change while a run goes on: they decide what is saved, looked at
 and told, not what is learnt."""
 
@@ -133,9 +136,13 @@ def is_exported(run: Run, done: int) -> bool:
 
 def state_bytes(job: Job) -> int:
     """Return the size of one saved state."""
-    trained = sum(p.nbytes for p in job.method.parameters() if p.requires_grad)
-    kept = sum(int(tensor.nbytes) for tensor in job.method.state_dict().values())
-    return kept + 2 * trained  # AdamW keeps two numbers for each trained one
+    trained = [p for p in job.method.parameters() if p.requires_grad]
+    once = {name for name, _ in job.method.named_parameters()}
+    every = {name for name, _ in job.method.named_parameters(remove_duplicate=False)}
+    kept = [t for name, t in job.method.state_dict().items() if name not in every - once]
+    numbers = sum(int(t.nbytes) for t in kept) + MOMENTS * sum(p.nbytes for p in trained)
+    # Each trained tensor has its moments and its count of steps.
+    return numbers + ENTRY * (len(kept) + (MOMENTS + 1) * len(trained))
 
 
 def count_numbers(parameters: Iterator[torch.nn.Parameter]) -> int:

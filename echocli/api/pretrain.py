@@ -153,7 +153,7 @@ def plan(
         if start is not None:
             start_from(job.method, settings, start)
         job.share_out()
-        return plan_of(job, resolved, folder, len(opened))
+        return plan_of(job, resolved, room, folder, len(opened))
 
 
 def pretrain(

@@ -18,6 +18,7 @@ from echocli.commands._options import (
     SetOption,
 )
 from echocli.commands._paths import expand
+from echocli.commands._plan import complete_preset, plan_rows, presets
 from echocli.commands._signals import stop_wish
 from echocli.console import Console
 from echocli.distributed import launched
@@ -25,9 +26,12 @@ from echocli.errors import UsageError
 from echocli.study import Study
 
 if TYPE_CHECKING:
-    from echocli.api._pretrain_plan import Plan
     from echocli.api.pretrain import Choice, PretrainResult
 
+PRESETS = (
+    "tiny (if left out), small, base, large; laptop, laptop-vjepa; adapt-vjepa21-vitb, "
+    "ellis-vitl-12b, ellis-vitl-16b; discovr-paper, discovr-release. list tells of each."
+)
 SLURM = "On a Slurm cluster"
 
 
@@ -45,7 +49,7 @@ def command(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="tiny (if left out), small, base, large, laptop, ..."),
+        typer.Option("--preset", help=PRESETS, autocompletion=complete_preset),
     ] = None,
     out: Annotated[
         Path | None,
@@ -139,6 +143,9 @@ def command(
     from echocli.api.pretrain import Choice
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
+    if preset == "list":
+        _tell_presets(console)
+        return
     if slurm or submit:
         if overwrite:
             raise UsageError(
@@ -166,6 +173,15 @@ def command(
         precision=precision,
         readers=readers,
     )
+
+
+def _tell_presets(console: Console) -> None:
+    columns, rows = ["preset", "method", "what"], presets()
+    if console.as_json:
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        console.document("echocli.presets/1", {"presets": named})
+    else:
+        console.table("presets", columns, rows)
 
 
 def _train(console: Console, clips: list[Path], choice: "Choice", **options: Any) -> None:  # noqa: ANN401
@@ -231,46 +247,9 @@ def _plan(
     if console.as_json:
         console.document("echocli.plan/1", {**asdict(found), "run": str(found.run)})
     else:
-        console.table("plan", ["what", "value"], _plan_rows(found))
-
-
-def _plan_rows(plan: "Plan") -> list[list[object]]:
-    left_out = ", ".join(f"{n} {reason}" for reason, n in plan.left_out.items())
-    return [
-        ["run", plan.run],
-        ["method", f"{plan.method}, preset {plan.preset}"],
-        ["clips used", f"{plan.clips} of {plan.patients} patient(s)"],
-        ["clips not chosen", plan.not_chosen],
-        ["clips left out", left_out or 0],
-        ["tokens a window", plan.tokens],
-        ["trained parameters", plan.parameters],
-        ["encoder parameters", plan.encoder_parameters],
-        ["one checkpoint", f"{plan.checkpoint_bytes / 1e6:.0f} MB"],
-        ["device", plan.device],
-        ["steps", f"{plan.steps} ({plan.epochs:.1f} times each clip)"],
-        ["seconds a step", f"{plan.seconds_per_step:.3g} (measured)"],
-        *_stage_rows(plan),
-        ["hours", f"{plan.hours:.2g}"],
-        *_source_rows(plan),
-    ]
-
-
-def _stage_rows(plan: "Plan") -> list[list[object]]:
-    """Say what is seen when, if that changes."""
-    if len(plan.stages) == 1:
-        return []
-    return [
-        [
-            f"from step {stage.first_step}",
-            f"{stage.frames} frames of {stage.size} px, {stage.tokens} tokens, batch "
-            f"{stage.batch}, {stage.clips} clip(s), {stage.seconds_per_step:.3g} s a step",
-        ]
-        for stage in plan.stages
-    ]
-
-
-def _source_rows(plan: "Plan") -> list[list[object]]:
-    return [[f"setting {key}", f"from {source}"] for key, source in plan.sources.items()]
+        console.table("plan", ["what", "value"], plan_rows(found))
+        for warning in found.warnings:
+            console.warn(warning)
 
 
 def _document(result: "PretrainResult") -> dict[str, Any]:
