@@ -24,6 +24,8 @@ from echocli.api import _pretrain_page, _pretrain_speed
 from echocli.api.pretrain import Choice
 from echocli.states import saved_states
 
+STEPS = "8"
+"""Of a run that ends well; states of the last and of two steps before stay."""
 LONG = "2000"
 """Steps of a run that is to be stopped."""
 Act = Callable[[list[int]], None]
@@ -118,10 +120,10 @@ def try_all(clips: str, folder: Path, settings: list[str]) -> None:
 
     shares = ("--set", "sharded=true")
     found = {
-        "one": run("one", "--steps", "5", size=1),
-        "two": run("two", "--steps", "5"),
-        "shares": run("shares", "--steps", "5", *shares),
-        "uneven": run("uneven", "--steps", "5", "--set", "optim.parts=3"),
+        "one": run("one", "--steps", STEPS, size=1),
+        "two": run("two", "--steps", STEPS),
+        "shares": run("shares", "--steps", STEPS, *shares),
+        "uneven": run("uneven", "--steps", STEPS, "--set", "optim.parts=3"),
         "files": together(
             folder,
             "files",
@@ -137,7 +139,7 @@ def try_all(clips: str, folder: Path, settings: list[str]) -> None:
     for name, (before, size, wish) in again.items():
         shutil.copytree(folder / before, folder / name)
         saved_states(folder / name / "checkpoints")[0].note.unlink()
-        found[name] = run(name, "--steps", "5", *wish, size=size)
+        found[name] = run(name, "--steps", STEPS, *wish, size=size)
     stopped = after_saving(folder / "stopped", signal.SIGTERM, 1)
     killed = after_saving(folder / "killed", signal.SIGKILL, 1)
     found |= {
