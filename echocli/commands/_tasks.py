@@ -52,7 +52,7 @@ def subcommand(
     def decorate(
         function: Callable[Concatenate[AnyDesk, Own], None],
     ) -> Callable[..., None]:
-        shared = list(_options(desk))
+        shared = _options(desk)
         names = {option.name for option in shared}
         _desk, *own = signature(function, eval_str=True).parameters.values()
 
@@ -76,17 +76,20 @@ def subcommand(
     return decorate
 
 
-def _options(desk: type[Desk]) -> Iterator[Parameter]:
-    """Yield the fields of a desk that are options."""
+@functools.cache
+def _options(desk: type[Desk]) -> tuple[Parameter, ...]:
+    """Return the fields of a desk that are options."""
     hints = get_type_hints(desk, include_extras=True)
-    for field in fields(desk):
-        if field.name != "task":
-            yield Parameter(
-                field.name,
-                Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
+    return tuple(
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(desk)
+        if field.name != "task"
+    )
 
 
 def page(own: str, shared: str) -> str:

@@ -19,9 +19,9 @@ from echocli.models.vit import VisionTransformer, ViTConfig
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with a few phantoms and a random encoder as its newest run."""
     study = tmp_path_factory.mktemp("study")
-    config = PhantomConfig(size=32, difficulty="easy", views=("A4C", "A2C"), seconds=(1.0, 1.1))
+    config = PhantomConfig(size=32, difficulty="easy", views=("A4C", "A2C"), seconds=(0.5, 0.6))
     with ClipSetWriter(study / "clips") as writer:
-        for clip in phantom_clips(config, 20, seed=1):
+        for clip in phantom_clips(config, 15, seed=1):
             writer.add(clip)
     shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
     encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
@@ -56,7 +56,7 @@ def test_fit_predict_evaluate_and_verify_in_a_study_folder(
     assert output.out == "predictions/classify.csv\n"
     assert "patients that this head was fitted on" in output.err
     table = pd.read_csv("predictions/classify.csv")
-    assert len(table) == 20
+    assert len(table) == 15
     names = ["clip_id", "patient_id", "p_false", "p_true", "predicted", "label", "split"]
     assert list(table) == names
     assert table[["p_false", "p_true"]].sum(axis=1).to_numpy() == pytest.approx(1)
@@ -91,7 +91,7 @@ def test_rows_figures_and_paths_go_to_standard_output(
     assert code_of(["classify", "clips", "--head", head, "-o", "-"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].startswith("clip_id,patient_id,p_A2C,p_A4C,predicted,label,split")
-    assert len(rows) == 21
+    assert len(rows) == 16
     assert code_of(["classify", "evaluate", "clips", "--head", head]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("\t")[:2] == ["part", "figure"]

@@ -146,8 +146,8 @@ def marked(clips: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_an_attentive_probe_finds_the_token_that_tells_and_comes_back_the_same() -> None:
-    tokens, answer, patients = marked(200)
-    config = FitConfig(least_steps=250, epochs=1, lr=3e-3, checks=5)
+    tokens, answer, patients = marked(160)
+    config = FitConfig(least_steps=150, epochs=1, lr=5e-3, checks=3)
     probe = AttentiveClassifier(2, config=config)
     probe.fit(tokens, answer, patients, torch.Generator().manual_seed(0), ONES)
     unseen, truth, _ = marked(60, seed=9)
