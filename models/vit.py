@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,12 +64,30 @@ class Architecture:
     own (V-JEPA 2.1)."""
 
     def __post_init__(self) -> None:
+        if min(*self.tubelet, self.dim, self.depth, self.heads) < 1:
+            raise ValueError("tubelet, dim, depth and heads must be at least 1.")
         if self.dim % self.heads:
-            raise ValueError(f"dim is {self.dim}; {self.heads} heads do not divide it.")
+            raise ValueError(
+                f"dim is {self.dim}; {self.heads} heads do not divide it: {self._near_heads}."
+            )
         if self.positions == "rotary" and self.dim // self.heads % 2:
-            raise ValueError(f"{self.heads} heads of width {self.dim} have no pairs to turn.")
+            raise ValueError(
+                f"{self.heads} heads of width {self.dim} have no pairs to turn: "
+                f"{self._near_heads}."
+            )
         if not 1 <= self.levels <= self.depth:
-            raise ValueError(f"levels is {self.levels}; {self.depth} blocks have 1 or more.")
+            raise ValueError(
+                f"levels is {self.levels}; {self.depth} block(s) have 1 to {self.depth}."
+            )
+
+    @property
+    def _near_heads(self) -> str:
+        """The heads and the width nearest to those that are not possible."""
+        pairs = 2 if self.positions == "rotary" else 1
+        fit = [n for n in range(1, self.dim + 1) if self.dim % (n * pairs) == 0]
+        heads = min(fit, key=lambda n: abs(n - self.heads), default=None)
+        dim = nearest_multiple(self.dim, self.heads * pairs)
+        return f"heads={heads} or dim={dim} do" if heads else f"dim={dim} does"
 
     @property
     def level_blocks(self) -> tuple[int, ...]:
@@ -99,9 +118,11 @@ class ViTConfig(Architecture):
         super().__post_init__()
         t, h, w = self.tubelet
         if self.frames % t or self.size % h or self.size % w:
+            frames = nearest_multiple(self.frames, t)
+            size = nearest_multiple(self.size, math.lcm(h, w))
             raise ValueError(
                 f"{self.frames} frames of {self.size} pixels are not whole tubelets of "
-                f"{t} frames, {h} rows and {w} columns; change size, frames or tubelet."
+                f"{t} frames, {h} rows and {w} columns; frames={frames} and size={size} are."
             )
 
     @classmethod
@@ -124,6 +145,11 @@ class ViTConfig(Architecture):
         """Tubelets of a usual clip."""
         t, h, w = self.tubelet
         return self.frames // t, self.size // h, self.size // w
+
+
+def nearest_multiple(number: int, step: int) -> int:
+    """Return the multiple of a step that is nearest to a number, one step at least."""
+    return step * max(1, round(number / step))
 
 
 class VisionTransformer(nn.Module):
@@ -268,7 +294,10 @@ class VisionTransformer(nn.Module):
             ValueError: If there are not so many blocks, or none would be left.
         """
         if not 0 <= blocks < self.config.depth:
-            raise ValueError(f"{blocks} blocks of {self.config.depth} cannot be the bottom.")
+            raise ValueError(
+                f"{blocks} blocks of {self.config.depth} cannot be the bottom; "
+                f"{min(max(blocks, 0), self.config.depth - 1)} can."
+            )
         if not blocks:
             return []
         top: list[nn.Module] = list(self.blocks)[blocks:]

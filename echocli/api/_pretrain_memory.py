@@ -19,6 +19,7 @@ from echocli.clips.readers import in_flight
 from echocli.clips.store import ClipSet
 from echocli.device import Device, free_memory
 from echocli.distributed import Ranks
+from echocli.errors import UsageError
 from echocli.models.memory import Memory, build_empty, step_memory
 from echocli.models.sector import choose_places
 from echocli.models.shapes import Places
@@ -164,6 +165,19 @@ class Room:
         many = step.weights >= 4 * SHARDED_FROM and self.place.torch.type == "cuda"
         many = many and not settings.compiled
         return self.ranks.size > 1 and (many if settings.sharded is None else settings.sharded)
+
+
+def check_method(settings: Settings) -> None:
+    """Check that the method fits the encoder, without having its weights.
+
+    Raises:
+        UsageError: With what is possible.
+    """
+    name, vit = settings.method, settings.encoder.vit(settings.data)
+    try:
+        build_empty(name, vit, settings.method_config)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}", "Change one of these settings.") from None
 
 
 def free_for(place: Device, ranks: Ranks) -> int | None:

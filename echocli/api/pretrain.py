@@ -11,7 +11,7 @@ from typing import Any
 
 from echocli.api._encode import open_clips
 from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_memory import Room, free_for
+from echocli.api._pretrain_memory import Room, check_method, free_for
 from echocli.api._pretrain_plan import Plan, plan_of
 from echocli.api._pretrain_record import (
     check_same,
@@ -284,6 +284,7 @@ def _job(
     reporter: Reporter,
 ) -> Job:
     """Return what to train, saying which clips are left out or seen as they were not taken."""
+    check_method(settings)
     job = Job(settings, clips, place, readers, reporter, ranks)
     check_frozen(job.method, settings)
     for stage, batches in job.stages:

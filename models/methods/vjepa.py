@@ -30,7 +30,7 @@ from ..localisation import (
 from ..masking import tokens_at
 from ..predictor import Predictor, jepa_loss, nearness
 from ..shapes import Grid, Places, Scalar, TokenIds, Tokens, Video
-from ..vit import VisionTransformer, ViTConfig
+from ..vit import VisionTransformer, ViTConfig, nearest_multiple
 from .base import Draws, Method, StepOutput
 
 KINDS = {"short": (0,), "long": (1,), "both": (0, 1)}
@@ -269,7 +269,10 @@ def build_predictor(
     heads = heads or max(1, (width or encoder.dim // 2) // head)
     width = width or heads * head
     if width % heads:
-        raise ValueError(f"predictor_dim is {width}; {heads} heads do not divide it.")
+        raise ValueError(
+            f"predictor_dim is {width}; {heads} heads do not divide it: "
+            f"{nearest_multiple(width, heads)} does."
+        )
     shape = replace(
         encoder,
         dim=width,

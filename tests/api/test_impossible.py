@@ -1,0 +1,70 @@
+"""What is not possible is refused, with the nearest that is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from echocli.api._pretrain_settings import resolve_settings
+from echocli.api.pretrain import Choice, pretrain
+from echocli.errors import UsageError
+
+PLACE: dict[str, str] = {"device": "cpu", "precision": "fp32"}
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (("encoder.heads=5",), {"encoder.heads": 4, "encoder.dim": 190}),
+        (("encoder.heads=7",), {"encoder.heads": 6, "encoder.dim": 189}),
+        (
+            ("encoder.positions=rotary", "encoder.heads=64"),
+            {"encoder.heads": 48, "encoder.dim": 256},
+        ),
+        (("encoder.levels=9",), {"encoder.levels": 6}),
+        (("data.frames=15",), {"data.frames": 16}),
+        (("data.size=100",), {"data.size": 96}),
+        (("data.frames=1", "data.size=3"), {"data.frames": 2, "data.size": 8}),
+    ],
+)
+def test_the_nearest_possible_shape_is_named(
+    words: tuple[str, ...], nearest: dict[str, int]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_settings(preset="tiny", changes=words, environment={})
+    told = [int(number) for number in re.findall(r"\d+", caught.value.problem)]
+    for value in nearest.values():
+        assert value in told, caught.value.problem
+    remedy = [f"{key}={value}" for key, value in nearest.items()]
+    if "encoder.heads" in nearest:
+        remedy = remedy[:1]  # heads or width, not both
+    resolve_settings(preset="tiny", changes=(*words, *remedy), environment={})
+
+
+@pytest.mark.parametrize("word", ["encoder.heads=0", "encoder.depth=0", "encoder.dim=0"])
+def test_nothing_is_not_a_shape(word: str) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        resolve_settings(changes=(word,), environment={})
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("vjepa.frozen_blocks=4", "encoder.depth=3"), "vjepa.frozen_blocks=2"),
+        (("vjepa.predictor_dim=50", "vjepa.predictor_heads=3"), "vjepa.predictor_dim=51"),
+    ],
+)
+def test_a_method_that_cannot_be_built_is_refused_before_anything_is_written(
+    tmp_path: Path,
+    micro_clips: Path,
+    micro_words: tuple[str, ...],
+    words: tuple[str, ...],
+    remedy: str,
+) -> None:
+    choice = Choice(method="vjepa", steps=1, changes=(*micro_words, *words))
+    with pytest.raises(UsageError) as caught:
+        pretrain(micro_clips, choice, out=tmp_path / "r", **PLACE)
+    assert remedy.partition("=")[2] in re.findall(r"\d+", caught.value.problem)
+    assert not (tmp_path / "r").exists()
