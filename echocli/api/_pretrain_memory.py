@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -19,7 +21,7 @@ from echocli.clips.readers import in_flight
 from echocli.clips.store import ClipSet
 from echocli.device import Device, free_memory
 from echocli.distributed import Ranks
-from echocli.errors import UsageError
+from echocli.errors import MachineError, UsageError
 from echocli.models.memory import Memory, build_empty, step_memory
 from echocli.models.sector import choose_places
 from echocli.models.shapes import Places
@@ -178,6 +180,28 @@ def check_method(settings: Settings) -> None:
         build_empty(name, vit, settings.method_config)
     except ValueError as error:
         raise UsageError(f"{name}: {error}", "Change one of these settings.") from None
+
+
+@contextmanager
+def full_memory_told(settings: Settings, place: Device) -> Iterator[None]:
+    """Say what helps if the memory of a GPU runs out in the block.
+
+    Raises:
+        MachineError: Then.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        optim, ways = settings.optim, []
+        if not settings.encoder.recompute:
+            ways.append("--set encoder.recompute=true")
+        more = range(optim.parts + 1, optim.batch + 1)
+        ways += [f"--set optim.parts={n}" for n in more if optim.batch % n == 0][:1]
+        raise MachineError(
+            f"The memory of {place} ran out in a step of {optim.batch} clips.",
+            f"Let nobody else use it, or need less: {' or '.join(ways) or 'a smaller preset'}; "
+            "--plan says what a step needs.",
+        ) from None
 
 
 def free_for(place: Device, ranks: Ranks) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from echocli.api._encode import open_clips
 from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_memory import Room, check_method, free_for
+from echocli.api._pretrain_memory import Room, check_method, free_for, full_memory_told
 from echocli.api._pretrain_plan import Plan, plan_of
 from echocli.api._pretrain_record import (
     check_same,
@@ -217,7 +217,8 @@ def pretrain(
             opened = overwritten(folder, overwrite=overwrite, writes=ranks.leads)
             run = stack.enter_context(opened)
             _begin_or_go_on(run, job, start, reporter)
-        done, loss = run_steps(job, run, ranks.agreed(stop), reporter)
+        with full_memory_told(settings, place):
+            done, loss = run_steps(job, run, ranks.agreed(stop), reporter)
         if loss is not None or not is_exported(run, done):
             export_model(job, run, done, loss)
     return PretrainResult(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from echocli.api import pretrain as pretrain_module
 from echocli.api._pretrain_auto import take_auto
@@ -15,11 +16,14 @@ from echocli.api._pretrain_memory import ROOM, Room, free_for, with_batch
 from echocli.api._pretrain_settings import Settings, Wanted, resolve_settings
 from echocli.api._pretrain_settle import MOST_TIMES, settle, too_large
 from echocli.api.pretrain import Choice, plan, pretrain
+from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
 from echocli.config import Layer, from_assignments
 from echocli.console import SILENT
 from echocli.device import choose_device
 from echocli.distributed import Ranks
+from echocli.errors import MachineError
+from echocli.run import read_metrics
 
 PLENTY = 10**13
 PLACE: dict[str, str] = {"device": "cpu", "precision": "fp32"}
@@ -198,3 +202,36 @@ def test_free_memory_is_shared_by_processes_of_a_processor() -> None:
     place = choose_device("cpu", "fp32")
     alone = free_for(place, Ranks())
     assert alone is None or 1e8 < alone < 1e14
+
+
+def test_memory_that_runs_out_names_what_needs_less(
+    tmp_path: Path,
+    micro_clips: Path,
+    micro_words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(pretrain_module, "run_steps", full)
+    choice = Choice(method="videomae", steps=1, changes=micro_words)
+    with pytest.raises(MachineError, match="ran out in a step of 3 clips") as caught:
+        pretrain(micro_clips, choice, out=tmp_path / "r", **PLACE)
+    for word in ("encoder.recompute=true", "optim.parts=3"):
+        assert f"--set {word}" in caught.value.remedy
+        resolve_settings(changes=(word,), environment={})
+
+
+def test_a_run_goes_on_with_blocks_computed_twice_as_if_nothing_was(
+    tmp_path: Path, micro_clips: Path, micro_words: tuple[str, ...]
+) -> None:
+    choice = Choice(method="videomae", steps=3, changes=micro_words)
+    pretrain(micro_clips, choice, out=tmp_path / "straight", **PLACE)
+    pretrain(micro_clips, choice, out=tmp_path / "r", stop=lambda: True, **PLACE)
+    twice = Choice(changes=("encoder.recompute=true",))
+    assert pretrain(micro_clips, twice, out=tmp_path / "r", resume=True, **PLACE).finished
+    settings = json.loads((tmp_path / "r" / "config.json").read_text())["settings"]
+    assert settings["encoder"]["recompute"] is True
+    losses = [[m["loss"] for m in read_metrics(tmp_path / name)] for name in ("straight", "r")]
+    assert losses[0] == losses[1]
+    assert load_model(tmp_path / "straight").sha256 == load_model(tmp_path / "r").sha256
