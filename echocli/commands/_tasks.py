@@ -76,7 +76,6 @@ def subcommand(
     return decorate
 
 
-@functools.cache
 def _options(desk: type[Desk]) -> tuple[Parameter, ...]:
     """Return the fields of a desk that are options."""
     hints = get_type_hints(desk, include_extras=True)
