@@ -121,6 +121,15 @@ def limit_threads() -> int:
     return threads
 
 
+def keep_compiled() -> None:
+    """Keep what PyTorch compiles in the user's cache, where a restart of the machine leaves it.
+
+    ``TORCHINDUCTOR_CACHE_DIR`` is obeyed.
+    """
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(caches / "echocli" / "compiled"))
+
+
 def keep_freed_memory() -> None:
     """Let this process keep memory that it frees: the next step asks for as much again.
 

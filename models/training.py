@@ -22,6 +22,7 @@ from .spreading import averaging, gathered, replicate
 from .team import ALONE, Team
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
+Compiled: TypeAlias = bool | Literal["blocks"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train(
     augmentation: AugmentConfig | None = None,
     precision: Precision = "fp32",
     share: float = 1.0,
-    compiled: bool = False,
+    compiled: Compiled = False,
     team: Team = ALONE,
 ) -> Iterator[StepRecord]:
     """Train a method and yield a record after every step.
@@ -98,8 +99,8 @@ def train(
         precision: ``bf16`` computes matrix products in bfloat16, weights stay float32.
         share: Share of the grid's columns that the method sees, where sectors are given; see
             ``sector.share_of_most``.
-        compiled: Compile loss and gradient as one graph; it takes minutes before the first step
-            and needs a C++ compiler.
+        compiled: Compile loss and gradient as one graph, or the ``blocks`` of all networks; it
+            takes minutes before the first step and needs a C++ compiler.
         team: Who shares the clips of a step, in equal parts.
 
     Yields:
@@ -111,7 +112,7 @@ def train(
     method.train()
     method.team = replace(team, parts=config.parts)
     if compiled:
-        method.compile()
+        method.compile(blocks=compiled == "blocks")
     network = replicate(method, team)
     for step, batch in zip(range(start, config.steps), batches, strict=False):
         draw = step_generator(generator.initial_seed(), step)

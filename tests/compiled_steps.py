@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from echocli.models.methods import base
 from echocli.models.optim import OptimConfig
-from echocli.models.training import train
+from echocli.models.training import Compiled, train
 
 STEPS = 5
 CONFIG = OptimConfig(steps=3, warmup_steps=1, lr=1e-3)
@@ -36,12 +36,12 @@ def step(method: base.Method, number: int, *, bf16: bool) -> list[Tensor]:
     return [loss.detach(), *gradients]
 
 
-def graphs(name: str, *, bf16: bool = False) -> dict[str, Any]:
+def graphs(name: str, *, bf16: bool = False, blocks: bool = False) -> dict[str, Any]:
     """Count graphs over steps that draw differently, and the numbers that they get wrong."""
     torch.compiler.reset()
     plain, compiled = micro_method(name), micro_method(name)
     counter = CompileCounterWithBackend("eager")
-    compiled.compile(backend=counter)
+    compiled.compile(blocks=blocks, backend=counter)
     wrong = 0
     for number in range(STEPS):
         pairs = zip(
@@ -51,7 +51,7 @@ def graphs(name: str, *, bf16: bool = False) -> dict[str, Any]:
     return {"graphs": counter.frame_count, "wrong": wrong}
 
 
-def losses(name: str, *, compiled: bool) -> list[float]:
+def losses(name: str, *, compiled: Compiled) -> list[float]:
     """Return the first losses of a training."""
     torch.compiler.reset()
     records = train(
@@ -66,9 +66,10 @@ def main(what: str) -> None:
     found: dict[str, Any] = {}
     for name in base.available():
         if what == "graphs":
-            found[name] = graphs(name)
+            found[name] = {"whole": graphs(name), "blocks": graphs(name, blocks=True)}
         else:
-            found[name] = [losses(name, compiled=compiled) for compiled in (False, True)]
+            ways: tuple[Compiled, ...] = (False, True, "blocks")
+            found[name] = [losses(name, compiled=compiled) for compiled in ways]
             found[name].append(graphs(name, bf16=True))
     print(json.dumps(found))
 

@@ -22,7 +22,7 @@ from echocli.clips.readers import usual_readers
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import SILENT, Reporter
-from echocli.device import Device, keep_freed_memory
+from echocli.device import Device, keep_compiled, keep_freed_memory
 from echocli.distributed import ONE, Ranks
 from echocli.errors import EchoError
 from echocli.models.methods.base import Method, load
@@ -73,6 +73,8 @@ class Job:
                 "Compiling steps needs a C++ compiler, and none is on the path.",
                 "Install one, such as g++ or clang, or --set compiled=false.",
             )
+        if self.settings.compiled:
+            keep_compiled()
         keep_freed_memory()
         seed, short = self.settings.seed, self.settings.feed.short
         self.stages = [

@@ -26,6 +26,7 @@ from echocli.errors import UsageError
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods.base import available, load
 from echocli.models.optim import OptimConfig
+from echocli.models.training import Compiled
 from echocli.models.vit import Architecture, ViTConfig
 from echocli.trackers.base import load as load_tracker
 
@@ -128,9 +129,10 @@ class Settings:
     """Whether each of several processes holds a share of the weights, teachers and moments only
     (FSDP2), for less memory and more traffic; on GPUs from ViT-L on if left out, unless steps
     are compiled."""
-    compiled: bool = False
-    """Whether steps are compiled (torch.compile): minutes before the first step of a stage, and
-    a C++ compiler, for faster ones. Losses differ in their last digits."""
+    compiled: Compiled = False
+    """Whether steps are compiled (torch.compile), as one graph each (``true``) or their
+    ``blocks`` alone: minutes before the first step of a stage, and a C++ compiler, for faster
+    ones. Losses differ in their last digits."""
 
     def __post_init__(self) -> None:
         for stage in self.course:

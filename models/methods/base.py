@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ..layers import Block
 from ..shapes import Grid, Places, Scalar, Video
 from ..team import ALONE, Team
 from ..vit import VisionTransformer, ViTConfig
@@ -44,7 +45,7 @@ class Method(nn.Module, ABC):
     ragged: tuple[str, ...] = ()
     """Beginnings of the names of draws that are longer in one step than in another."""
     compiled: bool = False
-    """Whether ``forward`` is compiled."""
+    """Whether ``forward``, or the blocks in it, are compiled."""
     team: Team = ALONE
     """Who shares the clips of a step. Losses are means over the clips that ``forward`` is
     given; what compares clips with each other asks the team."""
@@ -94,14 +95,21 @@ class Method(nn.Module, ABC):
                     torch._dynamo.maybe_mark_dynamic(here[name], 1)
         return here
 
-    def compile(self, **options: Any) -> None:  # noqa: ANN401
+    def compile(self, *, blocks: bool = False, **options: Any) -> None:  # noqa: ANN401
         """Compile ``forward`` as one graph that serves all steps, whatever they draw.
 
         Args:
+            blocks: Compile the blocks of all its networks instead. Equal ones share their code,
+                which is there sooner; what lies between them stays as it is.
             options: Of ``torch.compile``.
         """
         self.compiled = True
-        super().compile(fullgraph=True, **options)
+        if not blocks:
+            super().compile(fullgraph=True, **options)
+            return
+        for part in self.modules():
+            if isinstance(part, Block):
+                part.compile(fullgraph=True, **options)
 
     @abstractmethod
     def after_step(self, progress: float, state: dict[str, Tensor]) -> None:
