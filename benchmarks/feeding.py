@@ -39,7 +39,6 @@ from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_feed import Feed
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import resolve_settings
-from echocli.api._sector import sectors_of
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
 from echocli.clips.cycles import find_cycle
@@ -176,11 +175,12 @@ def parts(options: argparse.Namespace) -> None:
 def works(job: Real) -> list[Callable[[], object]]:
     """Return what is done for the windows of a step, one after the other."""
     batches, steps, config = job.batches, itertools.count(), AugmentConfig()
+    feed, samples = Feed(batches, CPU.torch, 0, sectors=True), batches.samples(0)
     batch, generator = batches.read(0), torch.Generator().manual_seed(0)
     video = job.to_device(batch)
     return [
         lambda: batches.read(next(steps)),
-        lambda: sectors_of(job.clips, batch.rows, job.stage.data),
+        lambda: feed._sectors(samples),
         lambda: job.to_device(batch),
         lambda: augment(video, draw_changes(len(video), config, generator)),
     ]

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._pretrain_lane import Arrival, Lane
-from echocli.api._sector import sectors_of
 from echocli.clips.batches import Batches, Sample
 from echocli.clips.readers import in_flight, in_order
+from echocli.clips.windows import to_sector
 from echocli.console import SILENT, Reporter
 from echocli.device import free_memory
 from echocli.models.shapes import Sector
@@ -116,8 +116,9 @@ class Feed:
     def _sectors(self, samples: Sequence[Sample]) -> Sector | None:
         if not self.sectors:
             return None
-        rows = [sample.row for sample in samples]
-        return sectors_of(self.batches.clips, rows, self.batches.data)
+        clips = self.batches.clips  # of one size, so that all are made at once
+        sectors = np.stack([clips.sector(sample.row) for sample in samples])
+        return to_sector(sectors, self.batches.data)
 
 
 class Source(Protocol):

@@ -42,6 +42,7 @@ LOOKED_UP = (
     "offset",
     "mask_shard",
     "mask_offset",
+    "sector",
 )
 """Columns that are needed again and again, cell by cell."""
 
@@ -152,7 +153,7 @@ class ClipSet:
     def sector(self, row: int) -> NDArray[np.bool_]:
         """Return where the scan is, ``(height, width)``."""
         _, height, width = self._shape(row)
-        packed = np.frombuffer(self.manifest["sector"].iloc[row], dtype=np.uint8)
+        packed = np.frombuffer(self._columns["sector"][row], dtype=np.uint8)
         return np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
 
     def spacing_mm(self, row: int) -> tuple[float, float] | None:
