@@ -5,7 +5,6 @@ and as one compiled graph. Every way has a process of its own and two turns: the
 an empty cache on disk, the second what the first has left there. Seconds are processor time of
 the process and of the compilers that it starts; a later step is the median of both turns.
 
-    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
     python benchmarks/compiling.py                           # an hour of one core
     python benchmarks/compiling.py --presets tiny --methods vjepa
 """
@@ -23,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from side_by_side import PASSIVE
 
 from echocli.api._pretrain_settings import resolve_settings
 from echocli.device import choose_device, keep_freed_memory
@@ -101,7 +101,7 @@ def two_turns(preset: str, method: str, way: str, steps: int) -> list[dict[str, 
             json.loads(
                 subprocess.run(
                     words,
-                    env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache},
+                    env={**os.environ, **PASSIVE, "TORCHINDUCTOR_CACHE_DIR": cache},
                     check=True,
                     stdout=subprocess.PIPE,
                 ).stdout.splitlines()[-1]

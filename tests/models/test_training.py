@@ -15,7 +15,7 @@ from echocli.models.augment import AugmentConfig
 from echocli.models.methods import base
 from echocli.models.optim import OptimConfig, build_optimizer
 from echocli.models.schedules import learning_rate, schedule, weight_decay
-from echocli.models.training import train
+from echocli.models.training import Precision, train
 
 MakeMethod = Callable[..., base.Method]
 MakeBatches = Callable[..., Any]
@@ -182,13 +182,22 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("parts", [1, 2])
 def test_a_step_waits_for_nothing_but_its_masks(
-    method: base.Method, make_batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+    method: base.Method,
+    precision: Precision,
+    parts: int,
+    make_batches: MakeBatches,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batches = list(make_batches(4, 0, 3))
     drawn = method.draw(4, method.encoder.grid(batches[0].shape), seeded())
     monkeypatch.setattr(method, "draw", lambda *given: drawn)  # on the CPU, ahead of the device
-    steps = train(method, batches, CONFIG, seeded())
+    config = replace(CONFIG, parts=parts, clip=1e-3)  # every gradient is shortened
+    steps = train(
+        method, batches, config, seeded(), augmentation=AugmentConfig(), precision=precision
+    )
     next(steps)
     with Waits() as waits:
         next(steps)
