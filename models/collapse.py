@@ -44,7 +44,7 @@ SIGNS = (
     ),
     Sign(
         measure="effective_rank",
-        share=1 / 3,
+        share=0.45,
         name="few directions",
         meaning="Features of different clips differ in very few ways.",
         helps="A lower optim.lr, a slower teacher (momentum nearer to 1) or larger batches "

@@ -53,7 +53,7 @@ def run_steps(
 def _train(
     job: Job, run: Run, start: int, stop: Callable[[], bool], reporter: Reporter
 ) -> tuple[int, float | None]:
-    steps, every = job.settings.optim.steps, job.settings.watch
+    steps, every = job.settings.optim.steps, job.settings.watch.checkpoint_every
     together = STEPS_BETWEEN_READS if job.device.torch.type == "cuda" else 1
     clock = Clock()
     done, loss = start, None
@@ -70,8 +70,8 @@ def _train(
             pending.append(record)
             done = record.step + 1
             stopping = stop()
-            looking = done == steps or done % every.health_every == 0
-            saving = done == steps or done % every.checkpoint_every == 0 or stopping
+            looking = watch.is_due(done)
+            saving = done == steps or done % every == 0 or stopping
             if looking or saving or len(pending) >= together:
                 loss = _log(job, run, watch, pending, looking=looking)
                 advance(len(pending), watch.remark)

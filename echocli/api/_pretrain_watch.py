@@ -24,6 +24,8 @@ from echocli.models.training import StepRecord
 from echocli.run import Run, read_metrics
 from echocli.trackers.base import Tracker, load
 
+EARLY = 5
+"""Looks within the first ``health_every`` steps, in which most collapses happen."""
 LOOKED = "effective_rank"
 """What the metrics of a step hold if the features were looked at after it."""
 
@@ -39,21 +41,24 @@ class Trail:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the metrics of the next step."""
-        start = {sign.measure: record.get(f"{START}{sign.measure}") for sign in SIGNS}
-        if any(value is not None for value in start.values()):
-            self._close(0, start)
-        for sign in SIGNS:
-            value = record.get(sign.measure)
-            if value is not None:
-                self._since.setdefault(sign.measure, []).append(value)
+        now = _measures(record)
+        if record["step"] == 0:  # what a step measures, it measures before it learns
+            self._close(0, now | _measures(record, START))
+        for name, value in now.items():
+            self._since.setdefault(name, []).append(value)
         if LOOKED in record:
             means = {name: sum(values) / len(values) for name, values in self._since.items()}
             self._close(record["step"] + 1, means)
             self._since.clear()
 
-    def _close(self, done: int, look: Mapping[str, float | None]) -> None:
-        self.looks.append({name: value for name, value in look.items() if value is not None})
+    def _close(self, done: int, look: dict[str, float]) -> None:
+        self.looks.append(look)
         self.steps.append(done)
+
+
+def _measures(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    told = {sign.measure: record.get(f"{prefix}{sign.measure}") for sign in SIGNS}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 class Watch:
@@ -106,6 +111,17 @@ class Watch:
         for tracker in self._trackers:
             tracker.close()
         self.page.end(error, self._alarms())
+
+    def is_due(self, done: int) -> bool:
+        """Return whether to look at the features now.
+
+        Args:
+            done: Steps that are done.
+        """
+        every, steps = self.job.settings.watch.health_every, self.job.settings.optim.steps
+        if done < every and every >= 2 * EARLY:
+            return done == steps or done % (every // EARLY) == 0
+        return done == steps or done % every == 0
 
     @property
     def remark(self) -> str:
@@ -194,7 +210,7 @@ class Watch:
             return
         wish, worst = self.job.settings.watch.on_collapse, new[0]
         told = " ".join([f"{', '.join(map(str, new))}.", *(one.sign.meaning for one in new)])
-        problem = f"The features have collapsed: {told}"
+        problem = f"After step {self._trail.steps[-1]} the features have collapsed: {told}"
         if wish == "warn":
             self.reporter.warn(
                 f"{problem} {worst.sign.helps} Training goes on; --set watch.on_collapse=stop "

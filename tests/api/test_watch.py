@@ -177,7 +177,7 @@ def test_the_trail_is_the_same_live_and_read_again() -> None:
         trail.add(record)
     assert trail.steps == [0, 2, 4]
     assert trail.looks == [
-        {"feature_std": 0.3, "effective_rank": 9.0},
+        {"feature_std": 0.3, "effective_rank": 9.0, "target_std": 1.0},
         {"feature_std": 0.2, "effective_rank": 8.0, "target_std": 1.5},
         {"target_std": 5.0},
     ]
@@ -268,6 +268,15 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(
     with pytest.raises(UsageError, match="no tracker wandb"):
         train("watch.trackers=['wandb']")
     assert not (tmp_path / "r").exists()
+
+
+def test_looks_come_often_at_first_and_after_the_last_step(job: Job, tmp_path: Path) -> None:
+    watch = object.__new__(watch_module.Watch)
+    watch.job = job
+    settings = Choice(method="vjepa", steps=130).resolve().value
+    job.settings = settings
+    due = [done for done in range(1, 131) if watch.is_due(done)]
+    assert due == [10, 20, 30, 40, 50, 100, 130]
 
 
 def test_a_single_clip_has_no_health(tmp_path: Path, micro_words: tuple[str, ...]) -> None:
