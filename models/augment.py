@@ -68,7 +68,13 @@ def crop(video: Video, boxes: Float[Tensor, "batch 2 3"]) -> Video:
     """Cut a box out of every clip, the same in all its frames, and stretch it to full size."""
     batch, channels, frames, height, width = video.shape
     boxes = boxes.to(video.device, video.dtype, non_blocking=True)
-    where = F.affine_grid(boxes, [batch, 1, height, width], align_corners=False)
+    # affine_grid multiplies matrices for every pixel; of a box, rows and columns are enough.
+    right, down = (
+        boxes[:, side, side, None] * centres(count, boxes) + boxes[:, side, 2:]
+        for side, count in enumerate((width, height))
+    )
+    shape = batch, height, width
+    where = torch.stack([right[:, None].expand(shape), down[:, :, None].expand(shape)], dim=-1)
     flat = video.reshape(batch, channels * frames, height, width)
     cut = F.grid_sample(
         flat, where, mode="bilinear", padding_mode="border", align_corners=False
@@ -76,11 +82,16 @@ def crop(video: Video, boxes: Float[Tensor, "batch 2 3"]) -> Video:
     return cut.reshape(video.shape)
 
 
+def centres(count: int, like: Tensor) -> Float[Tensor, " count"]:
+    """Return where the centres of pixels lie on a side that goes from -1 to 1."""
+    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
+
+
 def amplify(video: Video, gains: Float[Tensor, " batch"]) -> Video:
     """Multiply every clip's brightness above black; black is the clip's darkest pixel."""
     gain = gains.to(video.device, video.dtype, non_blocking=True).reshape(-1, 1, 1, 1, 1)
     black = video.amin(dim=(1, 2, 3, 4), keepdim=True)
-    return (video - black) * gain + black
+    return (video - black).mul_(gain).add_(black)
 
 
 class Changes(NamedTuple):
