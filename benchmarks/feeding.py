@@ -58,7 +58,7 @@ RUNS = {
     "tiny, DISCOVR": ("tiny", "discovr", 30),
     "tiny, VideoMAE": ("tiny", "videomae", 120),
     "laptop, DISCOVR": ("laptop", "discovr", 120),
-    "laptop, VideoMAE": ("laptop", "videomae", 240),
+    "laptop, VideoMAE": ("laptop", "videomae", 120),
     "small, DISCOVR": ("small", "discovr", 4),
 }
 """Preset, method, and steps; VideoMAE's are the cheapest that there are to feed."""
