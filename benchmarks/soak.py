@@ -67,19 +67,20 @@ def main() -> int:
 def soak(folder: Path, options: argparse.Namespace, dice: random.Random) -> int:
     write_clips(folder / "clips", [micro_clip(number) for number in range(10)])
     straight, broken = folder / "straight", folder / "broken"
-    phase = mmap.mmap(-1, 1)
+    phase = mmap.mmap(-1, 2)  # where a training is, and how many phases it went through
     assert child(lambda: train(folder, straight, options.method, 1)) == 0
     hit: Counter[str] = Counter()
     found: Counter[str] = Counter()
     while sum(hit.values()) < options.kills:
-        phase[0] = 0
-        readers, patience = dice.choice((0, 1, 2)), dice.uniform(0, 5)
+        phase[:2] = b"\0\0"
+        readers, phases, patience = dice.choice((0, 1, 2)), dice.randrange(32), dice.random()
 
         def disturbed(readers: int = readers) -> None:
             slow_down(phase, options.delay)
             train(folder, broken, options.method, readers)
 
-        code = child(disturbed, lambda patience=patience: wait(phase, patience))
+        last = patience * 2 * options.delay
+        code = child(disturbed, lambda pid, n=phases, s=last: wait(pid, phase, n, s))
         if code == 0:
             assert_same(straight, broken)
             found["runs that reached their end, equal to the undisturbed one"] += 1
@@ -104,7 +105,7 @@ def train(folder: Path, out: Path, method: str, readers: int) -> None:
     pretrain.pretrain(folder / "clips", choice, out=out, **place)
 
 
-def child(work: Callable[[], None], meanwhile: Callable[[], None] | None = None) -> int:
+def child(work: Callable[[], None], meanwhile: Callable[[int], None] | None = None) -> int:
     """Run something in a process of its own; kill it when ``meanwhile`` returns."""
     pid = os.fork()
     if pid == 0:
@@ -115,35 +116,39 @@ def child(work: Callable[[], None], meanwhile: Callable[[], None] | None = None)
             os._exit(1)
         os._exit(0)
     if meanwhile is not None:
-        meanwhile()
+        meanwhile(pid)
         os.kill(pid, signal.SIGKILL)  # it is not waited for yet: the number is still its own
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait(phase: mmap.mmap, patience: float) -> None:
-    """Wait until steps are being done, then so many seconds; one in ten does not wait."""
-    until = time.monotonic() + 60
-    while phase[0] == 0 and time.monotonic() < until and patience > 0.5:
-        time.sleep(0.005)
+def wait(pid: int, phase: mmap.mmap, phases: int, patience: float) -> None:
+    """Wait until a training went through so many phases or ended, then so many seconds."""
+    alive = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while phase[1] < phases and os.waitid(os.P_PID, pid, alive) is None:
+        time.sleep(0.002)
     time.sleep(patience)
 
 
 def slow_down(phase: mmap.mmap, delay: float) -> None:
     """Note in which phase this process is, and make those of saving long."""
 
+    def enter(number: int) -> None:
+        phase[0] = number
+        phase[1] = min(phase[1] + 1, 255)
+
     def staying(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
         def slow(*args: Any, **more: Any) -> Any:  # noqa: ANN401
-            phase[0] = number
+            enter(number)
             time.sleep(delay / 2)
             found = function(*args, **more)
             time.sleep(delay / 2)
-            phase[0] = 1
+            enter(1)
             return found
 
         return slow
 
     def write(state: Mapping[str, Any], path: Path) -> None:
-        phase[0] = 2
+        enter(2)
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         content = buffer.getvalue()
@@ -152,7 +157,7 @@ def slow_down(phase: mmap.mmap, delay: float) -> None:
                 file.write(content[start : start + len(content) // PIECES + 1])
                 file.flush()
                 time.sleep(4 * delay / PIECES)
-        phase[0] = 3
+        enter(3)
 
     def logged(run: Run, told: Mapping[str, Any]) -> None:
         phase[0] = phase[0] or 1

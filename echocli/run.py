@@ -64,8 +64,13 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return self.config.is_file()
+        """Whether a run was begun here.
+
+        Raises:
+            UsageError: If the system refuses to look, such as at too long a name.
+        """
+        with _usable(self.folder):
+            return self.config.is_file()
 
     def __enter__(self) -> Self:
         with _usable(self.folder):
@@ -265,8 +270,8 @@ def overwritten(folder: Path, *, overwrite: bool, writes: bool = True) -> Iterat
         yield Follower(folder)
         return
     run = Run(folder)
+    begun = run.exists
     with _usable(folder):
-        begun = run.exists
         if folder.exists() and not begun:
             _refuse_foreign(folder)
     if overwrite and begun:

@@ -313,11 +313,11 @@ def _begin_or_go_on(run: Run, job: Job, start: LoadedModel | None, reporter: Rep
 
 def _kept(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a run that was begun, which hold wherever it goes on."""
-    return _settings_of(folder) if (folder / "config.json").is_file() else None
+    return _settings_of(folder) if Run(folder).exists else None
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.json").is_file():
+    if not Run(folder).exists:
         raise EchoError(
             f"There is no run to resume in {folder}.",
             "Name one with -o, or start one without --resume.",
