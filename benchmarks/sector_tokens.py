@@ -180,7 +180,7 @@ def figures_of(model: LoadedModel, sets: dict[str, ClipSet]) -> dict[str, float]
     head = LinearSegmenter(model.encoder.config.tubelet, CLASSES)
     head.fit(lesson.tokens, lesson.slots, lesson.masks, generator)
     labeller = Labeller(model, head, mean_map(lesson.masks), place)
-    overlap = labeller.evaluation(sets["test"], range(len(unseen)), POPULATION, 100)
+    overlap = labeller.evaluation(sets["test"], range(len(unseen)), seed=POPULATION, draws=100)
     dice = [one["value"] for one in overlap["metrics"]["dice"].values()]
     return {
         "EF error": agreement(measured, predicted, patients, seed=0, draws=100)["mae"].value,

@@ -1,16 +1,16 @@
-"""An encoder and its fitted head, and how well their label maps overlap with known masks."""
+"""An encoder and its fitted head, and how well their label maps agree with known masks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echocli.api._segment_figures import NO_FIGURES, figures
+from echocli.api._segment_figures import Tested, figures, measure
 from echocli.api._segment_frames import labels_to_clip
 from echocli.api._segment_tokens import predict_frames
 from echocli.checkpoint import LoadedModel
@@ -22,15 +22,6 @@ from echocli.models.tasks.segmentation import LinearSegmenter
 CLASSES = 1 + max(STRUCTURES)
 
 Labels = NDArray[np.uint8]
-
-
-class Tested(NamedTuple):
-    """A labelled frame: what was predicted, what the mean map says, the truth, the patient."""
-
-    predicted: Labels
-    baseline: Labels
-    truth: Labels
-    patient: str
 
 
 @dataclass(frozen=True)
@@ -47,37 +38,28 @@ class Labeller:
         return predict_frames(self.model, self.head, clips, row, self.place, wanted)
 
     def compare(self, clips: ClipSet, row: int, predicted: Labels) -> Iterator[Tested]:
-        """Yield the labelled frames of a clip."""
-        truth = clips.masks(row)
+        """Yield what is measured in the labelled frames of a clip."""
+        truth, spacing = clips.masks(row), clips.spacing_mm(row)
         assert truth is not None
         mean = labels_to_clip(self.mean_map[None], *truth.shape[1:])[0]
-        patient = str(clips.manifest["patient_id"].iloc[row])
-        for ours, theirs in zip(predicted, truth, strict=True):
-            yield Tested(ours, mean, theirs, patient)
+        for frame, ours, theirs in zip(clips.mask_frames(row), predicted, truth, strict=True):
+            yield measure(row, frame, ours, theirs, mean, spacing)
 
     def evaluation(
-        self, clips: ClipSet, rows: Sequence[int], seed: int, draws: int
+        self,
+        clips: ClipSet,
+        rows: Sequence[int],
+        columns: Sequence[str] = (),
+        *,
+        seed: int,
+        draws: int,
     ) -> dict[str, Any]:
-        """Return the figures of the labelled frames of some clips."""
-        tested: list[Tested] = []
+        """Return the figures of the labelled frames of some clips; see ``figures``."""
+        found: list[Tested] = []
         for row in rows:
             labels = self.labels(clips, row, clips.mask_frames(row))
-            tested += self.compare(clips, row, labels)
-        return figures_of(tested, seed, draws)
-
-
-def figures_of(tested: Sequence[Tested], seed: int, draws: int) -> dict[str, Any]:
-    """Return overlap figures of labelled frames.
-
-    Args:
-        tested: The frames.
-        seed: Start of the bootstrap's random numbers.
-        draws: Bootstrap samples.
-    """
-    if not tested:
-        return NO_FIGURES
-    predicted, baseline, truth, patients = zip(*tested, strict=True)
-    return figures(predicted, baseline, truth, patients, seed=seed, draws=draws)
+            found += self.compare(clips, row, labels)
+        return figures(clips, found, columns, seed=seed, draws=draws)
 
 
 def mean_map(masks: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from echocli.api._audit import columns_to_divide_by
 from echocli.api._encode import clip_size, open_clips, open_set, prepare, readable
 from echocli.api._finetune import TuneConfig, begin_with
 from echocli.api._heads import (
@@ -26,8 +27,9 @@ from echocli.api._heads import (
 )
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._segment_figures import ALWAYS, Tested, figures
 from echocli.api._segment_fits import fit_end_to_end, fit_on_frozen
-from echocli.api._segment_labeller import Labeller, Tested, figures_of, mean_map
+from echocli.api._segment_labeller import Labeller, mean_map
 from echocli.api._segment_output import open_output
 from echocli.api._segment_tokens import labelled_frames
 from echocli.api._splits import splits_of
@@ -153,7 +155,7 @@ def fit(
     }
     test = [row for row in rows if splits[row] == "test"]
     labeller = Labeller(fitted.model or loaded, fitted.head, average, place)
-    head_config |= labeller.evaluation(opened, test, config.seed, config.draws)
+    head_config |= labeller.evaluation(opened, test, seed=config.seed, draws=config.draws)
     tensors = {**fitted.head.state(), "mean_map": average}
     head_config = write_head(out, tensors, head_config, model=fitted.model, overwrite=overwrite)
     return HeadFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
@@ -215,7 +217,7 @@ def predict(
         volumes = output.volume_table()
         summary = {
             **summarise(head, head_config, volumes["patient_id"].tolist(), left_out),
-            **figures_of(tested, head_config["seed"], draws),
+            **figures(clips, tested, seed=head_config["seed"], draws=draws),
             "ef_from_masks": _ef_figures(volumes, head_config, draws),
         }
         sums = sums_of(folder, output.files())
@@ -227,6 +229,7 @@ def evaluate(
     source: Path | Sequence[Path],
     head: Path,
     *,
+    by: Sequence[str] | None = None,
     model: Path | None = None,
     labels: Path | None = None,
     draws: int = DRAWS,
@@ -239,6 +242,8 @@ def evaluate(
     Args:
         source: Clip set with masks.
         head: Folder written by ``fit``.
+        by: Columns whose parts are shown one by one beside views and phases; the usual ones
+            if left out.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         draws: Bootstrap samples.
@@ -247,11 +252,14 @@ def evaluate(
         reporter: Is told what matters.
 
     Raises:
+        UsageError: If a column to divide by is unknown.
         EchoError: If no clip has masks and is of such a patient.
     """
     labeller, head_config = _load(head, model, device, precision, reporter)
     size = clip_size(labeller.model)
     with open_clips(source, size=size, labels=labels, reporter=reporter) as clips:
+        asked = None if by is None else [name for name in by if name not in ALWAYS]
+        columns = columns_to_divide_by(clips.manifest, asked)
         rows, left_out = _readable(clips, labeller.model, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]
@@ -261,7 +269,8 @@ def evaluate(
                 "was not fitted on.",
                 "Give clips with masks of other patients.",
             )
-        found = labeller.evaluation(clips, chosen, head_config["seed"], draws)
+        how = {"seed": head_config["seed"], "draws": draws}
+        found = labeller.evaluation(clips, chosen, columns, **how)
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
 

@@ -128,3 +128,8 @@ def figure_rows(
 def number(value: float | None, digits: int) -> str:
     """Return a figure as text; - where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def listed(words: str | None) -> list[str] | None:
+    """Return the words between commas, if any were typed."""
+    return None if words is None else [word.strip() for word in words.split(",")]

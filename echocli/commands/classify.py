@@ -5,7 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
-from echocli.commands._tasks import figure_rows, number, subcommand, task_app, trained_with
+from echocli.commands._tasks import (
+    figure_rows,
+    listed,
+    number,
+    subcommand,
+    task_app,
+    trained_with,
+)
 
 TASK = "classify"
 DIGITS = 3
@@ -78,7 +85,7 @@ def fit(
         desk.folder,
         config=api.ClassifyConfig(
             label=label,
-            classes=tuple(_listed(classes) or ()),
+            classes=tuple(listed(classes) or ()),
             positive=positive,
             probe=probe,
             depth=depth,
@@ -142,7 +149,7 @@ def evaluate(
     """
     from echocli.api import classify as api
 
-    summary = api.evaluate(desk.source, desk.head_folder, by=_listed(by), **desk.wishes).summary
+    summary = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes).summary
     test = summary["test"]
     groups = {"": summary["metrics"]}
     if summary["patient_metrics"] is not None and test["patients"] < test["clips"]:
@@ -167,10 +174,6 @@ def _parts(summary: dict[str, Any]) -> list[list[str]]:
             figures = [row[1:] for row in found] or [["one class only", "-", "-", "-"]]
             rows += [[name, *figure, *counts, note] for figure in figures]
     return rows
-
-
-def _listed(words: str | None) -> list[str] | None:
-    return None if words is None else [word.strip() for word in words.split(",")]
 
 
 def _how(config: dict[str, Any]) -> str:

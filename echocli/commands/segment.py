@@ -6,11 +6,21 @@ import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._paths import STANDARD
-from echocli.commands._tasks import figure_rows, number, subcommand, task_app, trained_with
+from echocli.commands._tasks import listed, number, subcommand, task_app, trained_with
 from echocli.errors import UsageError
 
 TASK = "segment"
 DIGITS = 3
+NONE = "-"
+SHOWN = (
+    *("jaccard", "precision", "recall"),
+    *("hd95_mm", "hausdorff_mm", "assd_mm", "failure_rate"),
+)
+"""Figures that are printed beside Dice, in this order."""
+COLUMNS = [
+    *("part", "structure", "Dice (95 %)", "Jaccard", "precision", "recall"),
+    *("HD95 mm", "Hausdorff mm", "ASSD mm", "failed", "frames", "patients", "note"),
+]
 
 app = task_app(
     TASK, "Segmentation by a linear head on frozen tokens, or with an encoder trained for it."
@@ -89,34 +99,81 @@ def predict(
 
 
 @subcommand(app, TASK, EvaluateDesk)
-def evaluate(desk: EvaluateDesk) -> None:
-    """Tell the overlap with known masks of patients that the head has never seen.
+def evaluate(
+    desk: EvaluateDesk,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="A,B",
+            help="Columns whose parts are shown one by one beside views and phases; sex, "
+            "age_years, scanner, frame_rate_hz and quality if left out.",
+        ),
+    ] = None,
+) -> None:
+    """Tell how well known masks are met, of patients that the head has never seen.
 
-    A structure that neither map holds is skipped; one that only one map holds counts 0.
+    * `echocli segment evaluate --by sex,scanner`: men and women, machine by machine
+
+    Dice, Jaccard, precision and recall; HD95, Hausdorff and mean surface distance (ASSD) in
+    millimetres, of frames whose scale is known; failed is the share of frames below a Dice of
+    0.7. --json has intervals of all. A structure that neither map holds is skipped; one that
+    only one map holds counts as the worst there is.
     """
     from echocli.api import segment as api
 
-    summary = api.evaluate(desk.source, desk.head_folder, **desk.wishes).summary
-    test = summary["test"]
-    groups = {**summary["metrics"], "dice of the mean map": summary["mean_map"]["dice"]}
-    desk.evaluated(
-        summary,
-        f"{test['frames']} labelled frame(s) of {test['patients']} patient(s)",
-        ["figure", "structure", "value", "low", "high"],
-        list(figure_rows(groups, DIGITS)),
-    )
+    found = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes)
+    summary, test = found.summary, found.summary["test"]
+    everyone = {"name": "all", **test, "small": False, "metrics": summary["metrics"]}
+    rows = _rows("", everyone)
+    for name, value in summary["mean_map"]["dice"].items():
+        rows.append(["the mean map", name, _with_bounds(value), *[""] * (len(COLUMNS) - 3)])
+    for column, parts in summary["subgroups"].items():
+        rows += [row for part in parts for row in _rows(f"{column} ", part)]
+    unscaled = summary["calibrated"]["left_out_of_mm"]
+    title = f"{test['frames']} labelled frame(s) of {test['patients']} patient(s)"
+    if unscaled:
+        title += f", {unscaled} of unknown scale"
+        desk.console.say(f"{unscaled} frame(s) of unknown scale have no figure in millimetres")
+    desk.evaluated(summary, title, COLUMNS, [row for row in rows if row[2] != NONE])
+
+
+def _rows(column: str, part: dict[str, Any]) -> list[list[str]]:
+    """Return a row for each structure of a part of the frames."""
+    metrics = part["metrics"]
+    counts = [str(part["frames"]), str(part["patients"])]
+    note = "fewer than 30 patients" if part["small"] else ""
+    return [
+        [
+            column + part["name"],
+            structure,
+            _with_bounds(value),
+            *(number(metrics[name][structure]["value"], DIGITS) for name in SHOWN),
+            *counts,
+            note,
+        ]
+        for structure, value in metrics["dice"].items()
+    ]
+
+
+def _with_bounds(figure: dict[str, float | None]) -> str:
+    value, low, high = (number(figure[key], DIGITS) for key in ("value", "low", "high"))
+    return value if figure["low"] is None else f"{value} ({low} to {high})"
 
 
 def _in_words(summary: dict[str, Any]) -> str:
     if summary["metrics"] is None:
         return "no masks of a patient that the head has not seen"
     ours, mean = summary["metrics"]["dice"], summary["mean_map"]["dice"]
-    parts = [
-        f"{name} {number(figure['value'], DIGITS)} "
-        f"(mean map {number(mean[name]['value'], DIGITS)})"
-        for name, figure in ours.items()
-        if figure["value"] is not None
-    ]
+    far = summary["metrics"]["hd95_mm"]
+    parts = []
+    for name, figure in ours.items():
+        if figure["value"] is None:
+            continue
+        beside = f"mean map {number(mean[name]['value'], DIGITS)}"
+        if far[name]["value"] is not None:
+            beside += f"; HD95 {number(far[name]['value'], 1)} mm"
+        parts.append(f"{name} {number(figure['value'], DIGITS)} ({beside})")
     test = summary["test"]
     return (
         f"Dice {', '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"

@@ -1,10 +1,13 @@
 """How well two label maps overlap, structure by structure.
 
 Empty masks: a structure that neither map holds is skipped (NaN, left out of means); one that
-only one map holds scores 0.
+only one map holds scores 0 in every figure.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +35,40 @@ def jaccard(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return int((predicted & truth).sum()) / union if union else float("nan")
 
 
-def overlaps(predicted: Labels, truth: Labels) -> dict[str, tuple[float, float]]:
-    """Return Dice and Jaccard of every region of two label maps.
+class Overlap(NamedTuple):
+    """How well two masks overlap; NaN if both are empty."""
+
+    dice: float
+    jaccard: float
+    precision: float
+    """Share of what was predicted that is true (positive predictive value)."""
+    recall: float
+    """Share of what is true that was predicted (sensitivity)."""
+
+
+def overlap(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Overlap:
+    """Measure how well two masks of one shape overlap."""
+    ours, theirs = int(predicted.sum()), int(truth.sum())
+    if not ours and not theirs:
+        return Overlap(math.nan, math.nan, math.nan, math.nan)
+    both = int((predicted & truth).sum())
+    return Overlap(
+        dice=dice(predicted, truth),
+        jaccard=jaccard(predicted, truth),
+        precision=both / ours if ours else 0.0,
+        recall=both / theirs if theirs else 0.0,
+    )
+
+
+def overlaps(predicted: Labels, truth: Labels) -> dict[str, Overlap]:
+    """Return the overlap of every region of two label maps.
 
     Raises:
         ValueError: If the maps differ in shape.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"The maps are {predicted.shape} and {truth.shape}.")
-    result = {}
-    for name, values in REGIONS.items():
-        ours, theirs = np.isin(predicted, values), np.isin(truth, values)
-        result[name] = dice(ours, theirs), jaccard(ours, theirs)
-    return result
+    return {
+        name: overlap(np.isin(predicted, values), np.isin(truth, values))
+        for name, values in REGIONS.items()
+    }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from echocli.api import segment
+from echocli.api._segment_figures import measure
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.contract import DataConfig
@@ -19,7 +21,8 @@ from echocli.clips.writer import ClipSetWriter
 from echocli.errors import EchoError, UsageError
 from echocli.models.tasks.segmentation import SegmentationConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
-from echocli.statistics.overlap import dice
+from echocli.statistics.overlap import dice, overlap
+from echocli.statistics.surface import distances
 from echocli.statistics.volumes import cavity_volume_mm3, smooth_curve
 
 FRAMES = 14
@@ -159,6 +162,79 @@ def test_figures_areas_and_volumes_are_those_of_the_masks(
     assert row["measured_ef_percent"] == pytest.approx(ventricle(4, 32)[2])
     assert "axis_from_shape" in row["flags"]
     assert document["ef_from_masks"]["metrics"]["pearson"]["value"] > 0.5
+
+
+def test_figures_are_of_structures_views_phases_and_columns(
+    study: Path, tmp_path: Path
+) -> None:
+    chosen = [clip(number, masks=True, scale=number != 109) for number in (104, 109, 114, 119)]
+    sites = ("a", "a", "b", "b")
+    named = [
+        replace(
+            one,
+            labels={
+                **one.labels,
+                "view": view,
+                "ed_frame": ED,
+                "es_frame": ES,
+                "scanner": scanner,
+            },
+        )
+        for one, view, scanner in zip(chosen, ("A4C", "A2C", "A4C", None), sites, strict=True)
+    ]
+    folder = write_clips(tmp_path / "clips", named)
+    head = study / "heads/segment"
+    summary = segment.evaluate(folder, head, by=["scanner", "view"], draws=50).summary
+    clips = ClipSet.open(folder)
+    maps = segment.predict(folder, head, tmp_path / "out", overlays=0, draws=50)
+    masks = ClipSet.open(tmp_path / "out")
+    table = []
+    for row in range(4):
+        truth = clips.masks(row)
+        assert truth is not None
+        for frame, theirs, phase in zip((ED, ES), truth, ("ED", "ES"), strict=True):
+            ours, theirs = masks.frames(row)[frame] == 1, theirs == 1
+            far = distances(ours, theirs, (3.0, 3.0)) if row != 1 else (np.nan,) * 3
+            view, scanner = named[row].labels["view"], sites[row]
+            found = *overlap(ours, theirs), *far, float(dice(ours, theirs) < 0.7)
+            table.append((view or "unknown", scanner, phase, *found))
+    names = ["dice", "jaccard", "precision", "recall", "hd95_mm", "hausdorff_mm", "assd_mm"]
+    slow = pd.DataFrame(table, columns=["view", "scanner", "phase", *names, "failure_rate"])
+    for name in (*names, "failure_rate"):
+        got = summary["metrics"][name]["lv_cavity"]
+        assert got["value"] == pytest.approx(slow[name].mean()), name
+        for column in ("view", "phase", "scanner"):
+            means = slow.groupby(column)[name].mean().dropna()
+            parts = {
+                part["name"]: part["metrics"][name]["lv_cavity"]["value"]
+                for part in summary["subgroups"][column]
+            }
+            known = {key: value for key, value in parts.items() if value is not None}
+            assert known == pytest.approx(means.to_dict()), (name, column)
+    assert summary["calibrated"] == {"frames": 6, "patients": 3, "left_out_of_mm": 2}
+    assert [p["name"] for p in summary["subgroups"]["view_phase"]] == [
+        *("A2C ED", "A2C ES", "A4C ED", "A4C ES", "unknown"),
+    ]
+    first = summary["subgroups"]["view"][1]
+    assert (first["name"], first["frames"], first["clips"], first["small"]) == (
+        *("A4C", 4, 2, True),
+    )
+    assert set(maps.summary["subgroups"]) == {"view", "phase", "view_phase"}
+    with pytest.raises(UsageError, match="scaner"):
+        segment.evaluate(folder, head, by=["scaner"])
+
+
+def test_a_structure_drawn_where_none_is_counts_as_the_worst() -> None:
+    truth, drawn = np.zeros((30, 40), np.uint8), np.zeros((30, 40), np.uint8)
+    drawn[5:9, 5:9] = 1
+    one = measure(0, 0, drawn, truth, truth, (0.5, 1.0))
+    cavity = one.regions["lv_cavity"]
+    assert (cavity["dice"], cavity["precision"], cavity["failure_rate"]) == (0, 0, 1)
+    assert cavity["hausdorff_mm"] == pytest.approx(np.hypot(15, 40))
+    assert all(np.isnan(value) for value in one.regions["left_atrium"].values())
+    bare = measure(0, 0, drawn, drawn, truth, None).regions["lv_cavity"]
+    assert bare["dice"] == 1
+    assert all(np.isnan(bare[name]) for name in ("hd95_mm", "hausdorff_mm", "assd_mm"))
 
 
 def test_pictures_are_drawn_up_to_the_number_asked_for(

@@ -69,6 +69,12 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     evaluated = json.loads(capsys.readouterr().out)
     assert evaluated["schema"] == "echocli.segment/1"
     assert evaluated["metrics"] == document["metrics"]
+    assert code_of(["segment", "evaluate", "--by", "sex"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    parts = {line[0] for line in lines}
+    assert {"all", "the mean map", "phase ED", "phase ES"} <= parts
+    assert any(part.startswith("sex ") for part in parts)
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_the_last_block_is_trained_on_request(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from echocli.statistics.overlap import REGIONS, dice, jaccard, overlaps
+from echocli.statistics.overlap import REGIONS, dice, jaccard, overlap, overlaps
 
 GENERATOR = np.random.default_rng(0)
 TRUTH = GENERATOR.integers(0, 4, size=(20, 15))
@@ -21,8 +21,14 @@ def test_every_region_equals_sklearn_on_flat_pixels() -> None:
     assert set(result) == {"lv_cavity", "lv_myocardium", "left_atrium", "lv_epicardium"}
     for name, values in REGIONS.items():
         ours, theirs = np.isin(PREDICTED, values).ravel(), np.isin(TRUTH, values).ravel()
-        assert result[name][0] == pytest.approx(metrics.f1_score(theirs, ours))
-        assert result[name][1] == pytest.approx(metrics.jaccard_score(theirs, ours))
+        assert result[name] == pytest.approx(
+            [
+                metrics.f1_score(theirs, ours),
+                metrics.jaccard_score(theirs, ours),
+                metrics.precision_score(theirs, ours),
+                metrics.recall_score(theirs, ours),
+            ]
+        )
 
 
 def test_perfect_is_one_disjoint_is_zero_and_jaccard_follows_from_dice() -> None:
@@ -38,6 +44,8 @@ def test_empty_masks_follow_the_stated_rule() -> None:
     assert math.isnan(dice(none, none))
     assert math.isnan(jaccard(none, none))
     assert dice(none, some) == dice(some, none) == jaccard(none, some) == 0
+    assert all(math.isnan(figure) for figure in overlap(none, none))
+    assert overlap(none, some) == overlap(some, none) == (0, 0, 0, 0)
 
 
 def test_maps_of_two_sizes_are_refused() -> None:
