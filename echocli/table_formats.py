@@ -237,9 +237,13 @@ def open_parquet(source: Path | io.BytesIO) -> Stored:
     def batches() -> Iterator[NDArray[np.float32]]:
         most = min(BATCH_ROWS, rows_at_once(width))
         with pq.ParquetFile(source) as again:
-            for batch in again.iter_batches(most, columns=[VECTOR], use_threads=False):
-                numbers = batch.column(0).flatten().to_numpy(zero_copy_only=False)
-                yield numbers.astype(np.float32, copy=False).reshape(-1, width)
+            # By group: iter_batches would hold all that it has read until its end.
+            for number in range(again.num_row_groups):
+                column = again.read_row_group(number, columns=[VECTOR], use_threads=False)[0]
+                for chunk in column.chunks:
+                    numbers = chunk.flatten().to_numpy(zero_copy_only=False)
+                    vectors = numbers.astype(np.float32, copy=False).reshape(-1, width)
+                    yield from (vectors[i : i + most] for i in range(0, len(vectors), most))
 
     return Stored(table, width, metadata, batches)
 
@@ -308,7 +312,8 @@ def open_csv(text: str) -> Stored:
     if any(len(row) != len(names) for row in body):
         raise ValueError("a row is cut short")
     known = len(kinds)
-    numbers = np.array([row[known:] for row in body], dtype=np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite, and is told as that
+        numbers = np.array([row[known:] for row in body], np.float64).astype(np.float32)
     vectors = numbers.reshape(len(body), len(names) - known)
     table = _columns(names[:known], kinds, body)
     return Stored(table, vectors.shape[1], metadata, lambda: iter([vectors]))

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from echocli import table_formats
 from echocli.errors import EchoError
 from echocli.tables import (
     SCHEMA,
     Embeddings,
+    examine,
+    open_embeddings,
     read_embeddings,
     stream_embeddings,
     write_embeddings,
@@ -62,6 +66,7 @@ def test_files_give_back_everything(tmp_path: Path, name: str) -> None:
     assert_same(read_embeddings(tmp_path / name), make(VECTORS))
 
 
+@settings(deadline=None)  # machines may be busy
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_stream_keeps_every_bit_of_every_float(numbers: list[float]) -> None:
     vectors = np.array([numbers], dtype=np.float32)
@@ -126,3 +131,45 @@ def test_a_check_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_embeddings(path, make(VECTORS[:2]), refuse)
     assert_same(read_embeddings(path), make(VECTORS))
     assert [p.name for p in tmp_path.iterdir()] == ["e.parquet"]
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.safetensors"])
+def test_reading_a_long_table_holds_one_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    vectors = np.random.default_rng(0).standard_normal((4000, 256)).astype(np.float32)
+    whole = vectors.nbytes
+    monkeypatch.setattr(table_formats, "GROUP_BYTES", whole // 40)
+    monkeypatch.setattr(table_formats, "BATCH_ROWS", 100)
+    write_embeddings(tmp_path / name, make(vectors))
+    stored = open_embeddings(tmp_path / name)
+    before, held = pa.total_allocated_bytes(), []
+    for batch in stored.batches():
+        held.append(pa.total_allocated_bytes() - before)
+        assert len(batch) <= 100
+    assert max(held) < whole / 10
+    assert examine(stored).whole
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.safetensors", "e.csv"])
+def test_a_flipped_byte_is_an_error_or_shows_or_changes_no_row(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    write_embeddings(path, make(VECTORS))
+    content = path.read_bytes()
+    noticed = 0
+    for place in range(0, len(content), max(1, len(content) // 80)):
+        path.write_bytes(
+            content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]
+        )
+        try:
+            whole = examine(open_embeddings(path)).whole
+        except EchoError:
+            whole = False
+        noticed += not whole
+        if whole:
+            found = read_embeddings(path)
+            np.testing.assert_array_equal(found.vectors, VECTORS)
+            assert found.table["clip_id"].tolist() == make(VECTORS).table["clip_id"].tolist()
+    assert noticed > 20
