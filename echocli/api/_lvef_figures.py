@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.errors import EchoError
 from echocli.statistics.agreement import agreement, mae, rmse
 from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, bootstrap_intervals
 from echocli.statistics.classification import classification
+from echocli.statistics.subgroups import subgroup_figures
 
 CUTS: dict[str, tuple[float, bool]] = {
     "below_35": (35, False),
@@ -97,6 +100,37 @@ def figures(
         "interval_coverage": float(inside.mean()) if np.isfinite(half_width) else None,
         "intervals": {"level": LEVEL, "draws": draws, "seed": seed},
     }
+
+
+SHOWN_OF_PARTS = ("mae", "rmse", "bias", "limit_low", "limit_high")
+
+
+def subgroups(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    measured: Floats,
+    predicted: Floats,
+    *,
+    seed: int,
+    draws: int = DRAWS,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return error and agreement in parts of the clips, as JSON; see ``subgroup_figures``.
+
+    Args:
+        table: Their rows of the manifest.
+        columns: By which to divide.
+        measured: Measured ejection fractions, in percent.
+        predicted: Predicted ones.
+        seed: Start of the bootstrap's random numbers.
+        draws: Bootstrap samples.
+    """
+    owners = table["patient_id"].astype(str).to_numpy(dtype=np.str_)
+
+    def of(rows: NDArray[np.bool_]) -> dict[str, Any]:
+        found = agreement(measured[rows], predicted[rows], owners[rows], seed=seed, draws=draws)
+        return _json({name: found[name] for name in SHOWN_OF_PARTS})
+
+    return subgroup_figures(table, columns, of)
 
 
 def _json(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:

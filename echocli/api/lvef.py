@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,41 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._encode import (
-    clip_size,
-    open_clips,
-    open_set,
-    rows_to_encode,
-)
+from echocli.api._audit import columns_to_divide_by, leakage_of
+from echocli.api._encode import open_set, rows_to_encode
 from echocli.api._finetune import begin_with
-from echocli.api._heads import (
-    HeadFit,
-    describe,
-    left_out_of,
-    load_pair,
-    summarise,
-    warn_of_seen,
-    write_head,
-)
-from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
-from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end, predict_clips
+from echocli.api._heads import HeadFit, describe, left_out_of, write_head
+from echocli.api._lvef_figures import subgroups
+from echocli.api._lvef_look import TASK, figures_of, looking, tell
+from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end
 from echocli.api._lvef_probes import LvefConfig as LvefConfig
-from echocli.api._lvef_rows import (
-    LABEL,
-    labelled_clips,
-    prediction_interval,
-    prediction_table,
-)
+from echocli.api._lvef_rows import LABEL, labelled_clips, prediction_interval
 from echocli.api._output import refuse_to_replace
 from echocli.api._splits import patient_numbers, splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.files import atomic_path, sums_of, write_json
 from echocli.statistics.bootstrap import DRAWS
-from echocli.study import Study
 
 SCHEMA = "echocli.lvef/1"
-TASK = "lvef"
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,8 @@ def fit(
     labelled = labelled_clips(open_set(clips, reporter), clips)
     loaded = begin_with(model, config.tune, labelled, out, config.seed)
     rows, left_out = rows_to_encode(labelled, loaded.data, reporter)
-    table = labelled.manifest.iloc[rows].reset_index(drop=True)
+    chosen = labelled.subset(rows)
+    table = chosen.manifest
     splits, numbers = splits_of(table), patient_numbers(table["patient_id"])
     measured = table[LABEL].to_numpy(np.float64)
     train = splits == "train"
@@ -103,9 +85,10 @@ def fit(
             "least two are needed.",
             "Label more patients and run `echocli preprocess` again.",
         )
+    leakage_of(chosen, splits, reporter, pixels=False)
     lesson = Lesson(
         model=loaded,
-        clips=labelled.subset(rows),
+        clips=chosen,
         measured=measured,
         patients=numbers,
         train=train,
@@ -136,9 +119,8 @@ def fit(
         "interval": interval,
         "n": _counts(table, splits),
     }
-    head_config |= _evaluation(
-        table, measured, fitted.predicted, splits == "test", head_config, config.draws
-    )
+    said = table.assign(ef_percent=fitted.predicted, measured_ef_percent=measured)
+    head_config |= figures_of(head_config, said[splits == "test"], config.draws)
     head_config = write_head(
         out, fitted.tensors, head_config, model=fitted.model, overwrite=overwrite
     )
@@ -177,89 +159,69 @@ def predict(
     """
     for path in [] if out is None else [out, out.with_suffix(".json")]:
         refuse_to_replace(path, overwrite=overwrite)
-    loaded, tensors, head_config = load_pair(head, TASK, model, Study())
-    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
-        found = predict_clips(
-            loaded,
-            tensors,
-            head_config,
-            clips,
-            device=device,
-            precision=precision,
-            reporter=reporter,
-        )
-        manifest = clips.manifest.iloc[found.rows].reset_index(drop=True)
-        left_out = left_out_of(clips, found.left_out, source, reporter)
-    table = prediction_table(manifest, found.ef_percent, head_config)
-    warn_of_seen(table["split"], reporter)
-    summary = {
-        **summarise(head, head_config, table["patient_id"].tolist(), left_out),
-        "interval": head_config["interval"],
-        **_evaluation_of(manifest, table, head_config, draws),
-    }
+    place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
+    with looking(source, head, model, labels, **place) as seen:
+        summary = tell(seen, head, draws)
     if out is not None:
         with atomic_path(out) as temporary:
-            table.to_csv(temporary, index=False)
+            seen.table.to_csv(temporary, index=False)
         sums = sums_of(out.parent, [out.name])
         write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
-    return LvefPredictions(table, summary, out, left_out)
+    return LvefPredictions(seen.table, summary, out, seen.left_out)
 
 
-def evaluate(source: Path | Sequence[Path], head: Path, **options: Any) -> LvefPredictions:  # noqa: ANN401
-    """Predict labelled clips and return the figures on patients that the head never saw.
+def evaluate(
+    source: Path | Sequence[Path],
+    head: Path,
+    *,
+    by: Sequence[str] | None = None,
+    model: Path | None = None,
+    labels: Path | None = None,
+    draws: int = DRAWS,
+    device: str = "auto",
+    precision: str = "auto",
+    reporter: Reporter = SILENT,
+) -> LvefPredictions:
+    """Return the figures on patients that the head never saw, with subgroups and an audit.
 
     Args:
         source: Clip set with the label ``ef_percent``.
         head: Folder written by ``fit``.
-        options: As for ``predict``.
+        by: Columns whose parts are shown one by one; the usual ones if left out.
+        model: The encoder; the one the head remembers if left out.
+        labels: Table of labels, for sources that are no clip set.
+        draws: Bootstrap samples.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters.
 
     Raises:
+        UsageError: If a column to divide by is unknown.
         EchoError: If no labelled clip is of a patient that the head never saw.
     """
-    result = predict(source, head, **options)
-    if result.summary["metrics"] is None:
-        raise EchoError(
-            f"None of the {len(result.table)} clip(s) is labelled with {LABEL} and of a "
-            "patient that the head was not fitted on.",
-            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
+    place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
+    with looking(source, head, model, labels, **place) as seen:
+        tested, manifest = seen.tested, seen.clips.manifest
+        if not tested.any():
+            raise EchoError(
+                f"None of the {len(seen.table)} clip(s) is labelled with {LABEL} and of a "
+                "patient that the head was not fitted on.",
+                "Give clips of other patients, made with `echocli preprocess --labels "
+                "labels.csv`.",
+            )
+        columns = columns_to_divide_by(manifest, by)
+        summary = tell(seen, head, draws)
+        summary["subgroups"] = subgroups(
+            manifest[tested].reset_index(drop=True),
+            columns,
+            seen.table["measured_ef_percent"].to_numpy(np.float64)[tested],
+            seen.table["ef_percent"].to_numpy(np.float64)[tested],
+            seed=seen.config["seed"],
+            draws=draws,
         )
-    return result
-
-
-def _evaluation_of(
-    manifest: pd.DataFrame, table: pd.DataFrame, head_config: dict[str, Any], draws: int
-) -> dict[str, Any]:
-    if "measured_ef_percent" not in table:
-        return NO_FIGURES
-    measured = table["measured_ef_percent"].to_numpy(np.float64)
-    known = np.isfinite(measured)
-    check_ef(measured[known], table["clip_id"].to_numpy()[known])
-    chosen = known & (table["split"] == "test").to_numpy()
-    predicted = table["ef_percent"].to_numpy(np.float64)
-    return _evaluation(manifest, measured, predicted, chosen, head_config, draws)
-
-
-def _evaluation(
-    manifest: pd.DataFrame,
-    measured: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    chosen: NDArray[np.bool_],
-    head_config: dict[str, Any],
-    draws: int,
-) -> dict[str, Any]:
-    """Return the figures on the chosen rows."""
-    if not chosen.any():
-        return NO_FIGURES
-    half = head_config["interval"]["half_width"]
-    return figures(
-        measured[chosen],
-        predicted[chosen],
-        manifest["patient_id"].astype(str).to_numpy(dtype=np.str_)[chosen],
-        mean_ef_percent=head_config["mean_ef_percent"],
-        half_width=math.inf if half is None else half,
-        seed=head_config["seed"],
-        draws=draws,
-    )
+        roles = seen.table["split"].to_numpy(dtype=np.str_)
+        summary["leakage"] = leakage_of(seen.clips, roles, reporter)
+    return LvefPredictions(seen.table, summary, None, seen.left_out)
 
 
 def _counts(table: pd.DataFrame, splits: NDArray[np.str_]) -> dict[str, dict[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from inspect import Parameter, Signature, cleandoc, signature
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
@@ -123,6 +123,25 @@ def figure_rows(
         for name, figure in figures.items():
             bounds = (number(figure[key], digits) for key in ("value", "low", "high"))
             yield [group, name, *bounds]
+
+
+def part_rows(
+    subgroups: Mapping[str, Sequence[Mapping[str, Any]]], digits: int, *, empty: str = ""
+) -> Iterator[list[str]]:
+    """Yield part, figure, value, low, high, clips, patients and note of every part.
+
+    Args:
+        subgroups: For each column its parts, as ``subgroup_figures`` has them.
+        digits: Shown of a figure.
+        empty: What stands for a figure where a part has none; it is shown all the same.
+    """
+    for column, parts in subgroups.items():
+        for part in parts:
+            counts = [str(part["clips"]), str(part["patients"])]
+            note = "fewer than 30 patients" if part["small"] else ""
+            found = [row[1:] for row in figure_rows({"": part["metrics"] or {}}, digits)]
+            for figure in found or [[empty, "-", "-", "-"]]:
+                yield [f"{column} {part['name']}", *figure, *counts, note]
 
 
 def number(value: float | None, digits: int) -> str:

@@ -9,6 +9,7 @@ from echocli.commands._tasks import (
     figure_rows,
     listed,
     number,
+    part_rows,
     subcommand,
     task_app,
     trained_with,
@@ -156,24 +157,11 @@ def evaluate(
         groups[PATIENTS] = summary["patient_metrics"]
     rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
     counts = [str(test["clips"]), str(test["patients"])]
-    rows = [["all", row[0], *row[1:], *counts, ""] for row in rows] + _parts(summary)
+    rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
+    rows += part_rows(summary["subgroups"], DIGITS, empty="one class only")
     title = f"{test['clips']} clip(s) of {test['patients']} patient(s)"
     columns = ["part", "figure", "value", "low", "high", "clips", "patients", "note"]
     desk.evaluated(summary, title, columns, rows)
-
-
-def _parts(summary: dict[str, Any]) -> list[list[str]]:
-    """Return the rows of subgroups; a part of one class has no figures, but is shown."""
-    rows = []
-    for column, parts in summary["subgroups"].items():
-        for part in parts:
-            name = f"{column} {part['name']}"
-            counts = [str(part["clips"]), str(part["patients"])]
-            note = "fewer than 30 patients" if part["small"] else ""
-            found = figure_rows({"": part["metrics"] or {}}, DIGITS)
-            figures = [row[1:] for row in found] or [["one class only", "-", "-", "-"]]
-            rows += [[name, *figure, *counts, note] for figure in figures]
-    return rows
 
 
 def _how(config: dict[str, Any]) -> str:

@@ -5,7 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
-from echocli.commands._tasks import figure_rows, number, subcommand, task_app, trained_with
+from echocli.commands._tasks import (
+    figure_rows,
+    listed,
+    number,
+    part_rows,
+    subcommand,
+    task_app,
+    trained_with,
+)
 
 TASK = "lvef"
 DIGITS = 2
@@ -80,25 +88,45 @@ def predict(desk: PredictDesk) -> None:
 
 
 @subcommand(app, TASK, EvaluateDesk)
-def evaluate(desk: EvaluateDesk) -> None:
-    """Tell error and agreement on labelled patients that the head has never seen.
+def evaluate(
+    desk: EvaluateDesk,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="A,B",
+            help="Columns whose parts are shown one by one; sex, age_years, scanner, "
+            "frame_rate_hz and quality if left out.",
+        ),
+    ] = None,
+) -> None:
+    """Tell error and agreement on labelled patients that the head has never seen, and in whom.
 
-    Between two readers the ejection fraction of one patient varies by 7 to 14 points.
+    * `echocli lvef evaluate --by sex,scanner`: men and women, machine by machine
+
+    Between two readers the ejection fraction of one patient varies by 7 to 14 points. Limits
+    of agreement (Bland-Altman) have intervals of their own. Beside the figures: parts of the
+    patients (those with fewer than 30 are flagged), and what stands in two splits.
     """
     from echocli.api import lvef as api
 
-    summary = api.evaluate(desk.source, desk.head_folder, **desk.wishes).summary
+    summary = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes).summary
     test = summary["test"]
     groups = {
         "": summary["metrics"],
         "predict the mean: ": summary["predict_the_mean"],
         "auroc ef ": summary["auroc"],
     }
+    counts = [str(test["clips"]), str(test["patients"])]
+    rows = [
+        ["all", group + name, *rest, *counts, ""]
+        for group, name, *rest in figure_rows(groups, DIGITS)
+    ]
     desk.evaluated(
         summary,
         f"{test['clips']} clip(s) of {test['patients']} patient(s)",
-        ["figure", "value", "low", "high"],
-        [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)],
+        ["part", "figure", "value", "low", "high", "clips", "patients", "note"],
+        [*rows, *part_rows(summary["subgroups"], DIGITS)],
     )
 
 

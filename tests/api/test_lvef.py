@@ -52,7 +52,11 @@ def beating_disc(number: int, *, labelled: bool = True, frames: int = FRAMES) ->
         time_source="dataset",
         spacing_mm=None,
         spacing_source="unknown",
-        labels={"ef_percent": ef if labelled else None, "split": split},
+        labels={
+            "ef_percent": ef if labelled else None,
+            "sex": ("F", "M", None)[number // 2 % 3],
+            "split": split,
+        },
     )
 
 
@@ -129,6 +133,40 @@ def test_figures_are_of_test_patients_with_the_mean_beside_them(
         summary["metrics"]["mae"]["value"], abs=1e-4
     )
     assert summary["metrics"]["mae"]["value"] < summary["predict_the_mean"]["mae"]["value"]
+
+
+def test_figures_of_parts_are_those_of_their_clips_alone(
+    evaluated: lvef.LvefPredictions, study: Path
+) -> None:
+    parts = {part["name"]: part for part in evaluated.summary["subgroups"]["sex"]}
+    assert list(parts) == ["F", "M", "unknown"]
+    assert all(part["small"] for part in parts.values())
+    sexes = ClipSet.open(study / "clips").manifest.set_index("clip_id")["sex"]
+    table = evaluated.table.assign(sex=sexes[evaluated.table["clip_id"]].to_numpy())
+    tested = table[(table["split"] == "test") & table["measured_ef_percent"].notna()]
+    for sex in ("F", "M"):
+        rows = tested[tested["sex"] == sex]
+        difference = rows["ef_percent"] - rows["measured_ef_percent"]
+        shown = parts[sex]["metrics"]
+        assert parts[sex]["clips"] == len(rows)
+        assert shown["mae"]["value"] == pytest.approx(difference.abs().mean())
+        limit = difference.mean() - 1.96 * difference.std()
+        assert shown["limit_low"]["value"] == pytest.approx(limit)
+        assert shown["limit_low"]["low"] < limit < shown["limit_low"]["high"]
+    with pytest.raises(UsageError, match="Did you mean sex"):
+        lvef.evaluate(study / "clips", study / "heads/lvef", by=["sexe"], draws=2)
+
+
+def test_a_clip_that_returns_in_another_split_is_called_out(
+    study: Path, tmp_path: Path, evaluated: lvef.LvefPredictions
+) -> None:
+    assert evaluated.summary["leakage"]["sources_shared"] == []
+    again = beating_disc(1)  # a training clip under another name, of an invented patient
+    twin = Clip(**{**vars(again), "clip_id": "twin", "patient_id": "other"})
+    folder = write_clips(tmp_path / "clips", [again, beating_disc(8), twin])
+    leakage = lvef.evaluate(folder, study / "heads/lvef", draws=2).summary["leakage"]
+    assert leakage["sources_shared"][0]["splits"] == ["train", "test"]
+    assert ["clip1", "twin"] in leakage["near_duplicates"]["first"]
 
 
 def test_train_val_and_test_patients_are_apart_and_unlabelled_clips_take_no_part(

@@ -64,6 +64,13 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert document["schema"] == "echocli.lvef/1"
     assert {"mae", "rmse", "r2", "bias", "limit_low"} <= set(document["metrics"])
     assert document["predict_the_mean"]["mae"]["value"] > 0
+    assert {"subgroups", "leakage"} <= set(document)
+
+    assert code_of(["lvef", "evaluate", "--by", "view"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("\t")[:2] == ["part", "figure"]
+    assert any(line.startswith("all\tlimit_low") for line in lines)
+    assert any(line.startswith("view ") and "fewer than 30" in line for line in lines)
 
 
 def test_rows_stream_to_standard_output(
