@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .layers import MLP, Blocks, learned_token, linear
@@ -27,16 +27,20 @@ class CrossAttention(nn.Module):
         self.kv = linear(dim, 2 * dim, generator)
 
     def forward(
-        self, queries: Float[Tensor, "batch queries dim"], tokens: Tokens
+        self,
+        queries: Float[Tensor, "batch queries dim"],
+        tokens: Tokens,
+        seen: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch queries dim"]:
-        """Return, for every query, a mean of the tokens' values."""
+        """Return, for every query, a mean of the values of the tokens that are seen."""
         batch, _, dim = tokens.shape
         split = (batch, -1, self.heads, dim // self.heads)
         query = self.q(queries).view(split).transpose(1, 2)
         key, value = (
             part.reshape(split).transpose(1, 2) for part in self.kv(tokens).chunk(2, -1)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mask = None if seen is None else seen[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
 
 

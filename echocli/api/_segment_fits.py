@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -10,39 +12,111 @@ from torch import Tensor
 from torch.nn import functional
 
 from echocli.api._finetune import (
+    FEWEST,
     TuneConfig,
     sight_of,
     summary_of,
     train_whole,
     tuned_model,
 )
+from echocli.api._sector import grid_of
 from echocli.api._segment_labeller import CLASSES
-from echocli.api._segment_tokens import LabelledFrame, encode_frames, frame_masks
+from echocli.api._segment_tokens import (
+    LabelledFrame,
+    encode_frames,
+    encode_windows,
+    frame_masks,
+)
 from echocli.api._splits import patient_numbers
+from echocli.api._tokens import token_file
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.device import Device
+from echocli.errors import EchoError, UsageError
 from echocli.models.augment import crop
-from echocli.models.finetune import Example
+from echocli.models.finetune import Example, FitConfig
+from echocli.models.tasks.dense_segmentation import DenseSegmenter, Segmenter
 from echocli.models.tasks.segmentation import (
     FrameSegmenter,
     LinearSegmenter,
     SegmentationConfig,
     mask_loss,
 )
+from echocli.statistics.bootstrap import DRAWS
+
+LINEAR, DENSE = "linear", "dense"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig:
+    """How the head is fitted."""
+
+    windows: int = 2
+    """Windows a labelled frame: one in which it stands early, one late."""
+    head: SegmentationConfig = field(default_factory=SegmentationConfig)
+    """How a linear layer is fitted on frozen tokens."""
+    probe: str = LINEAR
+    """``linear``, or ``dense``: a dense attentive probe on a frozen encoder."""
+    dense: FitConfig = field(default_factory=FitConfig)
+    """How a dense probe is fitted."""
+    tune: TuneConfig | None = None
+    """How the encoder is trained with a linear layer; it stays frozen if left out."""
+    seed: int = 0
+    """Start of all random numbers."""
+    draws: int = DRAWS
+    """Bootstrap samples."""
+
+    def __post_init__(self) -> None:
+        if self.probe not in (LINEAR, DENSE):
+            raise UsageError(f"There is no head {self.probe}.", f"Choose {LINEAR} or {DENSE}.")
+        if self.probe == DENSE and self.tune is not None:
+            raise UsageError(
+                "A dense head is fitted on a frozen encoder.",
+                "Leave --head out, or --from-scratch and --finetune-blocks.",
+            )
 
 
 class Fitted(NamedTuple):
     """A fitted head."""
 
-    head: LinearSegmenter
+    head: Segmenter
     masks: Tensor
     """What it was fitted on, at the model's size."""
     settings: dict[str, Any]
     """What describes it, for the head's config."""
     model: LoadedModel | None = None
     """The encoder, if it was trained with the head."""
+
+
+def fit_head(
+    model: LoadedModel,
+    clips: ClipSet,
+    frames: Sequence[LabelledFrame],
+    config: SegmentConfig,
+    generator: torch.Generator,
+    near: Path,
+    place: Device,
+    reporter: Reporter,
+) -> Fitted:
+    """Fit the head that was asked for.
+
+    Args:
+        model: The encoder.
+        clips: The clips.
+        frames: What to fit on.
+        config: How.
+        generator: Start of all that is drawn.
+        near: Folder that may hold large files meanwhile.
+        place: Where to compute.
+        reporter: Who watches.
+    """
+    how = (generator, place, reporter)
+    if config.tune is not None:
+        return fit_end_to_end(model, clips, frames, config.tune, *how)
+    if config.probe == DENSE:
+        return fit_dense(model, clips, frames, config.dense, generator, near, *how[1:])
+    return fit_on_frozen(model, clips, frames, config.head, *how)
 
 
 def fit_on_frozen(
@@ -59,7 +133,59 @@ def fit_on_frozen(
     head = LinearSegmenter(model.encoder.config.tubelet, CLASSES, config)
     reporter.say(f"fitting a linear head on {len(frames)} views of labelled frames")
     head.fit(known.tokens, known.slots, known.masks, generator)
-    return Fitted(head, known.masks, {})
+    settings = {"probe": LINEAR, "head": asdict(config)}
+    return Fitted(head, known.masks, settings)
+
+
+def fit_dense(
+    model: LoadedModel,
+    clips: ClipSet,
+    frames: Sequence[LabelledFrame],
+    config: FitConfig,
+    generator: torch.Generator,
+    near: Path,
+    place: Device,
+    reporter: Reporter,
+) -> Fitted:
+    """Fit a dense attentive probe on frozen tokens, kept in a file near to the head."""
+    encoder = model.encoder.config
+    patients = patient_numbers(clips.manifest["patient_id"])[[f.row for f in frames]]
+    if len(set(patients.tolist())) < FEWEST:
+        raise EchoError(
+            f"{len(set(patients.tolist()))} patient(s) with masks are in the training split; "
+            f"a dense head needs {FEWEST}, one of them held out.",
+            "Label more patients, or use --head linear.",
+        )
+    masks = frame_masks(clips, frames, model.data).to(place.torch)
+    positions = torch.tensor([f.position for f in frames], device=place.torch)
+    times, slots = positions // encoder.tubelet[0], positions % encoder.tubelet[0]
+    network = DenseSegmenter(
+        encoder.dim, encoder.heads, encoder.tubelet, CLASSES, generator
+    ).to(place.torch)
+    shape = (len(frames), *grid_of(model.encoder, model.data), encoder.dim)
+    remedy = "Free some space, give --windows 1, or use --head linear."
+    what = f"{len(frames)} view(s) of labelled frames"
+    with token_file(shape, what, near, remedy, reporter) as kept:
+        for index, found in encode_windows(model, clips, frames, place, reporter):
+            kept[index] = found.half().cpu().numpy()
+
+        def look(rows: Tensor, _: torch.Generator | None) -> Example:
+            given = torch.from_numpy(kept[rows.cpu().numpy()]).to(place.torch).float()
+            return (given, times[rows], slots[rows]), masks[rows]
+
+        reporter.say(f"fitting a dense attentive head on {what}")
+        tune = TuneConfig(fit=config)
+        trained = train_whole(
+            network, look, mask_loss, patients, tune, generator, place, reporter
+        )
+    network.never_call(set(range(CLASSES)) - set(torch.unique(masks).tolist()))
+    settings = {
+        "probe": DENSE,
+        "fit": asdict(config),
+        "step": trained.best.step,
+        "steps": trained.best.steps,
+    }
+    return Fitted(network, masks, settings)
 
 
 def fit_end_to_end(
@@ -88,7 +214,7 @@ def fit_end_to_end(
     reporter.say(f"training on {len(frames)} views of labelled frames")
     trained = train_whole(network, look, mask_loss, patients, tune, generator, place, reporter)
     network.head.never_call(set(range(CLASSES)) - set(torch.unique(masks).tolist()))
-    settings = {"end_to_end": summary_of(tune, trained)}
+    settings = {"probe": LINEAR, "end_to_end": summary_of(tune, trained)}
     return Fitted(network.head, masks, settings, tuned_model(model, tune, trained))
 
 

@@ -17,7 +17,7 @@ from echocli.checkpoint import LoadedModel
 from echocli.clips.record import STRUCTURES
 from echocli.clips.store import ClipSet
 from echocli.device import Device
-from echocli.models.tasks.segmentation import LinearSegmenter
+from echocli.models.tasks.dense_segmentation import Segmenter
 
 CLASSES = 1 + max(STRUCTURES)
 
@@ -29,7 +29,7 @@ class Labeller:
     """An encoder with its fitted head, on a device."""
 
     model: LoadedModel
-    head: LinearSegmenter
+    head: Segmenter
     mean_map: torch.Tensor
     place: Device
 

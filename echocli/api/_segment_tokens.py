@@ -26,7 +26,7 @@ from echocli.clips.windows import to_video
 from echocli.console import Reporter
 from echocli.device import Device
 from echocli.models.sector import to_grid
-from echocli.models.tasks.segmentation import LinearSegmenter
+from echocli.models.tasks.dense_segmentation import Segmenter
 
 BATCH = 8
 """Windows that cross the network together."""
@@ -94,23 +94,34 @@ def encode_frames(
 ) -> LabelledTokens:
     """Return the tokens of the tubelets that hold labelled frames, and the masks."""
     tubelet = model.encoder.config.tubelet[0]
+    tokens: dict[int, Tensor] = {}
+    for index, found in encode_windows(model, clips, frames, place, reporter):
+        tokens[index] = found[frames[index].position // tubelet].clone()
+    slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
+    in_order = torch.stack([tokens[index] for index in range(len(frames))])
+    masks = frame_masks(clips, frames, model.data)
+    return LabelledTokens(in_order, slots, masks.to(place.torch))
+
+
+def encode_windows(
+    model: LoadedModel,
+    clips: ClipSet,
+    frames: Sequence[LabelledFrame],
+    place: Device,
+    reporter: Reporter,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the index of each frame, in changed order, and all tokens of its window."""
     shares = {
         row: share_of_clip(clips, row, model.data, grid_of(model.encoder, model.data))
         for row in {f.row for f in frames}
     }
-    tokens: dict[int, Tensor] = {}
     with reporter.progress("encode labelled frames", len(frames)) as done:
         for group in alike((shares[f.row] for f in frames), BATCH):
             batch = [frames[index] for index in group]
             windows = [clips.frames(f.row)[f.indices] for f in batch]
             grids = _encode(model, clips, [f.row for f in batch], windows, place)
-            for index, found in zip(group, grids, strict=True):
-                tokens[index] = found[frames[index].position // tubelet]
+            yield from zip(group, grids, strict=True)
             done(len(batch))
-    slots = torch.tensor([f.position % tubelet for f in frames], device=place.torch)
-    in_order = torch.stack([tokens[index] for index in range(len(frames))])
-    masks = frame_masks(clips, frames, model.data)
-    return LabelledTokens(in_order, slots, masks.to(place.torch))
 
 
 def frame_masks(clips: ClipSet, frames: Sequence[LabelledFrame], data: DataConfig) -> Tensor:
@@ -125,7 +136,7 @@ def frame_masks(clips: ClipSet, frames: Sequence[LabelledFrame], data: DataConfi
 
 def predict_frames(
     model: LoadedModel,
-    head: LinearSegmenter,
+    head: Segmenter,
     clips: ClipSet,
     row: int,
     place: Device,

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,21 +66,41 @@ def kept_tokens(
     time, height, width = grid_of(model.encoder, model.data)
     count = time * math.ceil(share * height * width)
     shape = (len(rows), windows, count, model.encoder.config.dim)
-    size = 2 * math.prod(shape)
-    near.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(near).free
-    if size > free:
-        raise SpaceError(
-            f"The tokens of {len(rows)} clip(s) need {size / GB:.1f} GB while the probe is "
-            f"fitted; {near} has {free / GB:.1f} GB.",
-            "Free some space, give fewer --windows, or use --probe ridge.",
-        )
-    reporter.say(f"keeping {size / GB:.2g} GB of tokens on disk while the probe is fitted")
-    with tempfile.TemporaryDirectory(prefix=".tokens-", dir=near) as folder:
-        tokens = np.memmap(Path(folder) / "tokens.f16", np.float16, "w+", shape=shape)
+    remedy = "Free some space, give fewer --windows, or use --probe ridge."
+    with token_file(shape, f"{len(rows)} clip(s)", near, remedy, reporter) as tokens:
         place_of = {row: index for index, row in enumerate(rows)}
         for seen in encode_groups(
             model, clips, rows, windows, place, least=share, reporter=reporter
         ):
             tokens[[place_of[row] for row in seen.rows]] = seen.tokens.half().cpu().numpy()
         yield torch.from_numpy(tokens)
+
+
+@contextmanager
+def token_file(
+    shape: tuple[int, ...], what: str, near: Path, remedy: str, reporter: Reporter
+) -> Iterator[np.memmap[Any, np.dtype[np.float16]]]:
+    """Yield an array of half-precision numbers in a file that is gone afterwards.
+
+    Args:
+        shape: Of the array.
+        what: Whose tokens they will be.
+        near: Folder in which the file lies.
+        remedy: What to do where the disk has no room.
+        reporter: Is told the size.
+
+    Raises:
+        SpaceError: If the disk has no room.
+    """
+    size = 2 * math.prod(shape)
+    near.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(near).free
+    if size > free:
+        raise SpaceError(
+            f"The tokens of {what} need {size / GB:.1f} GB while the probe is fitted; {near} "
+            f"has {free / GB:.1f} GB.",
+            remedy,
+        )
+    reporter.say(f"keeping {size / GB:.2g} GB of tokens on disk while the probe is fitted")
+    with tempfile.TemporaryDirectory(prefix=".tokens-", dir=near) as folder:
+        yield np.memmap(Path(folder) / "tokens.f16", np.float16, "w+", shape=shape)

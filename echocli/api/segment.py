@@ -1,10 +1,10 @@
-"""Segmentation from frozen tokens: fit a linear head, label every frame, evaluate."""
+"""Segmentation from tokens: fit a head, label every frame, evaluate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from echocli.api._audit import columns_to_divide_by
 from echocli.api._encode import clip_size, open_clips, open_set, prepare, readable
-from echocli.api._finetune import TuneConfig, begin_with
+from echocli.api._finetune import begin_with
 from echocli.api._heads import (
     HeadFit,
     describe,
@@ -28,7 +28,8 @@ from echocli.api._heads import (
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._segment_figures import ALWAYS, Tested, figures
-from echocli.api._segment_fits import fit_end_to_end, fit_on_frozen
+from echocli.api._segment_fits import DENSE, fit_head
+from echocli.api._segment_fits import SegmentConfig as SegmentConfig
 from echocli.api._segment_labeller import Labeller, mean_map
 from echocli.api._segment_output import open_output
 from echocli.api._segment_tokens import labelled_frames
@@ -38,29 +39,14 @@ from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.files import sums_of, write_json
-from echocli.models.tasks.segmentation import LinearSegmenter, SegmentationConfig
+from echocli.models.tasks.dense_segmentation import DenseSegmenter
+from echocli.models.tasks.segmentation import LinearSegmenter
 from echocli.statistics.bootstrap import DRAWS
 from echocli.study import Study
 
 SCHEMA = "echocli.segment/1"
 TASK = "segment"
 OVERLAYS = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentConfig:
-    """How the head is fitted."""
-
-    windows: int = 2
-    """Windows a labelled frame: one in which it stands early, one late."""
-    head: SegmentationConfig = field(default_factory=SegmentationConfig)
-    """How the linear layer is fitted."""
-    tune: TuneConfig | None = None
-    """How the encoder is trained with a linear layer; it stays frozen if left out."""
-    seed: int = 0
-    """Start of all random numbers."""
-    draws: int = DRAWS
-    """Bootstrap samples."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ def fit(
     precision: str = "auto",
     reporter: Reporter = SILENT,
 ) -> HeadFit:
-    """Fit a linear head on labelled frames of training patients, encoder frozen or with it.
+    """Fit a head on labelled frames of training patients, encoder frozen or with it.
 
     Args:
         clips: Clip set with masks.
@@ -128,11 +114,8 @@ def fit(
         )
     generator = torch.Generator().manual_seed(config.seed)
     frames = labelled_frames(loaded, opened, train, config.windows, generator)
-    how = (generator, place, reporter)
-    if config.tune is None:
-        fitted = fit_on_frozen(loaded, opened, frames, config.head, *how)
-    else:
-        fitted = fit_end_to_end(loaded, opened, frames, config.tune, *how)
+    near = out.absolute().parent
+    fitted = fit_head(loaded, opened, frames, config, generator, near, place, reporter)
     average = mean_map(fitted.masks)
     described = describe(
         TASK,
@@ -145,7 +128,6 @@ def fit(
     )
     head_config = {
         **described,
-        "head": asdict(config.head),
         **fitted.settings,
         "mean_ef_percent": _mean_ef(opened, train),
         "n": {
@@ -311,7 +293,9 @@ def _load(
 ) -> tuple[Labeller, dict[str, Any]]:
     loaded, tensors, head_config = load_pair(head, TASK, model, Study())
     place = prepare(device, precision, reporter)
-    fitted = LinearSegmenter.from_state(tensors).to(place.torch)
+    kind = DenseSegmenter if head_config.get("probe") == DENSE else LinearSegmenter
+    state = {name: value for name, value in tensors.items() if name != "mean_map"}
+    fitted = kind.from_state(state).to(place.torch)
     return Labeller(loaded, fitted, tensors["mean_map"], place), head_config
 
 

@@ -23,7 +23,7 @@ COLUMNS = [
 ]
 
 app = task_app(
-    TASK, "Segmentation by a linear head on frozen tokens, or with an encoder trained for it."
+    TASK, "Segmentation by a head on frozen tokens, or with an encoder trained for it."
 )
 
 
@@ -37,26 +37,45 @@ def fit(
         int | None,
         typer.Option("--steps", min=1, help="Steps of fitting a head on frozen tokens."),
     ] = None,
+    head: Annotated[
+        str,
+        typer.Option(
+            "--head",
+            help="linear, or dense: an attentive probe and two transposed convolutions.",
+        ),
+    ] = "linear",
 ) -> None:
-    """Fit a linear head that draws cavity, muscle and atrium, on tokens frozen or in training.
+    """Fit a head that draws cavity, muscle and atrium, on tokens frozen or in training.
+
+    * `echocli segment fit --head dense`: every place looks at all others; minutes, not seconds
 
     The clips need masks. The overlap (Dice) stands beside what the mean of all training masks
     would reach.
     """
     from echocli.api import segment as api
+    from echocli.models.finetune import FitConfig
     from echocli.models.tasks.segmentation import SegmentationConfig
 
     tune = desk.tune()
-    if tune is None:
-        desk.refuse_unused(instead=TUNED)
+    if tune is None and head == "linear":
+        desk.refuse_unused(instead=f"--head dense, {TUNED}")
     elif steps is not None:
-        raise UsageError("--steps is of a head on frozen tokens.", "Use --epochs instead.")
-    head = SegmentationConfig() if steps is None else SegmentationConfig(steps=steps)
+        raise UsageError(
+            "--steps is of a linear head on frozen tokens.", "Use --epochs instead."
+        )
+    linear = SegmentationConfig() if steps is None else SegmentationConfig(steps=steps)
     result = api.fit(
         desk.source,
         desk.encoder(),
         desk.folder,
-        config=api.SegmentConfig(windows=windows, head=head, tune=tune, seed=desk.seed),
+        config=api.SegmentConfig(
+            windows=windows,
+            head=linear,
+            probe=head,
+            dense=desk.changed(FitConfig()),
+            tune=tune,
+            seed=desk.seed,
+        ),
         **desk.wishes,
     )
     n = result.config["n"]["train"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from echocli.api import segment
+from echocli.api._finetune import TuneConfig
 from echocli.api._segment_figures import measure
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_model, save_model
@@ -18,7 +20,8 @@ from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.writer import ClipSetWriter
-from echocli.errors import EchoError, UsageError
+from echocli.errors import EchoError, SpaceError, UsageError
+from echocli.models.finetune import FitConfig
 from echocli.models.tasks.segmentation import SegmentationConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.statistics.overlap import dice, overlap
@@ -162,6 +165,40 @@ def test_figures_areas_and_volumes_are_those_of_the_masks(
     assert row["measured_ef_percent"] == pytest.approx(ventricle(4, 32)[2])
     assert "axis_from_shape" in row["flags"]
     assert document["ef_from_masks"]["metrics"]["pearson"]["value"] > 0.5
+
+
+def test_a_dense_head_learns_is_kept_and_says_the_same_again(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = FitConfig(epochs=1, least_steps=200, lr=3e-3, batch=8)
+    config = SegmentConfig(draws=50, probe="dense", dense=fit)
+    head = tmp_path / "heads/dense"
+    found = segment.fit(study / "clips", study / "model", head, config=config)
+    assert found.config["probe"] == "dense"
+    ours, mean = found.config["metrics"]["dice"], found.config["mean_map"]["dice"]
+    for name in ("lv_cavity", "lv_myocardium"):
+        assert ours[name]["value"] > mean[name]["value"] + 0.03, name
+    again = segment.evaluate(study / "clips", head, draws=50)
+    assert again.summary["metrics"] == found.config["metrics"]
+    assert sorted(path.name for path in head.parent.iterdir()) == ["dense"]  # no tokens left
+
+    full = namedtuple("usage", "total used free")(1, 1, 1)
+    monkeypatch.setattr("echocli.api._tokens.shutil.disk_usage", lambda _: full)
+    with pytest.raises(SpaceError, match="labelled frames") as caught:
+        segment.fit(study / "clips", study / "model", tmp_path / "other", config=config)
+    assert "--head linear" in caught.value.remedy
+
+
+def test_heads_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no head unet"):
+        SegmentConfig(probe="unet")
+    with pytest.raises(UsageError, match="frozen encoder"):
+        SegmentConfig(probe="dense", tune=TuneConfig(blocks=1))
+    few = write_clips(tmp_path / "few", [clip(0), clip(1), clip(4)])
+    model = write_model(tmp_path / "model")
+    with pytest.raises(EchoError, match="2 patient") as caught:
+        segment.fit(few, model, tmp_path / "head", config=SegmentConfig(probe="dense"))
+    assert "--head linear" in caught.value.remedy
 
 
 def test_figures_are_of_structures_views_phases_and_columns(

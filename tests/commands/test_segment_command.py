@@ -89,5 +89,7 @@ def test_the_last_block_is_trained_on_request(
     assert "--epochs" in capsys.readouterr().err
     assert code_of([*words, "--epochs", "1"]) == 0
     assert "blocks of the encoder; best after" in capsys.readouterr().err
+    assert code_of([*words, "--head", "dense"]) == 2
+    assert "frozen encoder" in capsys.readouterr().err
     assert code_of(["segment", "fit", "-o", "other", "--lr", "1"]) == 2
     assert "--finetune-blocks" in capsys.readouterr().err
