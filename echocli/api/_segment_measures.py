@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -16,6 +17,7 @@ from echocli.statistics.volumes import (
     cavity_volume_mm3,
     ejection_fraction_percent,
     end_frames,
+    foreshortened,
     smooth_curve,
 )
 
@@ -28,10 +30,15 @@ VOLUME_COLUMNS = [
     "esv_ml",
     "ed_frame",
     "es_frame",
+    "length_mm",
     "flags",
 ]
 EDGE_SHARE = 0.05
 """Share of the cavity's outline that may lie on the sector's edge before it is cut off."""
+LARGEST = 0.9
+"""Share of the largest volume that a frame known as end-diastole must hold."""
+APICAL = ("A2C", "A4C")
+"""Views that show the whole long axis, and hence all the same length of it."""
 
 Labels = NDArray[np.uint8]
 Spacing = tuple[float, float] | None
@@ -69,6 +76,7 @@ def volume_row(
     sector: NDArray[np.bool_],
     times_s: NDArray[np.float64] | None,
     spacing_mm: Spacing,
+    known_ed: int | None = None,
 ) -> dict[str, Any]:
     """Return ejection fraction, volumes, their frames and what to be wary of.
 
@@ -76,19 +84,22 @@ def volume_row(
 
     Flags: ``single_plane`` always, for one view cannot see an oval cavity;
     ``uncalibrated`` (no millilitres), ``no_cavity``, ``cavity_missing_in_frames``,
-    ``axis_from_shape`` (no atrium met the cavity), ``cavity_at_sector_edge`` (cut off),
-    ``end_systole_longer`` (the axis is longer when the heart is contracted: foreshortened).
+    ``axis_from_shape`` (no atrium met the cavity), ``cavity_at_sector_edge`` (cut off, there
+    or at the frame), ``end_systole_longer`` (the axis is longer when the heart is contracted:
+    foreshortened), ``end_diastole_not_largest`` (the frame known as end-diastole is not). What
+    other views tell is added by ``flag_foreshortened``.
 
     Args:
         labels: ``(frames, height, width)``.
         sector: Where the scan is.
         times_s: Time of each frame, if known.
         spacing_mm: Height and width of a pixel; square pixels are assumed if it is unknown.
+        known_ed: Frame that a reader called end-diastole, if any.
     """
     flags = ["single_plane"] + (["uncalibrated"] if spacing_mm is None else [])
     found = [cavity_volume_mm3(frame, spacing_mm or (1.0, 1.0)) for frame in labels]
     volumes = np.array([np.nan if one is None else one[0] for one in found])
-    row: dict[str, Any] = dict.fromkeys(VOLUME_COLUMNS[2:7])
+    row: dict[str, Any] = dict.fromkeys(VOLUME_COLUMNS[2:-1])
     if not np.isfinite(volumes).any():
         return {**row, "flags": ";".join([*flags, "no_cavity"])}
     smooth = smooth_curve(volumes, times_s)
@@ -103,9 +114,29 @@ def volume_row(
         row |= {"edv_ml": edv / CUBIC_MM_A_ML, "esv_ml": esv / CUBIC_MM_A_ML}
     if np.isnan(volumes).any():
         flags.append("cavity_missing_in_frames")
+    if known_ed is not None and (smooth[known_ed : known_ed + 1] < LARGEST * edv).any():
+        flags.append("end_diastole_not_largest")
     axes = [one[1] for one in (found[end_diastole], found[end_systole]) if one is not None]
+    if spacing_mm is not None:
+        row["length_mm"] = axes[0].length_mm
     flags += _axis_flags(axes) + _edge_flags(labels[end_diastole], sector)
     return {**row, "flags": ";".join(flags)}
+
+
+def flag_foreshortened(table: pd.DataFrame, studies: list[str], views: list[Any]) -> None:
+    """Add ``shorter_than_other_view`` to apical clips that show too little of the long axis.
+
+    Args:
+        table: Rows of volumes; their flags are changed.
+        studies: Study of each.
+        views: View of each, if it is known.
+    """
+    lengths = table["length_mm"].astype(float).where(np.isin(views, APICAL))
+    short = lengths.groupby(np.array(studies)).transform(
+        lambda of: foreshortened(of.to_numpy())
+    )
+    rows = short.to_numpy(dtype=np.bool_)
+    table.loc[rows, "flags"] = table.loc[rows, "flags"] + ";shorter_than_other_view"
 
 
 def _axis_flags(axes: list[LongAxis]) -> list[str]:

@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._segment_measures import AREA_COLUMNS, VOLUME_COLUMNS, area_rows, volume_row
+from echocli.api._segment_measures import (
+    AREA_COLUMNS,
+    VOLUME_COLUMNS,
+    area_rows,
+    flag_foreshortened,
+    volume_row,
+)
 from echocli.api._segment_overlay import write_overlay
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
@@ -66,8 +72,14 @@ class SegmentOutput:
         )
         for area in area_rows(clip_id, labels, clips.times_s(row), spacing):
             self.areas.writerow([area[name] for name in AREA_COLUMNS])
-        volume = volume_row(labels, sector, clips.times_s(row), spacing)
-        measured = manifest.get("ef_percent")
+        known_ed, measured = manifest.get("ed_frame"), manifest.get("ef_percent")
+        volume = volume_row(
+            labels,
+            sector,
+            clips.times_s(row),
+            spacing,
+            None if pd.isna(known_ed) else int(known_ed),
+        )
         self.volumes.append(
             {
                 "clip_id": clip_id,
@@ -75,6 +87,8 @@ class SegmentOutput:
                 **volume,
                 "measured_ef_percent": None if pd.isna(measured) else measured,
                 "split": split,
+                "study_id": manifest["study_id"],
+                "view": manifest.get("view"),
             }
         )
         if self.overlays and volume["ed_frame"] is not None:
@@ -91,7 +105,9 @@ class SegmentOutput:
     def volume_table(self) -> pd.DataFrame:
         """Return the rows of ``volumes.csv``; without measured values if none is known."""
         names = [*VOLUME_COLUMNS, "measured_ef_percent", "split"]
-        table = pd.DataFrame(self.volumes, columns=names)
+        table = pd.DataFrame(self.volumes, columns=[*names, "study_id", "view"])
+        studies, views = table.pop("study_id"), table.pop("view")
+        flag_foreshortened(table, studies.tolist(), views.tolist())
         for name in ("ed_frame", "es_frame"):
             table[name] = table[name].astype("Int64")
         if table["measured_ef_percent"].isna().all():

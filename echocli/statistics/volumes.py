@@ -27,6 +27,8 @@ CAVITY, ATRIUM = 1, 3
 SMOOTHING_S = 0.06
 """Standard deviation in time of the weights that smooth volume curves."""
 CUBIC_MM_A_ML = 1000.0
+SHORTENED = 0.2
+"""Share of the longest long axis of a study by which another may be shorter."""
 
 Mask = NDArray[np.bool_]
 Pair = tuple[float, float]
@@ -114,6 +116,32 @@ def area_length_mm3(area: float, length_mm: float) -> float:
         length_mm: Of the long axis, positive.
     """
     return 8 * area**2 / (3 * np.pi * length_mm)
+
+
+def bullet_mm3(short_axis_area: float, length_mm: float) -> float:
+    """Return the volume of a bullet, 5 A L / 6: half an ellipsoid on a cylinder as long.
+
+    Args:
+        short_axis_area: Of the cavity between its papillary muscles, in square millimetres.
+        length_mm: Of the long axis, from an apical view.
+
+    Source:
+        Lopez et al. 2010, J Am Soc Echocardiogr 23:465, children's chamber quantification.
+    """
+    return 5 * short_axis_area * length_mm / 6
+
+
+def foreshortened(lengths_mm: NDArray[np.floating]) -> Mask:
+    """Return which views of one ventricle are more than a fifth shorter than its longest.
+
+    All apical views hold the same long axis: one that shows less of it cuts off the apex.
+
+    Args:
+        lengths_mm: Long axes at end-diastole; NaN where it is unknown.
+    """
+    known = np.isfinite(lengths_mm)
+    longest = lengths_mm[known].max(initial=0.0)
+    return np.asarray(known & (lengths_mm < (1 - SHORTENED) * longest), np.bool_)
 
 
 def simpson_mm3(cavity: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)) -> float:
