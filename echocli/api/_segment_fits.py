@@ -62,6 +62,9 @@ class SegmentConfig:
     """How a dense probe is fitted."""
     tune: TuneConfig | None = None
     """How the encoder is trained with a linear layer; it stays frozen if left out."""
+    label_fraction: float = 1.0
+    """Share of the training patients whose masks are used; a smaller share is part of a
+    greater one."""
     seed: int = 0
     """Start of all random numbers."""
     draws: int = DRAWS
@@ -70,6 +73,11 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         if self.probe not in (LINEAR, DENSE):
             raise UsageError(f"There is no head {self.probe}.", f"Choose {LINEAR} or {DENSE}.")
+        if not 0 < self.label_fraction <= 1:
+            raise UsageError(
+                f"--label-fraction is {self.label_fraction:g}.",
+                "Give a share above 0, up to 1.",
+            )
         if self.probe == DENSE and self.tune is not None:
             raise UsageError(
                 "A dense head is fitted on a frozen encoder.",

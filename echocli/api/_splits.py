@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -43,3 +47,18 @@ def splits_of(table: pd.DataFrame) -> NDArray[np.str_]:
 def patient_numbers(patients: pd.Series) -> NDArray[np.int64]:
     """Return a number for each row's patient, from 0, in the order of their pseudonyms."""
     return np.unique(patients.astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:
+    """Return some patients, at least one; those of a smaller share are among them.
+
+    The order is that of hashes, so one patient more or less changes nobody else's place.
+
+    Args:
+        patients: Pseudonyms; each patient counts once.
+        share: How many of them, above 0 to 1.
+        seed: Another one gives other patients.
+    """
+    names = set(patients)
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+    return set(ranked[: math.ceil(share * len(names))])

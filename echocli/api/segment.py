@@ -33,7 +33,7 @@ from echocli.api._segment_fits import SegmentConfig as SegmentConfig
 from echocli.api._segment_labeller import Labeller, mean_map
 from echocli.api._segment_output import open_output
 from echocli.api._segment_tokens import labelled_frames
-from echocli.api._splits import splits_of
+from echocli.api._splits import share_of_patients, splits_of
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
@@ -112,6 +112,7 @@ def fit(
             "Preprocess a data set that has masks, such as CAMUS, EchoNet-Dynamic or the "
             "phantom of `echocli demo`.",
         )
+    train = _labelled(opened, train, config)
     generator = torch.Generator().manual_seed(config.seed)
     frames = labelled_frames(loaded, opened, train, config.windows, generator)
     near = out.absolute().parent
@@ -130,9 +131,13 @@ def fit(
         **described,
         **fitted.settings,
         "mean_ef_percent": _mean_ef(opened, train),
+        "label_fraction": config.label_fraction,
         "n": {
-            name: _counts(opened, [row for row in rows if splits[row] == name])
-            for name in ("train", "val", "test")
+            "train": _counts(opened, train),
+            **{
+                name: _counts(opened, [row for row in rows if splits[row] == name])
+                for name in ("val", "test")
+            },
         },
     }
     test = [row for row in rows if splits[row] == "test"]
@@ -255,6 +260,13 @@ def evaluate(
         found = labeller.evaluation(clips, chosen, columns, **how)
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
+
+
+def _labelled(clips: ClipSet, rows: list[int], config: SegmentConfig) -> list[int]:
+    """Return the rows of the patients whose masks are used."""
+    patients = clips.manifest["patient_id"].astype(str)
+    chosen = share_of_patients(patients.iloc[rows], config.label_fraction, config.seed)
+    return [row for row in rows if patients.iloc[row] in chosen]
 
 
 def _ef_figures(

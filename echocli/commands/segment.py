@@ -44,10 +44,19 @@ def fit(
             help="linear, or dense: an attentive probe and two transposed convolutions.",
         ),
     ] = "linear",
+    label_fraction: Annotated[
+        float,
+        typer.Option(
+            "--label-fraction",
+            help="Share of the training patients whose masks are used, drawn by --seed.",
+        ),
+    ] = 1.0,
 ) -> None:
     """Fit a head that draws cavity, muscle and atrium, on tokens frozen or in training.
 
     * `echocli segment fit --head dense`: every place looks at all others; minutes, not seconds
+
+    * `echocli segment fit --label-fraction 0.1`: what a tenth of the patients would teach
 
     The clips need masks. The overlap (Dice) stands beside what the mean of all training masks
     would reach.
@@ -74,6 +83,7 @@ def fit(
             probe=head,
             dense=desk.changed(FitConfig()),
             tune=tune,
+            label_fraction=label_fraction,
             seed=desk.seed,
         ),
         **desk.wishes,

@@ -14,6 +14,7 @@ from PIL import Image
 from echocli.api import segment
 from echocli.api._finetune import TuneConfig
 from echocli.api._segment_figures import measure
+from echocli.api._splits import share_of_patients
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.contract import DataConfig
@@ -187,6 +188,26 @@ def test_a_dense_head_learns_is_kept_and_says_the_same_again(
     with pytest.raises(SpaceError, match="labelled frames") as caught:
         segment.fit(study / "clips", study / "model", tmp_path / "other", config=config)
     assert "--head linear" in caught.value.remedy
+
+
+def test_a_share_of_the_labels_is_of_patients_and_part_of_a_greater_share(
+    study: Path, tmp_path: Path
+) -> None:
+    names = [f"patient{number}" for number in range(40)]
+    shares = [share_of_patients(names * 2, share, 3) for share in (0.01, 0.1, 0.5, 1)]
+    assert [len(one) for one in shares] == [1, 4, 20, 40]
+    assert shares[0] < shares[1] < shares[2] < shares[3]
+    assert share_of_patients(names, 0.5, 4) != shares[2]
+    assert share_of_patients(names[:39], 0.5, 3) <= shares[2]
+
+    config = replace(QUICK, head=SegmentationConfig(steps=2), label_fraction=0.2)
+    found = segment.fit(study / "clips", study / "model", tmp_path / "head", config=config)
+    assert found.config["n"]["train"] == {"clips": 3, "frames": 6, "patients": 3}
+    assert found.config["label_fraction"] == 0.2
+    assert found.config["test"] == {"frames": 10, "patients": 5}
+    assert len(found.config["patients"]["train"]) == 15  # no stranger to any head of the study
+    with pytest.raises(UsageError, match="--label-fraction"):
+        SegmentConfig(label_fraction=1.5)
 
 
 def test_heads_that_cannot_be_are_refused(tmp_path: Path) -> None:
