@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from .folds import deal_patients
 from .optim import OptimConfig, build_optimizer
@@ -47,6 +48,9 @@ class FitConfig:
     """Learning rate once warm (V-JEPA's probe)."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from a block of an encoder to the one below it: what lies
+    deep is general and changes least. BEiT: 0.65; 1 trains all alike."""
     weight_decay: float = 0.01
     """On weight matrices only (V-JEPA's probe)."""
     clip: float = 1.0
@@ -64,6 +68,8 @@ class FitConfig:
             raise ValueError("Epochs, steps, batch, checks and patience must be positive.")
         if not 0 < self.held_out <= 0.5:
             raise ValueError(f"held_out is {self.held_out}; give a share up to a half.")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; give a factor up to 1.")
 
     def optim(self, rows: int) -> OptimConfig:
         """Return how to optimise on so many rows."""
@@ -126,6 +132,47 @@ def thaw(encoder: VisionTransformer, blocks: int) -> None:
         parameter.requires_grad_(False)
 
 
+def layered_optimizer(model: nn.Module, optim: OptimConfig, layer_decay: float) -> AdamW:
+    """Return AdamW whose groups have a ``share`` of the learning rate: less for deeper blocks.
+
+    The head and the norm before it learn at the full rate, the last block at ``layer_decay`` of
+    it, the block below at its square, and the patch embedding at its power of depth + 1.
+
+    Args:
+        model: With an encoder in it, or without.
+        optim: How to optimise.
+        layer_decay: From a block to the one below it.
+
+    Source:
+        Bao et al. 2022, BEiT (arXiv 2106.08254), fine-tuning with layer-wise decay.
+    """
+    shares = _shares(model, layer_decay)
+    groups = []
+    for group in build_optimizer(model, optim).param_groups:
+        of_each = [shares.get(id(parameter), 1.0) for parameter in group["params"]]
+        for share in sorted(set(of_each), reverse=True):
+            pairs = zip(group["params"], of_each, strict=True)
+            groups.append(
+                {**group, "params": [p for p, s in pairs if s == share], "share": share}
+            )
+    return AdamW(groups)
+
+
+def _shares(model: nn.Module, layer_decay: float) -> dict[int, float]:
+    """Return the share of the learning rate of an encoder's parameters, by their identity."""
+    shares: dict[int, float] = {}
+    for encoder in model.modules():
+        if isinstance(encoder, VisionTransformer):
+            depth = encoder.config.depth
+            shares |= dict.fromkeys(map(id, encoder.parameters()), layer_decay ** (depth + 1))
+            for number, block in enumerate(encoder.blocks):
+                below = layer_decay ** (depth - number)
+                shares |= dict.fromkeys(map(id, block.parameters()), below)
+            for norm in (*encoder.level_norms, encoder.norm):
+                shares |= dict.fromkeys(map(id, norm.parameters()), 1.0)
+    return shares
+
+
 def train_on_labels(
     model: nn.Module,
     look: Look,
@@ -156,7 +203,7 @@ def train_on_labels(
     """
     rows, judges = torch.nonzero(~held_out)[:, 0], torch.nonzero(held_out)[:, 0]
     optim = config.optim(len(rows))
-    optimizer = build_optimizer(model, optim)
+    optimizer = layered_optimizer(model, optim, config.layer_decay)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     device = trained[0].device
     best = _Best(model)
@@ -164,7 +211,9 @@ def train_on_labels(
     order = _shuffled(rows, optim.batch, generator)
     for step in range(1, optim.steps + 1):
         model.train()
-        schedule(optimizer, step - 1, optim)
+        rate = schedule(optimizer, step - 1, optim)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["share"]
         given, wanted = look(next(order), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             output = model(*given)

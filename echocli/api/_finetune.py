@@ -263,6 +263,7 @@ def summary_of(tune: TuneConfig, trained: Trained) -> dict[str, Any]:
     return {
         "scratch": tune.scratch,
         "blocks": tune.blocks,
+        "layer_decay": tune.fit.layer_decay,
         "step": trained.best.step,
         "steps": trained.best.steps,
     }

@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from echocli.commands._options import (
+    BlocksOption,
     DeviceOption,
+    EpochsOption,
     JsonOption,
+    LayerDecayOption,
     ModelOption,
     NullOption,
     OverwriteOption,
     PrecisionOption,
     QuietOption,
+    RateOption,
+    ScratchOption,
     SeedOption,
 )
 from echocli.commands._paths import STANDARD, expand
@@ -100,31 +105,11 @@ class FitDesk(Desk):
         Path | None,
         typer.Option("--out", "-o", help="Folder of the head; in heads/ if left out."),
     ] = None
-    scratch: Annotated[
-        str | None,
-        typer.Option(
-            "--from-scratch",
-            metavar="PRESET",
-            help="Train that preset's encoder from random weights, on the labels alone.",
-        ),
-    ] = None
-    blocks: Annotated[
-        int | None,
-        typer.Option(
-            "--finetune-blocks",
-            metavar="N",
-            help="Train the model's last N blocks with the head; frozen if left out.",
-        ),
-    ] = None
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            "--epochs", min=1, help="Looks at every label, where training is in steps."
-        ),
-    ] = None
-    rate: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate, where training is in steps.")
-    ] = None
+    scratch: ScratchOption = None
+    blocks: BlocksOption = None
+    epochs: EpochsOption = None
+    rate: RateOption = None
+    layer_decay: LayerDecayOption = None
     seed: SeedOption = 0
     overwrite: OverwriteOption = False
 
@@ -158,12 +143,20 @@ class FitDesk(Desk):
         return None
 
     def tune(self) -> TuneConfig | None:
-        """Return how the encoder is trained, or nothing if it stays frozen."""
+        """Return how the encoder is trained, or nothing if it stays frozen.
+
+        Raises:
+            UsageError: If it stays frozen and layers were to learn at their own rates.
+        """
         if self.scratch is None and self.blocks is None:
+            if self.layer_decay is not None:
+                raise UsageError("--layer-decay is for a trained encoder.", f"Add {TUNED}.")
             return None
         from echocli.api._finetune import TuneConfig, scratch_fit, tuning_fit
 
         fit = scratch_fit() if self.scratch is not None else tuning_fit()
+        if self.layer_decay is not None:
+            fit = replace(fit, layer_decay=self.layer_decay)
         return TuneConfig(scratch=self.scratch, blocks=self.blocks, fit=self.changed(fit))
 
     def changed(self, fit: FitConfig) -> FitConfig:

@@ -45,3 +45,36 @@ ModelOption = Annotated[
         "--model", "-m", help="Run folder or model folder; the newest run if left out."
     ),
 ]
+ScratchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from-scratch",
+        metavar="PRESET",
+        help="Train that preset's encoder from random weights, on the labels alone.",
+    ),
+]
+BlocksOption = Annotated[
+    int | None,
+    typer.Option(
+        "--finetune-blocks",
+        metavar="N",
+        help="Train the model's last N blocks with the head; frozen if left out.",
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Looks at every label, where training is in steps."),
+]
+RateOption = Annotated[
+    float | None, typer.Option("--lr", help="Learning rate, where training is in steps.")
+]
+LayerDecayOption = Annotated[
+    float | None,
+    typer.Option(
+        "--layer-decay",
+        min=0.01,
+        max=1.0,
+        help="Factor of the learning rate from a block of the encoder to the one below it, "
+        "where it is trained; 1, all alike, if left out.",
+    ),
+]

@@ -125,17 +125,21 @@ def test_the_last_block_is_trained_on_request(
     monkeypatch.chdir(folder)
     head = tmp_path / "head"
     words = ["lvef", "fit", "-o", str(head), "--finetune-blocks", "1", "--epochs", "1"]
-    assert code_of([*words, "--lr", "1e-3", "--windows", "1"]) == 0
+    words += ["--lr", "1e-3", "--windows", "1", "--layer-decay", "0.65"]
+    assert code_of(words) == 0
     told = capsys.readouterr()
     assert told.out == f"{head}\n"
     assert "blocks of the encoder; best after 1 of 1 steps" in told.err
     assert (head / "encoder" / "model.safetensors").is_file()
+    config = json.loads((head / "config.json").read_text())
+    assert config["end_to_end"]["layer_decay"] == 0.65
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--epochs", "3"], "--probe attentive"),
+        (["--layer-decay", "0.5"], "--finetune-blocks"),
         (["--from-scratch", "tiny", "--model", "runs/first"], "Leave --model out"),
         (["--from-scratch", "tiny", "--finetune-blocks", "1"], "trains all blocks"),
         (["--probe", "attentive", "--finetune-blocks", "1"], "frozen encoder"),

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from echocli.models.finetune import Check, FitConfig, hold_out, train_on_labels
+from echocli.models.finetune import (
+    Check,
+    FitConfig,
+    hold_out,
+    layered_optimizer,
+    thaw,
+    train_on_labels,
+)
+from echocli.models.readout import PooledReadout
+from echocli.models.vit import VisionTransformer, ViTConfig
 
 QUICK = FitConfig(least_steps=100, epochs=1, batch=8, lr=0.2, checks=10, patience=10)
 
@@ -124,3 +133,71 @@ def test_steps_are_epochs_unless_rows_are_few() -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be|give a share"):
         FitConfig(**wrong)  # type: ignore[arg-type]
+
+
+def deep_readout() -> PooledReadout:
+    shape = ViTConfig(frames=4, size=16, tubelet=(2, 8, 8), dim=24, depth=3, heads=2)
+    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
+    return PooledReadout(encoder, "mean", 1)
+
+
+def test_deeper_blocks_have_lower_rates_and_nothing_is_lost() -> None:
+    model = deep_readout()
+    optimizer = layered_optimizer(model, FitConfig().optim(20), 0.5)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {
+        names[id(parameter)]: group["share"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert set(found) == set(names.values())
+    starts = {
+        "readout.": 1.0,
+        "encoder.norm.": 1.0,
+        "encoder.blocks.2.": 0.5,
+        "encoder.blocks.1.": 0.25,
+        "encoder.blocks.0.": 0.125,
+        "encoder.patch_embed.": 0.0625,
+    }
+    for name, share in found.items():
+        assert share == next(s for start, s in starts.items() if name.startswith(start)), name
+    decays = {names[id(p)]: g["decays"] for g in optimizer.param_groups for p in g["params"]}
+    assert decays["encoder.blocks.1.norm1.weight"] is False
+    thaw(model.encoder, 1)
+    only = layered_optimizer(model, FitConfig().optim(20), 0.5).param_groups
+    assert {group["share"] for group in only} == {1.0, 0.5}
+    alike = layered_optimizer(model, FitConfig().optim(20), 1.0).param_groups
+    assert [group["share"] for group in alike] == [1.0, 1.0]
+
+
+def test_the_first_step_moves_each_layer_by_its_share_of_the_rate() -> None:
+    model = deep_readout()
+    torch.nn.init.normal_(model.readout.weight, generator=torch.Generator().manual_seed(1))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    video = torch.randn(12, 1, 4, 16, 16, generator=torch.Generator().manual_seed(2))
+    fit = FitConfig(
+        least_steps=1,
+        epochs=1,
+        batch=8,
+        checks=1,
+        warmup=1.0,
+        weight_decay=0.0,
+        layer_decay=0.1,
+    )
+
+    def look(rows: Tensor, _: torch.Generator | None) -> tuple[tuple[Tensor], Tensor]:
+        return (video[rows],), torch.arange(12.0)[rows]
+
+    def loss(said: Tensor, wanted: Tensor) -> Tensor:
+        return (said[:, 0] - wanted) ** 2
+
+    held_out = torch.arange(12) >= 8
+    list(train_on_labels(model, look, loss, held_out, fit, torch.Generator().manual_seed(3)))
+    moved = {
+        name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()
+    }
+    # Adam's first step is the rate itself, whatever the gradient.
+    assert moved["readout.weight"] == pytest.approx(fit.lr, rel=0.02)
+    for number, share in ((2, 0.1), (1, 0.01), (0, 0.001)):
+        block = [m for name, m in moved.items() if name.startswith(f"encoder.blocks.{number}.")]
+        assert max(block) == pytest.approx(fit.lr * share, rel=0.05)
