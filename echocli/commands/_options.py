@@ -78,3 +78,12 @@ LayerDecayOption = Annotated[
         "where it is trained; 1, all alike, if left out.",
     ),
 ]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="A,B",
+        help="Columns whose parts are shown one by one; sex, age_years, scanner, frame_rate_hz "
+        "and quality if left out.",
+    ),
+]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
+from echocli.commands._options import ByOption
 from echocli.commands._tasks import (
     figure_rows,
     listed,
@@ -88,18 +89,7 @@ def predict(desk: PredictDesk) -> None:
 
 
 @subcommand(app, TASK, EvaluateDesk)
-def evaluate(
-    desk: EvaluateDesk,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="A,B",
-            help="Columns whose parts are shown one by one; sex, age_years, scanner, "
-            "frame_rate_hz and quality if left out.",
-        ),
-    ] = None,
-) -> None:
+def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
     """Tell error and agreement on labelled patients that the head has never seen, and in whom.
 
     * `echocli lvef evaluate --by sex,scanner`: men and women, machine by machine
