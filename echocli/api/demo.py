@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from echocli.api import lvef, segment
+from echocli.api import classify, lvef, segment
 from echocli.api.embed import embed
 from echocli.api.inspect import inspect
 from echocli.api.preprocess import preprocess
@@ -182,6 +182,7 @@ def _head_tasks(
     """Yield what is fitted on the frozen encoder."""
     told = {**place, "reporter": reporter}
     ef_head, mask_head = study.heads / "lvef", study.heads / "segment"
+    class_head = study.heads / "classify"
 
     def fit_ef() -> str:
         settings = lvef.LvefConfig(seed=config.seed)
@@ -201,11 +202,22 @@ def _head_tasks(
         out = study.predictions / "segment"
         return _mask_words(segment.predict(study.clips, mask_head, out, **told).summary)
 
+    def fit_classes() -> str:
+        settings = classify.ClassifyConfig(label="normal", seed=config.seed)
+        fitted = classify.fit(study.clips, run, class_head, config=settings, **told)
+        return f"a linear probe, fitted on {fitted.config['n']['train']['patients']} patients"
+
+    def predict_classes() -> str:
+        out = study.predictions / "classify.csv"
+        return _class_words(classify.predict(study.clips, class_head, out, **told).summary)
+
     seeded = f" --seed {config.seed}" if config.seed else ""
     yield _Task(f"echocli lvef fit{seeded}", fit_ef)
     yield _Task("echocli lvef predict", predict_ef)
     yield _Task(f"echocli segment fit{seeded}", fit_masks)
     yield _Task("echocli segment predict", predict_masks)
+    yield _Task(f"echocli classify fit --label normal{seeded}", fit_classes)
+    yield _Task("echocli classify predict", predict_classes)
 
 
 def patients_of(config: DemoConfig) -> list[Patient]:
@@ -289,6 +301,16 @@ def _mask_words(summary: dict[str, Any]) -> str:
     return (
         f"Dice of the cavity {dice['value']:.2f} on {summary['test']['patients']} test "
         f"patients; always drawing the mean shape would make {of_mean['value']:.2f}"
+    )
+
+
+def _class_words(summary: dict[str, Any]) -> str:
+    metrics = summary.get("patient_metrics")
+    if not metrics:
+        return f"classes of {summary['n_clips']} clips"
+    return (
+        f"AUROC of abnormal hearts {metrics['auroc']['value']:.2f} on "
+        f"{summary['test']['patients']} test patients; 0.5 is chance"
     )
 
 

@@ -11,6 +11,7 @@ from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.files import write_text
 from echocli.reports.page import page
+from echocli.reports.sections_classes import classes_section
 from echocli.reports.sections_data import clips_section, sources_section
 from echocli.reports.sections_end import lead, limits_section, repeat_section
 from echocli.reports.sections_learning import embedding_section, training_section
@@ -66,6 +67,7 @@ def report(
         anomaly_section,
         lvef_section,
         segment_section,
+        *([classes_section] if results.classes is not None else []),
         repeat_section,
     )
     sections = []

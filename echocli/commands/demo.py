@@ -24,8 +24,8 @@ MADE = (
     ("runs/", "two pretrained encoders with their settings and curves"),
     ("embeddings.parquet", "one vector a clip"),
     ("scores.csv", "anomaly scores with p-values"),
-    ("heads/", "linear heads for ejection fraction and masks"),
-    ("predictions/", "ejection fractions, masks, areas, volumes"),
+    ("heads/", "linear heads for ejection fraction, masks and classes"),
+    ("predictions/", "ejection fractions, masks, areas, volumes, classes"),
     ("report.html", "all of it on one page: open it in a browser"),
 )
 

@@ -222,6 +222,26 @@ def bland_altman(
     return _drawn(draw, name)
 
 
+def reliability(said: Values, seen: Values, clips: Values, name: str) -> Html:
+    """Draw how often it was so against how likely it was said to be.
+
+    Args:
+        said: Mean probability of each group of clips.
+        seen: The share of them for which it was so.
+        clips: How many each group has; decides the size of its mark.
+        name: Of the drawing.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
+        axes.plot(said, seen, color=BLUE)
+        axes.scatter(said, seen, s=12 + 90 * clips / clips.sum(), color=BLUE)
+        axes.set(xlabel="probability said", ylabel="share that was so")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+
+    return _drawn(draw, name)
+
+
 def area_curve(
     times: Values, areas: Mapping[str, Values], xlabel: str, ylabel: str, name: str
 ) -> Html:

@@ -21,6 +21,8 @@ NAMES = {
     "f1": "F1",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
+    "ece": "expected calibration error",
+    "brier": "Brier score",
     "false_positive_rate": "false-positive rate",
     "lv_cavity": "left-ventricular cavity",
     "lv_myocardium": "left-ventricular myocardium",
@@ -90,3 +92,9 @@ def interval_rows(content: object, path: tuple[str, ...] = ()) -> list[tuple[str
     if is_interval(content):
         return [(", ".join(plain(step) for step in path), interval(content))]
     return [row for key, inner in content.items() for row in interval_rows(inner, (*path, key))]
+
+
+def part(summary: Mapping[str, object], name: str) -> dict[str, Any]:
+    """Return an inner table of a summary, empty if it is not there."""
+    found = summary.get(name)
+    return found if isinstance(found, dict) else {}

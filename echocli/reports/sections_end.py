@@ -155,9 +155,15 @@ def commands(results: Results) -> list[str]:
         summary = results.scores.summary
         rate, k = summary.get("false_positive_rate"), summary.get("k")
         lines.append(f"echocli score --anomaly --k {k} --false-positive-rate {rate}")
-    for task, found in (("lvef", results.lvef), ("segment", results.volumes)):
+    of_task = {
+        "lvef": results.lvef,
+        "segment": results.volumes,
+        "classify": results.classes,
+    }
+    for task, found in of_task.items():
         if task in results.heads:
-            lines.append(f"echocli {task} fit")
+            label = results.heads[task].get("label")
+            lines.append(f"echocli {task} fit" + (f" --label '{label}'" if label else ""))
         if found is not None:
             lines.append(f"echocli {task} predict")
     return [*lines, "echocli report"]

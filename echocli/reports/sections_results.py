@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from echocli.reports import figures
-from echocli.reports.numbers import interval, interval_rows, number, plain
+from echocli.reports.numbers import interval, interval_rows, number, part, plain
 from echocli.reports.page import (
     EMPTY,
     Html,
@@ -100,7 +99,7 @@ def _score_caption(threshold: float | None) -> str:
 def _score_table(summary: dict[str, Any]) -> Html:
     patients = interval_rows(summary.get("patient_metrics"))
     clips = dict(interval_rows(summary.get("metrics")))
-    test = _part(summary, "test")
+    test = part(summary, "test")
     if not patients:
         told = "There are no figures: they need labelled normal and abnormal test patients."
         return paragraph(told, "note")
@@ -112,13 +111,14 @@ def _score_table(summary: dict[str, Any]) -> Html:
     return together(
         [
             table(["figure", "by patient", "by clip"], rows, caption),
-            paragraph(_interval_note(summary), "muted"),
+            paragraph(interval_note(summary), "muted"),
         ]
     )
 
 
-def _interval_note(summary: dict[str, Any]) -> str:
-    made, patients = _part(summary, "intervals"), _part(summary, "test").get("patients") or 0
+def interval_note(summary: dict[str, Any]) -> str:
+    """Say how intervals were made, and what they are worth with so few patients."""
+    made, patients = part(summary, "intervals"), part(summary, "test").get("patients") or 0
     note = INTERVALS.format(draws=made.get("draws", "?"), seed=made.get("seed", "?"))
     return f"{note} {FEW}" if patients < FEW_PATIENTS else note
 
@@ -141,7 +141,7 @@ def lvef_section(results: Results) -> Section:
         return Section("lvef", title, join([told, paragraph(note, "note")]))
     measured = known["measured_ef_percent"].to_numpy(np.float64)
     predicted = known["ef_percent"].to_numpy(np.float64)
-    metrics = _part(lvef.summary, "metrics")
+    metrics = part(lvef.summary, "metrics")
     difference = predicted - measured
     spread_of = 1.96 * float(difference.std(ddof=1))
     bias = float(difference.mean())
@@ -173,12 +173,12 @@ def _measured(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lvef_table(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Html:
-    baseline, test = _part(summary, "predict_the_mean"), _part(summary, "test")
+    baseline, test = part(summary, "predict_the_mean"), part(summary, "test")
     rows = [
         (plain(name), interval(value), interval(baseline.get(name)) if name in baseline else "")
         for name, value in metrics.items()
     ]
-    for name, value in _part(summary, "auroc").items():
+    for name, value in part(summary, "auroc").items():
         what = f"AUROC of EF {name.replace('_', ' ')} ({value.get('positive')} clips)"
         rows.append((what, interval(value), "0.500"))
     caption = (
@@ -189,7 +189,7 @@ def _lvef_table(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Ht
         [
             table(["figure", of, "predicting the mean"], rows, caption),
             paragraph(
-                f"{_interval_note(summary)} A prediction is worth something where it beats the "
+                f"{interval_note(summary)} A prediction is worth something where it beats the "
                 "right column by more than the intervals.",
                 "muted",
             ),
@@ -208,29 +208,23 @@ def segment_section(results: Results) -> Section:
     if results.volumes is not None:
         summary = results.volumes.summary
         body += [_dice_table(summary), _volume_table(results.volumes.rows)]
-        from_masks = _part(summary, "ef_from_masks")
+        from_masks = part(summary, "ef_from_masks")
         if from_masks.get("metrics"):
             title_of = subtitle("Ejection fraction from the masks")
-            body += [title_of, _lvef_table(from_masks, _part(from_masks, "metrics"), "masks")]
+            body += [title_of, _lvef_table(from_masks, part(from_masks, "metrics"), "masks")]
     return Section("segment", title, join(body))
 
 
-def _part(summary: Mapping[str, object], name: str) -> dict[str, Any]:
-    """Return an inner table of a summary, empty if it is not there."""
-    part = summary.get(name)
-    return part if isinstance(part, dict) else {}
-
-
 def _dice_table(summary: dict[str, Any]) -> Html:
-    metrics, test = _part(summary, "metrics"), _part(summary, "test")
+    metrics, test = part(summary, "metrics"), part(summary, "test")
     if not metrics.get("dice"):
         return paragraph("No test patient has masks to compare with: no figures.", "note")
-    baseline = _part(_part(summary, "mean_map"), "dice")
+    baseline = part(part(summary, "mean_map"), "dice")
     rows = [
         (
             plain(structure),
             interval(dice),
-            interval(_part(metrics, "jaccard").get(structure)),
+            interval(part(metrics, "jaccard").get(structure)),
             interval(baseline.get(structure)),
         )
         for structure, dice in metrics["dice"].items()
@@ -242,7 +236,7 @@ def _dice_table(summary: dict[str, Any]) -> Html:
     return join(
         [
             table(["structure", "Dice", "Jaccard", "Dice of the mean map"], rows, caption),
-            paragraph(_interval_note(summary), "muted"),
+            paragraph(interval_note(summary), "muted"),
         ]
     )
 

@@ -62,6 +62,8 @@ class Results:
     scores: Table | None = None
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     lvef: Table | None = None
+    classes: Table | None = None
+    """Of ``echocli classify``, for one label."""
     volumes: Table | None = None
     masks: ClipSet | None = None
     areas: pd.DataFrame | None = None
@@ -108,6 +110,8 @@ def read_study(root: Path) -> Results:
         head = maybe(folder, f"heads/{folder.parent.name}", _object)
         results.heads |= {folder.parent.name: head} if head else {}
     results.lvef = maybe(study.predictions / "lvef.csv", "predictions/lvef.csv", _read_table)
+    classes = study.predictions / "classify.csv"
+    results.classes = maybe(classes, "predictions/classify.csv", _read_table)
     segment = study.predictions / "segment"
     results.volumes = maybe(segment / "volumes.csv", "predictions/segment", _read_volumes)
     results.areas = maybe(segment / "areas.csv", "predictions/segment/areas.csv", pd.read_csv)
@@ -142,7 +146,9 @@ def _meaning(word: str) -> str:
 
 
 def _read_run(folder: Path) -> RunRecord:
-    records = pd.DataFrame(read_metrics(folder))
+    records, written = pd.DataFrame(read_metrics(folder)), folder / "metrics.jsonl"
+    if records.empty and written.is_file() and written.stat().st_size:
+        raise ValueError("no line of the metrics can be read")
     has_model = (folder / "model" / "model.safetensors").is_file()
     return RunRecord(folder.name, _object(folder / "config.json"), records, has_model)
 

@@ -68,6 +68,8 @@ def test_every_part_of_a_study_is_there(shown: Demonstration) -> None:
         "scores.csv",
         "heads/lvef/head.safetensors",
         "heads/segment/head.safetensors",
+        "heads/classify/head.safetensors",
+        "predictions/classify.csv",
         "predictions/lvef.csv",
         "predictions/segment/volumes.csv",
         "report.html",
@@ -118,7 +120,7 @@ def test_the_report_is_complete_and_promises_nothing(shown: Demonstration) -> No
 def test_all_commands_are_shown_and_what_comes_next(shown: Demonstration) -> None:
     assert [words[0] for words in shown.commands()] == [
         "inspect", "preprocess", "pretrain", "pretrain", "embed", "score", "lvef", "lvef",
-        "segment", "segment", "report",
+        "segment", "segment", "classify", "classify", "report",
     ]  # fmt: skip
     assert "echocli preprocess /where/your/dicoms/are" in shown.err
 
