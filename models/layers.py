@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attend
-from .products import Linear, affine
+from .products import Linear, affine, affine_gelu
 from .shapes import Grid, Tokens, Video
 
 NORM_EPS = 1e-6
@@ -184,7 +183,8 @@ class MLP(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows outputs"]:
         """Transform every token by itself."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        inside = affine_gelu(tokens, self.fc1.weight, self.fc1.bias)
+        out: Tensor = self.fc2(inside)
         return out
 
 

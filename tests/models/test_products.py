@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from echocli.models.products import Linear, affine, product
+from echocli.models.products import Linear, affine, affine_gelu, product
 
 
 def made(shape: tuple[int, ...], *, offset: bool) -> list[Any]:
@@ -47,6 +47,44 @@ def test_other_precisions_are_left_to_pytorch() -> None:
         assert layer(rows).dtype == torch.bfloat16
     halves = affine(rows.bfloat16(), layer.weight.bfloat16())
     assert torch.equal(halves, F.linear(rows.bfloat16(), layer.weight.bfloat16()))
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("offset", [True, False])
+def test_bfloat16_gives_what_its_digits_allow(learning: bool, offset: bool) -> None:
+    """By another way where no gradient is asked for."""
+    rows, weight, more = made((6, 4), offset=offset)
+    exact = F.linear(rows, weight, more)
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(learning):
+        found = affine(rows, weight, more)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("half", [True, False])
+def test_gelu_is_the_exact_one(learning: bool, half: bool) -> None:
+    rows, weight, offset = made((6, 4), offset=True)
+    exact = F.gelu(F.linear(rows, weight, offset))
+    assert (exact - F.gelu(F.linear(rows, weight, offset), approximate="tanh")).any()
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+        torch.set_grad_enabled(learning),
+    ):
+        found = affine_gelu(rows, weight, offset)
+    assert (found.float() - exact).norm() < (0.01 if half else 1e-5) * exact.norm()
+
+
+def test_gradients_in_bfloat16_reach_rows_weights_and_offsets() -> None:
+    gradients = []
+    for half in (True, False):
+        leaves = [part.requires_grad_() for part in made((6, 4), offset=True)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = affine_gelu(*leaves).float().square().mean()
+        gradients.append(torch.autograd.grad(loss, leaves))
+    for ours, exact in zip(*gradients, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - exact).norm() < 0.02 * exact.norm()
 
 
 def test_the_operator_keeps_the_rules_of_compilation() -> None:

@@ -11,7 +11,7 @@ import torch
 from made_models import MICRO, SMALLER, blobs
 from torch import Tensor, nn
 
-from echocli.models.layers import Attention
+from echocli.models.layers import MLP, Attention
 from echocli.models.methods import base
 from echocli.models.work import count_operations
 
@@ -38,7 +38,9 @@ def added_up(method: base.Method) -> int:
         total += 3 * 2 * 2 * batch * tokens * tokens * dim
 
     for part in method.modules():
-        if isinstance(part, nn.Linear):
+        if isinstance(part, MLP):  # calls its first layer's numbers, not the layer
+            part.register_forward_hook(lambda mlp, inputs, out: linear(mlp.fc1, inputs, out))
+        elif isinstance(part, nn.Linear):
             part.register_forward_hook(linear)
         elif isinstance(part, Attention):
             part.register_forward_hook(attention)
