@@ -133,6 +133,19 @@ def figures(
     }
 
 
+def flicker_figure(volumes: pd.DataFrame, *, seed: int, draws: int) -> dict[str, float | None]:
+    """Return the mean over clips of how unsteady the cavity's area is; see ``flicker``.
+
+    Args:
+        volumes: Rows of ``volumes.csv``.
+        seed: Start of the bootstrap's random numbers.
+        draws: Bootstrap samples.
+    """
+    values = volumes["flicker"].to_numpy(dtype=np.float64)
+    patients = volumes["patient_id"].to_numpy(dtype=np.str_)
+    return _mean(values, patients, seed=seed, draws=draws)
+
+
 def _measures(predicted: Flags, truth: Flags, spacing_mm: Spacing | None) -> dict[str, float]:
     found = overlap(predicted, truth)
     failed = float(found.dice < FAILED) if np.isfinite(found.dice) else np.nan

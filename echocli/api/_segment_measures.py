@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,10 @@ VOLUME_COLUMNS = [
     "ed_frame",
     "es_frame",
     "length_mm",
+    "flicker",
     "flags",
 ]
+CURVE_COLUMNS = ["clip_id", "frame", "time_s", "volume_ml", "smooth_ml", "share_of_largest"]
 EDGE_SHARE = 0.05
 """Share of the cavity's outline that may lie on the sector's edge before it is cut off."""
 LARGEST = 0.9
@@ -71,10 +74,73 @@ def area_rows(
     return sorted(rows, key=lambda row: row["frame"])
 
 
+class VolumeCurve(NamedTuple):
+    """Volume of the cavity in every frame."""
+
+    volumes: NDArray[np.float64]
+    """In cubic millimetres, or pixels; NaN where there is no cavity."""
+    smooth: NDArray[np.float64]
+    """The same without the flicker of single masks; see ``smooth_curve``."""
+    axes: list[LongAxis | None]
+
+
+def volume_curve(
+    labels: Labels, times_s: NDArray[np.float64] | None, spacing_mm: Spacing
+) -> VolumeCurve:
+    """Return the volume of the cavity in every frame.
+
+    Args:
+        labels: ``(frames, height, width)``.
+        times_s: Time of each frame, if known.
+        spacing_mm: Height and width of a pixel; square pixels are assumed if it is unknown.
+    """
+    found = [cavity_volume_mm3(frame, spacing_mm or (1.0, 1.0)) for frame in labels]
+    volumes = np.array([np.nan if one is None else one[0] for one in found])
+    axes = [None if one is None else one[1] for one in found]
+    return VolumeCurve(volumes, smooth_curve(volumes, times_s), axes)
+
+
+def curve_rows(
+    clip_id: str,
+    curve: VolumeCurve,
+    times_s: NDArray[np.float64] | None,
+    spacing_mm: Spacing,
+) -> Iterator[list[Any]]:
+    """Yield the rows of ``curves.csv``; no millilitres without a scale.
+
+    Args:
+        clip_id: Pseudonym of the clip.
+        curve: Volumes of its frames.
+        times_s: Time of each frame, if known.
+        spacing_mm: Height and width of a pixel, if known.
+    """
+    known = curve.smooth[np.isfinite(curve.smooth)]
+    largest = known.max() if len(known) else np.nan
+    for frame, (volume, smooth) in enumerate(zip(curve.volumes, curve.smooth, strict=True)):
+        ml = [volume / CUBIC_MM_A_ML, smooth / CUBIC_MM_A_ML]
+        numbers = [*(ml if spacing_mm is not None else [np.nan] * 2), smooth / largest]
+        time = None if times_s is None else float(times_s[frame])
+        shown = [float(number) if np.isfinite(number) else None for number in numbers]
+        yield [clip_id, frame, time, *shown]
+
+
+def flicker(areas: NDArray[np.integer]) -> float | None:
+    """Return how unsteady a curve of areas is, one a frame.
+
+    The mean absolute second difference over the range: a heart's beat bends slowly, masks that
+    jump from frame to frame do not. ``None`` where the area never changes.
+    """
+    values = areas.astype(np.float64)
+    reach = float(np.ptp(values))
+    if len(values) < 3 or not reach:
+        return None
+    return float(np.abs(np.diff(values, n=2)).mean() / reach)
+
+
 def volume_row(
     labels: Labels,
     sector: NDArray[np.bool_],
-    times_s: NDArray[np.float64] | None,
+    curve: VolumeCurve,
     spacing_mm: Spacing,
     known_ed: int | None = None,
 ) -> dict[str, Any]:
@@ -92,17 +158,16 @@ def volume_row(
     Args:
         labels: ``(frames, height, width)``.
         sector: Where the scan is.
-        times_s: Time of each frame, if known.
-        spacing_mm: Height and width of a pixel; square pixels are assumed if it is unknown.
+        curve: Volumes of the frames.
+        spacing_mm: Height and width of a pixel, if known.
         known_ed: Frame that a reader called end-diastole, if any.
     """
     flags = ["single_plane"] + (["uncalibrated"] if spacing_mm is None else [])
-    found = [cavity_volume_mm3(frame, spacing_mm or (1.0, 1.0)) for frame in labels]
-    volumes = np.array([np.nan if one is None else one[0] for one in found])
+    volumes, smooth, axes_found = curve
     row: dict[str, Any] = dict.fromkeys(VOLUME_COLUMNS[2:-1])
+    row["flicker"] = flicker((labels == CAVITY).sum(axis=(1, 2)))
     if not np.isfinite(volumes).any():
         return {**row, "flags": ";".join([*flags, "no_cavity"])}
-    smooth = smooth_curve(volumes, times_s)
     end_diastole, end_systole = end_frames(smooth)
     edv, esv = float(smooth[end_diastole]), float(smooth[end_systole])
     row |= {
@@ -116,7 +181,8 @@ def volume_row(
         flags.append("cavity_missing_in_frames")
     if known_ed is not None and (smooth[known_ed : known_ed + 1] < LARGEST * edv).any():
         flags.append("end_diastole_not_largest")
-    axes = [one[1] for one in (found[end_diastole], found[end_systole]) if one is not None]
+    ends = (axes_found[end_diastole], axes_found[end_systole])
+    axes = [axis for axis in ends if axis is not None]
     if spacing_mm is not None:
         row["length_mm"] = axes[0].length_mm
     flags += _axis_flags(axes) + _edge_flags(labels[end_diastole], sector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echocli.api._segment_files import KINDS
 from echocli.api._segment_measures import (
     AREA_COLUMNS,
+    CURVE_COLUMNS,
     VOLUME_COLUMNS,
     area_rows,
+    curve_rows,
     flag_foreshortened,
+    volume_curve,
     volume_row,
 )
 from echocli.api._segment_overlay import write_overlay
@@ -39,8 +43,11 @@ class SegmentOutput:
     folder: Path
     masks: ClipSetWriter
     areas: Writer
+    curves: Writer
     overlays: int
     """Pictures still to be drawn."""
+    kinds: Sequence[str] = ()
+    """What masks are written as beside the clip set; see ``KINDS``."""
     volumes: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, clips: ClipSet, row: int, labels: NDArray[np.uint8], split: str) -> None:
@@ -72,11 +79,15 @@ class SegmentOutput:
         )
         for area in area_rows(clip_id, labels, clips.times_s(row), spacing):
             self.areas.writerow([area[name] for name in AREA_COLUMNS])
+        curve = volume_curve(labels, clips.times_s(row), spacing)
+        self.curves.writerows(curve_rows(clip_id, curve, clips.times_s(row), spacing))
+        for kind in self.kinds:
+            KINDS[kind](self.folder / kind, clip_id, labels, spacing, clips.times_s(row))
         known_ed, measured = manifest.get("ed_frame"), manifest.get("ef_percent")
         volume = volume_row(
             labels,
             sector,
-            clips.times_s(row),
+            curve,
             spacing,
             None if pd.isna(known_ed) else int(known_ed),
         )
@@ -99,8 +110,12 @@ class SegmentOutput:
 
     def files(self) -> list[str]:
         """Return the names of the tables and pictures, in the folder."""
-        pictures = sorted(path.name for path in (self.folder / "overlays").glob("*.png"))
-        return ["areas.csv", "volumes.csv", *(f"overlays/{name}" for name in pictures)]
+        written = [
+            f"{kind}/{name}"
+            for kind in ("overlays", *self.kinds)
+            for name in sorted(path.name for path in (self.folder / kind).glob("*"))
+        ]
+        return ["areas.csv", "curves.csv", "volumes.csv", *written]
 
     def volume_table(self) -> pd.DataFrame:
         """Return the rows of ``volumes.csv``; without measured values if none is known."""
@@ -116,19 +131,25 @@ class SegmentOutput:
 
 
 @contextmanager
-def open_output(folder: Path, overlays: int) -> Iterator[SegmentOutput]:
+def open_output(
+    folder: Path, overlays: int, kinds: Sequence[str] = ()
+) -> Iterator[SegmentOutput]:
     """Yield a writer of predictions into an empty folder.
 
     Args:
         folder: The folder.
         overlays: Pictures to draw at most.
+        kinds: What masks are written as beside the clip set.
     """
     with (
         (folder / "areas.csv").open("w", encoding="utf-8", newline="") as file,
+        (folder / "curves.csv").open("w", encoding="utf-8", newline="") as of_curves,
         ClipSetWriter(folder, kind="masks") as masks,
     ):
         areas = csv.writer(file, lineterminator="\n")
         areas.writerow(AREA_COLUMNS)
-        output = SegmentOutput(folder, masks, areas, overlays)
+        curves = csv.writer(of_curves, lineterminator="\n")
+        curves.writerow(CURVE_COLUMNS)
+        output = SegmentOutput(folder, masks, areas, curves, overlays, kinds)
         yield output
     output.volume_table().to_csv(folder / "volumes.csv", index=False)

@@ -30,7 +30,9 @@ TABLES = {
 SCORE_AGAIN = "Make it again: `echocli score --anomaly` with --overwrite."
 EMBED_AGAIN = "Make them again: `echocli embed` with --overwrite."
 PREDICT_AGAIN = "Make them again: the same command with --overwrite."
-SEGMENT_FILES = re.compile(r"(areas|volumes)\.csv|overlays/[0-9A-Za-z_-]+\.png")
+SEGMENT_FILES = re.compile(
+    r"(areas|curves|volumes)\.csv|(overlays|png)/[0-9A-Za-z_-]+\.png|nifti/[0-9A-Za-z_-]+\.nii\.gz"
+)
 
 
 def check_embeddings(path: Path) -> Checked:

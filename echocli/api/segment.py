@@ -27,7 +27,8 @@ from echocli.api._heads import (
 )
 from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.api._segment_figures import ALWAYS, Tested, figures
+from echocli.api._segment_figures import ALWAYS, Tested, figures, flicker_figure
+from echocli.api._segment_files import check_kinds
 from echocli.api._segment_fits import DENSE, fit_head
 from echocli.api._segment_fits import SegmentConfig as SegmentConfig
 from echocli.api._segment_labeller import Labeller, mean_map
@@ -54,7 +55,7 @@ class SegmentPredictions:
     """Label maps of every frame, and what was measured in them."""
 
     volumes: pd.DataFrame
-    """clip_id, patient_id, ef_percent, edv_ml, esv_ml, ed_frame, es_frame, flags, split."""
+    """The columns of ``volumes.csv``: a row a clip."""
     summary: dict[str, Any]
     """What ``segment.json`` holds."""
     out: Path | None
@@ -156,6 +157,7 @@ def predict(
     model: Path | None = None,
     labels: Path | None = None,
     overlays: int = OVERLAYS,
+    write: Sequence[str] = (),
     draws: int = DRAWS,
     overwrite: bool = False,
     device: str = "auto",
@@ -171,6 +173,7 @@ def predict(
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         overlays: Pictures to draw at most.
+        write: What masks are written as beside the clip set: ``nifti``, ``png``.
         draws: Bootstrap samples of the figures, where masks are known.
         overwrite: Replace what stands at ``out``.
         device: Where to compute.
@@ -180,6 +183,7 @@ def predict(
     Raises:
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
+    check_kinds(write)
     refuse_to_replace(out, overwrite=overwrite)
     labeller, head_config = _load(head, model, device, precision, reporter)
     size = clip_size(labeller.model)
@@ -192,7 +196,7 @@ def predict(
         warn_of_seen(roles[rows], reporter)
         tested: list[Tested] = []
         with (
-            open_output(folder, overlays) as output,
+            open_output(folder, overlays, write) as output,
             reporter.progress("segment", len(rows)) as done,
         ):
             for row in rows:
@@ -202,9 +206,11 @@ def predict(
                     tested += labeller.compare(clips, row, maps[list(clips.mask_frames(row))])
                 done(1)
         volumes = output.volume_table()
+        how = {"seed": head_config["seed"], "draws": draws}
         summary = {
             **summarise(head, head_config, volumes["patient_id"].tolist(), left_out),
-            **figures(clips, tested, seed=head_config["seed"], draws=draws),
+            **figures(clips, tested, **how),
+            "flicker": flicker_figure(volumes, **how),
             "ef_from_masks": _ef_figures(volumes, head_config, draws),
         }
         sums = sums_of(folder, output.files())

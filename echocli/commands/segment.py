@@ -100,13 +100,19 @@ def predict(
     overlays: Annotated[
         int, typer.Option("--overlays", min=0, help="Pictures to draw at most.")
     ] = 12,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write", metavar="A,B", help="Masks as files too: nifti (a clip), png (a frame)."
+        ),
+    ] = None,
 ) -> None:
     """Label every frame, and measure areas, volumes and ejection fraction.
 
     * `echocli segment videos/ -o masks`: into a folder of your own
 
-    Writes a clip set of masks, areas.csv, volumes.csv, segment.json and overlays/. Volumes
-    are single-plane Simpson; millilitres only where the scale is known.
+    Writes a clip set of masks, areas.csv, curves.csv, volumes.csv, segment.json and
+    overlays/. Volumes are single-plane Simpson; millilitres only where the scale is known.
     """
     from echocli.api import segment as api
 
@@ -120,6 +126,7 @@ def predict(
         desk.head_folder,
         desk.out or desk.study.predictions / TASK,
         overlays=overlays,
+        write=listed(write) or (),
         overwrite=desk.overwrite,
         **desk.wishes,
     )

@@ -5,6 +5,7 @@ from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from echocli.api import segment
 from echocli.api._finetune import TuneConfig
 from echocli.api._segment_figures import measure
+from echocli.api._segment_measures import flicker
 from echocli.api._splits import share_of_patients
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_model, save_model
@@ -305,6 +307,56 @@ def test_pictures_are_drawn_up_to_the_number_asked_for(
     assert picture.shape[0] >= 336
     assert picture.shape[1] == 2 * picture.shape[0]  # end-diastole and end-systole
     assert (picture == np.array([255, 196, 0])).all(axis=2).any()
+
+
+def test_curves_and_masks_as_files_say_what_the_clip_set_says(
+    study: Path, tmp_path: Path
+) -> None:
+    folder = write_clips(tmp_path / "clips", [clip(104), clip(109, scale=False)])
+    head, out = study / "heads/segment", tmp_path / "out"
+    result = segment.predict(folder, head, out, draws=50, overlays=0, write=["nifti", "png"])
+    masks = ClipSet.open(out)
+    names = {f"{path.parent.name}/{path.name}" for path in out.glob("[np]*/*")}
+    assert len(names) == 2 + 2 * FRAMES
+    listed = set(json.loads((out / "segment.json").read_text())["sha256"])
+    assert names <= listed
+    assert {"curves.csv", "nifti/clip104.nii.gz", "png/clip109_00013.png"} <= listed
+    for row, name in enumerate(("clip104", "clip109")):
+        image = nibabel.load(out / f"nifti/{name}.nii.gz")
+        maps = np.asarray(image.dataobj)[:, :, 0].T
+        np.testing.assert_array_equal(maps, masks.frames(row))
+        zooms = image.header.get_zooms()
+        np.testing.assert_allclose(
+            zooms, (*((3, 3) if row == 0 else (1, 1)), 1, 0.04), rtol=1e-5
+        )
+        assert image.header.get_xyzt_units() == ("unknown" if row else "mm", "sec")
+        for frame in (0, 13):
+            picture = np.asarray(Image.open(out / f"png/{name}_{frame:05d}.png"))
+            np.testing.assert_array_equal(picture, masks.frames(row)[frame])
+    curves = pd.read_csv(out / "curves.csv")
+    assert len(curves) == 2 * FRAMES
+    one, two = (curves[curves["clip_id"] == name] for name in ("clip104", "clip109"))
+    volumes = result.volumes.iloc[0]
+    assert one["smooth_ml"].iloc[volumes["ed_frame"]] == pytest.approx(volumes["edv_ml"])
+    assert one["share_of_largest"].max() == pytest.approx(1)
+    assert 100 * (1 - two["share_of_largest"].min()) == pytest.approx(
+        result.volumes["ef_percent"].iloc[1]
+    )
+    assert two[["volume_ml", "smooth_ml"]].isna().all(axis=None)
+    assert result.summary["flicker"]["value"] == pytest.approx(result.volumes["flicker"].mean())
+    with pytest.raises(UsageError, match="as dicom"):
+        segment.predict(folder, head, tmp_path / "other", write=["dicom"])
+
+
+def test_flicker_is_of_jumps_not_of_the_beat() -> None:
+    beat = 1000 + 300 * np.cos(np.linspace(0, 4 * np.pi, 80))
+    jumps = beat + 60 * (-1.0) ** np.arange(80)
+    steady, unsteady = flicker(beat.astype(int)), flicker(jumps.astype(int))
+    assert steady is not None
+    assert unsteady is not None
+    assert unsteady > 10 * steady
+    assert flicker(np.array([0, 1, 0, 1])) == 2  # as bad as it gets
+    assert flicker(np.array([5, 5, 5, 5])) is None
 
 
 def test_clips_of_another_size_are_segmented_at_their_own(study: Path, tmp_path: Path) -> None:

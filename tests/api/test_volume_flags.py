@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocli.api._segment_measures import flag_foreshortened, volume_row
+from echocli.api._segment_measures import flag_foreshortened, volume_curve, volume_row
 
 SIDE, FRAMES = 64, 12
 EVERYWHERE = np.ones((SIDE, SIDE), bool)
@@ -29,7 +29,8 @@ def beat(length: float = 24.0, *, down: float = 4.0, longer: bool = False) -> np
 
 
 def flags_of(labels: np.ndarray, sector: np.ndarray = EVERYWHERE, **known: Any) -> set[str]:
-    row = volume_row(labels, sector, np.arange(FRAMES) * 0.06, (1.5, 1.5), **known)
+    curve = volume_curve(labels, np.arange(FRAMES) * 0.06, (1.5, 1.5))
+    row = volume_row(labels, sector, curve, (1.5, 1.5), **known)
     return set(row["flags"].split(";"))
 
 

@@ -54,11 +54,14 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert output.out == "heads/segment\n"
     assert "mean map" in output.err
 
-    assert code_of(["segment", "--overlays", "2"]) == 0
+    assert code_of(["segment", "--overlays", "2", "--write", "nifti, png"]) == 0
     assert capsys.readouterr().out == "predictions/segment\n"
     out = Path("predictions/segment")
     assert not ClipSet.open(out).verify()
     assert len(pd.read_csv(out / "volumes.csv")) == 8
+    assert len(list((out / "nifti").iterdir())) == 8
+    assert code_of(["verify", str(out)]) == 0
+    capsys.readouterr()
     assert len(list((out / "overlays").glob("*.png"))) <= 2
     document = json.loads((out / "segment.json").read_text())
     assert set(document["metrics"]["dice"]) == set(document["mean_map"]["dice"])
