@@ -118,19 +118,6 @@ def area_length_mm3(area: float, length_mm: float) -> float:
     return 8 * area**2 / (3 * np.pi * length_mm)
 
 
-def bullet_mm3(short_axis_area: float, length_mm: float) -> float:
-    """Return the volume of a bullet, 5 A L / 6: half an ellipsoid on a cylinder as long.
-
-    Args:
-        short_axis_area: Of the cavity between its papillary muscles, in square millimetres.
-        length_mm: Of the long axis, from an apical view.
-
-    Source:
-        Lopez et al. 2010, J Am Soc Echocardiogr 23:465, children's chamber quantification.
-    """
-    return 5 * short_axis_area * length_mm / 6
-
-
 def foreshortened(lengths_mm: NDArray[np.floating]) -> Mask:
     """Return which views of one ventricle are more than a fifth shorter than its longest.
 

@@ -7,7 +7,6 @@ from scipy.spatial.distance import pdist
 from echocli.statistics.volumes import (
     area_length_mm3,
     area_mm2,
-    bullet_mm3,
     cavity_volume_mm3,
     ejection_fraction_percent,
     end_frames,
@@ -119,13 +118,6 @@ def test_area_length_of_an_ellipse_is_the_ellipsoid() -> None:
     area, length = np.pi * 40 * 22, 80.0
     assert area_length_mm3(area, length) == pytest.approx(4 / 3 * np.pi * 40 * 22**2)
     assert area_mm2(np.ones((4, 5), bool), (0.5, 0.2)) == pytest.approx(2.0)
-
-
-def test_a_bullet_is_half_an_ellipsoid_on_a_cylinder_as_long() -> None:
-    radius, half = 20.0, 35.0
-    area = np.pi * radius**2
-    ellipsoid_end, cylinder = 2 / 3 * area * half, area * half
-    assert bullet_mm3(area, 2 * half) == pytest.approx(ellipsoid_end + cylinder)
 
 
 def test_a_view_a_fifth_shorter_than_the_longest_is_foreshortened() -> None:
