@@ -118,8 +118,9 @@ def tell(kind: str, found: dict[str, Any]) -> None:
     """Print a row of the table."""
     rank, std = found["rank"], found["std"]
     alarms = "; ".join(
-        alarm.split("collapsed: ")[1].split(". ")[0] for alarm in found["alarms"]
-    )
+        alarm.split(". ")[0].removeprefix("After ").replace("the features have collapsed", "")
+        for alarm in found["alarms"]
+    ).replace(" :", ":")
     print(
         f"| {found['method']} | {kind} | {found['seed']} | {found['steps']} "
         f"| {alarms or 'none'} | {rank[0]:.1f} | {min(rank[1:]):.1f} | {std[0]:.2f} "

@@ -10,7 +10,6 @@ from typing import Any
 
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_probe import Answer
-from echocli.api._pretrain_speed import Speed
 from echocli.errors import EchoError, writing
 from echocli.files import write_text
 from echocli.models.collapse import START
@@ -55,27 +54,40 @@ class Page:
                 place = step if name.startswith(START) else step + 1
                 self._curves.setdefault(name.removeprefix(START), Curve()).add(place, value)
 
-    def write_if_due(self, alarms: Sequence[str], answer: Answer | None, speed: Speed) -> None:
-        """Write the page, unless that was done a moment ago.
+    @property
+    def is_due(self) -> bool:
+        """Whether the page is old enough to be written anew."""
+        return self.run.writes and time.monotonic() >= self._next
+
+    def write(self, alarms: Sequence[str], answer: Answer | None, speed: str) -> None:
+        """Write the page of a training that goes on.
 
         Args:
             alarms: Ways in which the run has collapsed.
             answer: Of the last probe.
-            speed: Of the training.
+            speed: How fast it goes, in a line.
         """
-        self._answer, self._speed = answer, str(speed)
-        if self.run.writes and time.monotonic() >= self._next:
-            self._write("training", alarms, alive=True)
+        self._answer, self._speed = answer, speed
+        self._write("training", alarms, alive=True)
 
-    def end(self, error: BaseException | None, alarms: Sequence[str]) -> None:
+    def end(
+        self,
+        error: BaseException | None,
+        alarms: Sequence[str],
+        answer: Answer | None,
+        speed: str,
+    ) -> None:
         """Write the page for the last time.
 
         Args:
             error: What ended the training, if anything did.
             alarms: Ways in which the run has collapsed.
+            answer: Of the last probe.
+            speed: How fast it went, in a line.
         """
         if not self.run.writes:
             return
+        self._answer, self._speed = answer, speed
         finished = self._done == self.job.settings.optim.steps
         state = "finished" if finished else f"stopped after step {self._done}"
         if isinstance(error, EchoError) and not alarms:

@@ -66,8 +66,8 @@ class WatchConfig:
 
     checkpoint_every: int = 100
     """Steps between two saved states."""
-    health_every: int = 50
-    """Steps between two looks at the features."""
+    health_every: int = 100
+    """Steps between two looks at the features; within the first so many there are five."""
     health_clips: int = 32
     """Clips that are looked at; always the same."""
     on_nan: Literal["stop", "rollback"] = "stop"
@@ -80,7 +80,7 @@ class WatchConfig:
     EF, or else normal and abnormal, if enough patients have it. The encoder never learns it."""
     probe_clips: int = 256
     """Clips of the probe at most."""
-    probe_every: int = 20
+    probe_every: int = 10
     """Looks at the features between two probes."""
     trackers: tuple[str, ...] = ()
     """Where metrics go beside ``metrics.jsonl``; see ``echocli/trackers``."""
@@ -93,9 +93,14 @@ class WatchConfig:
         for name in self.trackers:
             load_tracker(name)  # says what is missing, before anything is written
         # The two newest states are kept; one must be from before two looks that were bad.
-        if self.on_collapse == "rollback" and self.checkpoint_every < 2 * self.health_every:
+        enough = (
+            self.checkpoint_every % self.health_every == 0
+            or self.checkpoint_every > 2 * self.health_every
+        )
+        if self.on_collapse == "rollback" and not enough:
             raise ValueError(
-                "on_collapse=rollback needs a checkpoint_every of twice health_every or more."
+                "on_collapse=rollback needs a checkpoint_every that is a multiple of "
+                "health_every, or more than twice as large."
             )
 
 

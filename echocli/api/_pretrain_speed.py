@@ -79,6 +79,8 @@ class Speed:
         }
 
     def __str__(self) -> str:
+        if not self._seconds:
+            return ""
         memory = memory_bytes(self.job.device) / 1e9
         return (
             f"{self.clips_per_s:.3g} clips/s, {self.matrix_share:.0%} of the matrix rate, "

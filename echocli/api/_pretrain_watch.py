@@ -18,7 +18,7 @@ from echocli.api._pretrain_trouble import DerailedError
 from echocli.config import to_table
 from echocli.console import Reporter
 from echocli.errors import writing
-from echocli.models.collapse import SIGNS, START, Collapse, collapses
+from echocli.models.collapse import SIGNS, START, collapses
 from echocli.models.health import health
 from echocli.models.training import StepRecord
 from echocli.run import Run, read_metrics
@@ -86,6 +86,7 @@ class Watch:
             self.page.add(record)
         self.answer: Answer | None = None
         """Of the last probe."""
+        self._found = collapses(self._trail.looks)
         self._told: set[str] = set()
         self._sight = Sight(job, self._few)
         self._probe = Probe(job, reporter)
@@ -110,7 +111,7 @@ class Watch:
     ) -> None:
         for tracker in self._trackers:
             tracker.close()
-        self.page.end(error, self._alarms())
+        self.page.end(error, self._alarms(), self.answer, str(self.speed))
 
     def is_due(self, done: int) -> bool:
         """Return whether to look at the features now.
@@ -152,7 +153,8 @@ class Watch:
         if looking:
             self._flush(last.step + 1)
             self._judge()
-        self.page.write_if_due(self._alarms(), self.answer, self.speed)
+        if self.page.is_due:
+            self.page.write(self._alarms(), self.answer, str(self.speed))
         self.clock.lap()  # looking and writing is no part of a step
         return last.loss
 
@@ -192,20 +194,17 @@ class Watch:
     def _few(self) -> list[int]:
         return spread(self.job.batches.rows, self.job.settings.watch.health_clips)
 
-    def _found(self) -> list[Collapse]:
-        return collapses(self._trail.looks)
-
     def _alarms(self) -> list[str]:
         return [
             f"The features have collapsed: {one}. {one.sign.meaning} {one.sign.helps}"
-            for one in self._found()
+            for one in self._found
         ]
 
     def _judge(self) -> None:
         """Tell of a collapse once, in the way that was asked for."""
-        found = self._found()
-        new = [one for one in found if one.sign.measure not in self._told]
-        self._told = {one.sign.measure for one in found}
+        self._found = collapses(self._trail.looks)
+        new = [one for one in self._found if one.sign.measure not in self._told]
+        self._told = {one.sign.measure for one in self._found}
         if not new:
             return
         wish, worst = self.job.settings.watch.on_collapse, new[0]
