@@ -1,4 +1,4 @@
-"""Rows with vectors, written and read a part at a time: Parquet, CSV and safetensors.
+"""Rows with vectors, written and read a part at a time: Parquet and CSV.
 
 ``tables.py`` is what others use; this file knows the bytes.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +87,24 @@ class ParquetSink:
             },
             use_dictionary=schema.names,
         )
+        self.held: list[Rows] = []
 
     def add(self, rows: Rows) -> None:
-        """Write some rows."""
+        """Take some rows; they are written by the group."""
+        self.held.append(rows)
+        if sum(len(part.vectors) for part in self.held) >= min(
+            BATCH_ROWS, rows_at_once(self.width)
+        ):
+            self._write()
+
+    def _write(self) -> None:
+        if not self.held:
+            return
+        rows = Rows(
+            pd.concat([part.table for part in self.held], ignore_index=True),
+            np.concatenate([part.vectors for part in self.held]),
+        )
+        self.held = []
         table = pa.Table.from_pandas(rows.table, schema=self.labels, preserve_index=False)
         numbers = pa.array(np.ascontiguousarray(rows.vectors, dtype=np.float32).ravel())
         column = pa.FixedSizeListArray.from_arrays(numbers, self.width)
@@ -100,6 +113,7 @@ class ParquetSink:
 
     def finish(self, metadata: dict[str, Any]) -> None:
         """Write the metadata and the footer, without which the file is none."""
+        self._write()
         details = json.dumps(metadata, allow_nan=False)
         self.writer.add_key_value_metadata({METADATA_KEY.decode(): details})
         self.writer.close()
@@ -129,7 +143,7 @@ class CsvSink:
     ) -> None:
         self.file = file
         self.known = set(metadata)
-        kinds = {name: _kind(like[name]) for name in like}
+        kinds = {name: kind_of(like[name]) for name in like}
         head = json.dumps({**metadata, "columns": kinds, "has_end": True}, allow_nan=False)
         file.write(f"{COMMENT}{head}\n")
         self.writer = csv.writer(file, lineterminator="\n")
@@ -150,65 +164,6 @@ class CsvSink:
 
     def close(self) -> None:
         """Leave the file to whoever opened it."""
-
-
-class SafetensorsSink:
-    """A safetensors file: ``embedding``, ``(rows, width)``, and ``table``, the bytes of a CSV.
-
-    Both are written beside the file first, as its header tells their lengths.
-
-    Args:
-        path: The file.
-        like: A table with every value that a column may hold, or others of the same kinds.
-        width: Numbers a vector.
-    """
-
-    def __init__(self, path: Path, like: pd.DataFrame, width: int) -> None:
-        self.path = path
-        self.width = width
-        self.kinds = {name: _kind(like[name]) for name in like}
-        self.parts = [path.with_name(f"{path.name}.{kind}") for kind in ("vectors", "table")]
-        self.vectors = self.parts[0].open("wb")
-        self.table = self.parts[1].open("w", encoding="utf-8", newline="")
-        csv.writer(self.table, lineterminator="\n").writerow(like.columns)
-
-    def add(self, rows: Rows) -> None:
-        """Write some rows."""
-        self.vectors.write(np.ascontiguousarray(rows.vectors, dtype="<f4").tobytes())
-        csv.writer(self.table, lineterminator="\n").writerows(cells_of(rows.table))
-
-    def finish(self, metadata: dict[str, Any]) -> None:
-        """Put header, vectors and table together."""
-        self._let_go()
-        first, second = (part.stat().st_size for part in self.parts)
-        details = json.dumps({**metadata, "columns": self.kinds}, allow_nan=False)
-        shape = [first // (4 * self.width), self.width]
-        header = {
-            "__metadata__": {METADATA_KEY.decode(): details},
-            VECTOR: {"dtype": "F32", "shape": shape, "data_offsets": [0, first]},
-            "table": {
-                "dtype": "U8",
-                "shape": [second],
-                "data_offsets": [first, first + second],
-            },
-        }
-        content = json.dumps(header).encode()
-        content += b" " * (-len(content) % 8)
-        with self.path.open("wb") as file:
-            file.write(len(content).to_bytes(8, "little") + content)
-            for part in self.parts:
-                with part.open("rb") as source:
-                    shutil.copyfileobj(source, file)
-
-    def close(self) -> None:
-        """Remove what was written beside the file."""
-        self._let_go()
-        for part in self.parts:
-            part.unlink(missing_ok=True)
-
-    def _let_go(self) -> None:
-        self.vectors.close()
-        self.table.close()
 
 
 def rows_at_once(width: int) -> int:
@@ -248,52 +203,6 @@ def open_parquet(source: Path | io.BytesIO) -> Stored:
     return Stored(table, width, metadata, batches)
 
 
-def open_safetensors(path: Path) -> Stored:
-    """Open a safetensors file that ``SafetensorsSink`` wrote.
-
-    Raises:
-        ValueError: If it holds something else.
-    """
-    with path.open("rb") as file:
-        header, begin = _header(file)
-        start, end = header["table"]["data_offsets"]
-        file.seek(begin + start)
-        text = file.read(end - start).decode("utf-8")
-    metadata = json.loads(header["__metadata__"][METADATA_KEY.decode()])
-    kinds = metadata.pop("columns")
-    names, *body = csv.reader(io.StringIO(text))
-    count, width = header[VECTOR]["shape"]
-    if len(body) != count or any(len(row) != len(names) for row in body):
-        raise ValueError("the table does not fit the vectors")
-    place = begin + header[VECTOR]["data_offsets"][0]
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for first in range(0, count, BATCH_ROWS):
-            vectors = np.memmap(path, "<f4", "r", place, (count, width))
-            yield np.array(vectors[first : first + BATCH_ROWS])
-
-    return Stored(_columns(names, kinds, body), width, metadata, batches)
-
-
-def names_in(file: IO[bytes]) -> set[str]:
-    """Return the names of the tensors in a safetensors file; none if it is something else."""
-    try:
-        return set(_header(file)[0])
-    except ValueError:
-        return set()
-
-
-def _header(file: IO[bytes]) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file, and where the tensors begin."""
-    length = int.from_bytes(file.read(8), "little")
-    if length > os.fstat(file.fileno()).st_size:
-        raise ValueError("the header is longer than the file")
-    header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("the header is no table of tensors")
-    return header, 8 + length
-
-
 def open_csv(text: str) -> Stored:
     """Open CSV that ``CsvSink`` wrote.
 
@@ -315,19 +224,21 @@ def open_csv(text: str) -> Stored:
     with np.errstate(over="ignore"):  # what is too large is infinite, and is told as that
         numbers = np.array([row[known:] for row in body], np.float64).astype(np.float32)
     vectors = numbers.reshape(len(body), len(names) - known)
-    table = _columns(names[:known], kinds, body)
+    table = columns_of(names[:known], kinds, body)
     return Stored(table, vectors.shape[1], metadata, lambda: iter([vectors]))
 
 
-def _columns(
+def columns_of(
     names: Sequence[str], kinds: dict[str, str], body: Sequence[Sequence[str]]
 ) -> pd.DataFrame:
+    """Return a table of what ``cells_of`` gave."""
     return pd.DataFrame(
         {name: _column([row[i] for row in body], kinds[name]) for i, name in enumerate(names)}
     )
 
 
-def _kind(column: pd.Series[Any]) -> str:
+def kind_of(column: pd.Series[Any]) -> str:
+    """Return the kind of a column as CSV notes it."""
     values = column.dropna()
     if len(values) and all(isinstance(value, (bool, np.bool_)) for value in values):
         return "bool"

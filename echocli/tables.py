@@ -29,14 +29,12 @@ from echocli.table_formats import (
     CsvSink,
     ParquetSink,
     Rows,
-    SafetensorsSink,
     Sink,
     Stored,
-    names_in,
     open_csv,
     open_parquet,
-    open_safetensors,
 )
+from echocli.table_safetensors import SafetensorsSink, names_in, open_safetensors
 
 SCHEMA = "echocli.embeddings/1"
 IDS = ("clip_id", "patient_id", "study_id", "source_sha256")

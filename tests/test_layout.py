@@ -26,6 +26,7 @@ LAYERS = [
         "states",
         "tables",
         "table_formats",
+        "table_safetensors",
         "trackers",
     },
     {"api"},

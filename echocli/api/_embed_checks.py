@@ -142,7 +142,7 @@ def settle_precision(
     )
     least = cosine_of(ours, theirs)
     record = {"clips": len(chosen), "least_cosine": least}
-    found = f"bf16 against fp32 on {len(chosen)} clip(s): cosine {least:.4f} or more"
+    found = f"bf16 against fp32 on {len(chosen)} clip(s): cosine {least:.5f} or more"
     if least >= LEAST_COSINE:
         reporter.say(found)
         return place, record

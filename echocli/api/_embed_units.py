@@ -14,8 +14,8 @@ from echocli.tables import IDS
 
 PIXELS = "pixels_sha256"
 """Column that tells, whatever a row is called, whether it is still of the same pixels."""
-BLOCK = 1024
-"""Units that are encoded, written and kept for a resume together, at most."""
+BLOCK = 64
+"""Clips that are encoded together and kept for a resume, at most: what a stop can cost."""
 BLOCK_BYTES = 64_000_000
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +44,12 @@ class Job:
     precision: str
     metadata: dict[str, Any]
     reporter: Reporter
+    stop: Callable[[], bool]
+    """Asked after each block."""
+
+
+class StoppedEarly(Exception):  # noqa: N818 - no error: somebody wished it
+    """Somebody wished to stop; what is done is kept."""
 
 
 def write(
@@ -130,8 +136,11 @@ def _all_rows(
     with job.reporter.progress("encode", clips) as done:
         for number, block in enumerate(blocks, 1):
             rows = encode_units(job.model, job.clips, rest.some(block), job.layout, place, done)
-            if work is not None and number < len(blocks):
-                work.add(rows, metadata)
+            if number < len(blocks):
+                if work is not None:
+                    work.add(rows, metadata)
+                if job.stop():
+                    raise StoppedEarly(f"{number} of {len(blocks)} blocks were done")
             yield rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -231,6 +231,7 @@ def open_clips(
     size: int = SIZE,
     labels: Path | None = None,
     shard: str | None = None,
+    stop: Callable[[], bool] = lambda: False,
     reporter: Reporter = SILENT,
 ) -> Iterator[ClipSet]:
     """Open a clip set, or read anything else in place as one.
@@ -244,6 +245,7 @@ def open_clips(
         size: Side of a frame that is kept for sources; see ``clip_size``.
         labels: Table of labels for sources.
         shard: ``2/4`` reads one of four shares of the sources; a clip set is opened whole.
+        stop: Asked after each source whether to leave out the others.
         reporter: Who watches.
     """
     listed = [source] if isinstance(source, Path) else list(source)
@@ -257,6 +259,7 @@ def open_clips(
             size=size,
             labels=labels,
             shard=shard,
+            stop=stop,
             reporter=reporter,
         )
         yield ClipSet.open(result.clips)

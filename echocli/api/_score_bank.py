@@ -13,7 +13,7 @@ from echocli.api._normal import Flags
 from echocli.console import Reporter
 from echocli.device import choose_device, limit_threads
 from echocli.errors import EchoError
-from echocli.models.neighbours import NOBODY, Bank, Neighbours, Piece
+from echocli.models.neighbours import NOBODY, PIECE, Bank, Neighbours, Piece
 from echocli.models.tasks.anomaly import NearestNormals, Whitening
 from echocli.models.tasks.vote import WeightedVote
 from echocli.table_formats import Stored
@@ -97,17 +97,12 @@ def patients_of(stored: Stored) -> NDArray[np.str_]:
 
 def bank_from(stored: Stored, chosen: Flags) -> Bank:
     """Return the chosen rows of a table as a bank, read anew at each call."""
-    numbers = np.unique(patients_of(stored), return_inverse=True)[1]
+    numbers = np.unique(patients_of(stored), return_inverse=True)[1][chosen]
 
     def pieces() -> Iterator[Piece]:
-        start = 0
-        for vectors in stored.batches():
-            here = slice(start, start + len(vectors))
-            start += len(vectors)
-            some = chosen[here]
-            if some.any():
-                own = torch.from_numpy(numbers[here][some])
-                yield Piece(torch.from_numpy(vectors[some]), own)
+        for start, vectors in _slabs(stored, chosen, PIECE):
+            own = torch.from_numpy(numbers[start : start + len(vectors)])
+            yield Piece(torch.from_numpy(vectors), own)
 
     return pieces
 
@@ -140,7 +135,7 @@ def find(
     limit_threads()
     own = numbers_in(bank, patients_of(queries))
     scores, rows = [np.empty(0)], [np.empty((0, judge.k), np.int64)]
-    for start, vectors in _slabs(queries, chosen):
+    for start, vectors in _slabs(queries, chosen, QUERIES):
         numbers = torch.from_numpy(own[chosen][start : start + len(vectors)])
         some = torch.from_numpy(vectors).to(place)
         found: Neighbours = judge.neighbours(some, numbers)
@@ -152,14 +147,16 @@ def find(
     return Found(np.concatenate(scores), np.concatenate(rows))
 
 
-def _slabs(stored: Stored, chosen: Flags) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the chosen vectors, many at a time, and how many came before."""
+def _slabs(
+    stored: Stored, chosen: Flags, most: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the chosen vectors, about so many at a time, and how many came before."""
     held: list[NDArray[np.float32]] = []
     start = place = 0
     for vectors in stored.batches():
         held.append(vectors[chosen[place : place + len(vectors)]])
         place += len(vectors)
-        if sum(map(len, held)) >= QUERIES:
+        if sum(map(len, held)) >= most:
             yield start, np.concatenate(held)
             start += sum(map(len, held))
             held = []
@@ -195,7 +192,9 @@ def whitening_of(stored: Stored, chosen: Flags) -> tuple[Whitening, dict[str, fl
     few = rows[np.unique(np.linspace(0, len(rows) - 1, FITTED).round().astype(int))]
     fitted = np.zeros(len(chosen), np.bool_)
     fitted[few] = True
-    vectors = np.concatenate([part for _, part in _slabs(stored, fitted)]).astype(np.float64)
+    vectors = np.concatenate([part for _, part in _slabs(stored, fitted, QUERIES)]).astype(
+        np.float64
+    )
     estimate = LedoitWolf().fit(vectors)
     mean, covariance = (torch.from_numpy(a) for a in (estimate.location_, estimate.covariance_))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from echocli.api._embed_rows import Layout
 from echocli.api._embed_units import Units, units_of
 from echocli.api._embed_work import REMEDY, open_before, sources_of, work_beside
 from echocli.api._embed_write import Job, write
+from echocli.api._embed_write import StoppedEarly as StoppedEarly
 from echocli.api._encode import (
     BATCH,
     WINDOWS,
@@ -89,6 +90,7 @@ def embed(
     device: str = "auto",
     precision: str = "auto",
     overwrite: bool = False,
+    stop: Callable[[], bool] = lambda: False,
     reporter: Reporter = SILENT,
 ) -> EmbedResult:
     """Embed clips with a trained encoder.
@@ -111,9 +113,11 @@ def embed(
         precision: ``auto``, ``fp32`` or ``bf16``; with ``auto``, bf16 is compared with fp32 on
             a few clips and left where it changes too much.
         overwrite: Replace what stands at ``out``.
+        stop: Asked now and then whether to keep what is done and end.
         reporter: Who watches.
 
     Raises:
+        StoppedEarly: If somebody wished to stop; the same call goes on.
         EchoError: If there is no model, no clip can be encoded, or a row is not its clip's.
         UsageError: If other embeddings stand at ``out``, or options do not fit.
     """
@@ -122,7 +126,10 @@ def embed(
     share = Share.parse(shard)
     place = _place_of(out, share)
     in_place = None if share.alone or per == "patient" else shard
-    with open_clips(source, size=clip_size(loaded), shard=in_place, reporter=reporter) as clips:
+    size = clip_size(loaded)
+    with open_clips(source, size=size, shard=in_place, stop=stop, reporter=reporter) as clips:
+        if stop():
+            raise StoppedEarly("nothing is encoded yet")
         opened = clips.folder in ([source] if isinstance(source, Path) else source)
         units, left_out = _units(
             loaded, clips, layout, Share() if not opened else share, reporter
@@ -133,7 +140,7 @@ def embed(
                 "Run `echocli preprocess` first, then embed the clip set by patient.",
             )
         metadata = _metadata(loaded, layout, share)
-        job = Job(loaded, clips, units, layout, device, precision, metadata, reporter)
+        job = Job(loaded, clips, units, layout, device, precision, metadata, reporter, stop)
         kept, found = _run(job, place, overwrite=overwrite)
         return EmbedResult(
             **found,

@@ -16,6 +16,7 @@ from echocli.commands._options import (
     QuietOption,
 )
 from echocli.commands._paths import STANDARD, expand
+from echocli.commands._signals import stop_wish
 from echocli.console import Console
 from echocli.errors import ExitCode, UsageError
 from echocli.study import Study
@@ -91,27 +92,33 @@ def command(
     compared. The same command again does only what is missing, and takes labels anew. If
     some clips cannot be used, they are listed and the exit code is 4.
     """
-    from echocli.api.embed import embed
+    from echocli.api.embed import StoppedEarly, embed
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
     stream = out == STANDARD
     place = sys.stdout if stream else out or Study().embeddings
     if stream and as_json:
         raise UsageError("-o - and --json both want standard output.", "Leave one out.")
-    result = embed(
-        expand([videos or Study().clips], null=null),
-        model=model,
-        out=place,
-        per=per,
-        pool=pool,
-        windows=windows,
-        keep_windows=keep_windows,
-        shard=shard,
-        device=device,
-        precision=precision,
-        overwrite=overwrite,
-        reporter=console,
-    )
+    with stop_wish() as stop:
+        try:
+            result = embed(
+                expand([videos or Study().clips], null=null),
+                model=model,
+                out=place,
+                per=per,
+                pool=pool,
+                windows=windows,
+                keep_windows=keep_windows,
+                shard=shard,
+                device=device,
+                precision=precision,
+                overwrite=overwrite,
+                stop=stop,
+                reporter=console,
+            )
+        except StoppedEarly as stopped:
+            console.warn(f"stopped: {stopped}. Run the same command again to go on.{stop.hint}")
+            raise typer.Exit(stop.exit_code) from None
     _tell(console, result)
     if as_json:
         console.document("echocli.embed/1", _document(result))

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from micro import micro_clip, write_clips
 from safetensors.torch import load_file
 
+from echocli import table_formats
 from echocli.api import _embed_units, _embed_write
 from echocli.api._embed_checks import cosine_of, told_from
-from echocli.api.embed import EmbedResult
+from echocli.api.embed import EmbedResult, StoppedEarly
 from echocli.api.embed import embed as embed_
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.contract import DataConfig
@@ -400,3 +402,34 @@ def test_metadata_are_plain_json_and_tell_of_health_and_leakage(
     assert told["leakage"] == {}  # three patients are too few to tell
     assert result.health is not None
     assert result.health.mean_cosine == told["health"]["mean_cosine"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_wish_to_stop_is_granted_after_the_block(
+    tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    monkeypatch.setattr(_embed_units, "BLOCK", 3)
+    out, stream, asked = tmp_path / "e.parquet", io.StringIO(), iter([False, False, True])
+    options: dict[str, Any] = {"out": stream if streamed else out, "batch": 1}
+    with pytest.raises(StoppedEarly, match="2 of 3"):
+        embed(clips, model, stop=lambda: next(asked), **options)
+    assert not out.exists()
+    if streamed:
+        (tmp_path / "s.csv").write_text(stream.getvalue())
+        with pytest.raises(EchoError, match="can be read"):
+            open_embeddings(tmp_path / "s.csv")
+    else:
+        assert embed(clips, model, **options).kept == 6
+
+
+def test_small_blocks_become_large_row_groups(
+    tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_embed_units, "BLOCK", 2)
+    out = tmp_path / "e.parquet"
+    embed(clips, model, out=out, batch=1)
+    assert pq.read_metadata(out).num_row_groups == 1
+    monkeypatch.setattr(table_formats, "BATCH_ROWS", 4)
+    embed(clips, model, out=out, batch=1, overwrite=True)
+    assert pq.read_metadata(out).num_row_groups == 3
+    assert len(read_embeddings(out).table) == CLIPS
