@@ -180,14 +180,14 @@ def _bar(
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=None),  # takes what the words leave
         MofNCompleteColumn(),
         TextColumn("{task.fields[remark]}", markup=False),
         TimeRemainingColumn(),
     )
     started = time.monotonic()
     done = 0
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
         task = progress.add_task(description, total=total, completed=before, remark="")
 
         def advance(more: int, remark: str = "") -> None:

@@ -78,6 +78,14 @@ class Speed:
             "memory_gb": round(memory_bytes(self.job.device) / 1e9, 3),
         }
 
+    @property
+    def brief(self) -> str:
+        """How fast it goes, short enough for a line of 80 letters with a bar."""
+        return (
+            f"{self.clips_per_s:.3g} clips/s, matrix {self.matrix_share:.0%}, "
+            f"wait {self._wait:.0%}, {memory_bytes(self.job.device) / 1e9:.1f} GB"
+        )
+
     def __str__(self) -> str:
         if not self._seconds:
             return ""

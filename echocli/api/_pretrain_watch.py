@@ -127,7 +127,7 @@ class Watch:
     @property
     def remark(self) -> str:
         """How it goes, in a line."""
-        return str(self.speed)
+        return self.speed.brief
 
     def write(self, records: list[StepRecord], *, looking: bool) -> float:
         """Write the metrics of some steps.

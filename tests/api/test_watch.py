@@ -94,7 +94,9 @@ def test_looks_are_logged_with_what_was_before_the_first_step(
     assert all("start_effective_rank" not in record for record in metrics[1:])
     assert not any("collapsed" in warning for warning in ears.warned)
     assert any("moving target" in line and "run.html" in line for line in ears.said)
-    assert all("of the matrix rate" in remark for remark in ears.remarks)
+    wanted = r"[\d.e+]+ clips/s, matrix \d+%, wait \d+%, \d+\.\d GB"
+    assert all(re.fullmatch(wanted, remark) for remark in ears.remarks)
+    assert "of the matrix rate" in (result.run / "run.html").read_text()
 
 
 def test_watching_changes_nothing_of_what_is_trained(
