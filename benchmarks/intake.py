@@ -122,9 +122,7 @@ class Watch:
         """Nobody listens."""
 
     @contextmanager
-    def progress(
-        self, description: str, total: int | None, done: int = 0
-    ) -> Iterator[Advance]:
+    def progress(self, description: str, total: int | None, done: int = 0) -> Iterator[Advance]:
         """Look at each step."""
         yield self.advance
 
