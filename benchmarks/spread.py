@@ -1,9 +1,9 @@
 """Trains every method with one, two and four processes, and shows that it is the same training.
 
-    python benchmarks/spread.py [--steps 20] [--sizes 2 4] [--only vjepa]
+    python benchmarks/spread.py [--steps 20] [--before 40] [--sizes 2 4] [--only vjepa]
 
 Each row trains a small encoder on phantom hearts, from the command line on, with 8 clips a
-step: one process takes 40 steps, then one, two and four on this machine (gloo) go on from its
+step: one process takes some steps, then one, two and four on this machine (gloo) go on from its
 state with the same clips shared out. They are compared: which clips every step saw, and in what
 order; losses; weights after the last step. The last column is the processor time of a step of
 one process beside that of one alone that trains on its share of the clips only: what it costs
@@ -11,7 +11,7 @@ to take steps together. Ends with 1 if clips differ or losses are apart by more 
 a system with fork.
 
 Not from the first step on: V-JEPA's first gradients are hundreds long and magnify rounding, up
-to 4e-4 of a loss.
+to 4e-4 of a loss (``--before 0``).
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ from echocli.run import read_metrics
 from echocli.states import load_state, saved_states
 
 BATCH = 8
-BEFORE = 40
-"""Steps that one process takes first."""
 TOLERANCE = 1e-4
 """Greatest relative difference of losses."""
 SMALL = (
@@ -57,7 +55,6 @@ SMALL = (
     "encoder.dim=96",
     "encoder.depth=4",
     "encoder.heads=3",
-    f"watch.checkpoint_every={BEFORE}",
     "watch.health_every=1000",
     "optim.warmup_steps=20",  # up to the rate at which V-JEPA 2 begins
     "optim.lr=1e-4",
@@ -97,8 +94,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--before", type=int, default=40, help="steps of one process first")
     parser.add_argument("--only", default="", help="beginning of a row's name")
     options = parser.parse_args()
+    if 0 < options.before <= options.steps:
+        parser.error("--before must be 0 or more than --steps: the two newest states are kept.")
     torch.set_num_threads(1)
     for name in ("echocli.main", "echocli.tables", "torch._dynamo", "torch.distributed.fsdp"):
         importlib.import_module(name)
@@ -118,16 +118,17 @@ def main() -> int:
                 writer.add(clip)
         for case in CASES:
             if case.startswith(options.only):
-                wrong += compare(case, clips, Path(folder), options.steps, options.sizes)
+                wrong += compare(case, clips, Path(folder), options)
     return int(wrong > 0)
 
 
-def compare(case: str, clips: Path, folder: Path, steps: int, sizes: Sequence[int]) -> int:
+def compare(case: str, clips: Path, folder: Path, options: argparse.Namespace) -> int:
     """Print the rows of a method; return how many are wrong."""
-    wrong = 0
+    wrong, steps = 0, (options.before, options.steps)
+    first = folder / "alone" if options.before else None
     alone = train(case, clips, folder / "alone", steps, 1)
-    for size in sizes:
-        ours = train(case, clips, folder / f"{size}", steps, size, after=folder / "alone")
+    for size in options.sizes:
+        ours = train(case, clips, folder / f"{size}", steps, size, after=first)
         share = train(case, clips, folder / f"{size}-share", steps, 1, batch=BATCH // size)
         pairs = zip(ours.losses, alone.losses, strict=True)
         apart = max(abs(a - b) / abs(b) for a, b in pairs)
@@ -145,7 +146,7 @@ def train(
     case: str,
     clips: Path,
     out: Path,
-    steps: int,
+    steps: tuple[int, int],
     size: int,
     *,
     batch: int = BATCH,
@@ -157,17 +158,19 @@ def train(
         case: Row of the table.
         clips: Clip set.
         out: Folder of the run.
-        steps: To compare.
+        steps: First ones, and those to compare.
         size: Processes.
         batch: Clips a step.
         after: Run whose first steps are gone on from.
     """
     method, changes = CASES[case]
+    before, compared = steps
     if batch < BATCH:
         changes = [word for word in changes if not word.startswith("optim.parts")]
-    words = ["pretrain", str(clips), "--method", method, "--steps", str(BEFORE + steps)]
+    words = ["pretrain", str(clips), "--method", method, "--steps", str(sum(steps))]
     words += ["-o", str(out), "--device", "cpu", "--precision", "fp32", "--quiet"]
-    words += [part for w in (*SMALL, f"optim.batch={batch}", *changes) for part in ("--set", w)]
+    changes = (*SMALL, f"watch.checkpoint_every={before or 1000}", *changes)
+    words += [part for w in (*changes, f"optim.batch={batch}") for part in ("--set", w)]
     shutil.rmtree(out, ignore_errors=True)
     if after is not None:
         shutil.copytree(after, out)
@@ -179,15 +182,17 @@ def train(
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size}
             meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             os.environ.update({k: str(v) for k, v in (place | meeting).items()})
-            child(words, Path(f"{out}-{rank}.json"), 0 if after is None else BEFORE)
+            try:
+                child(words, Path(f"{out}-{rank}.json"), 0 if after is None else before)
+            finally:
+                os._exit(1)
         pids.append(pid)
     codes = [os.waitpid(pid, 0)[1] for pid in pids]
     assert codes == [0] * size, f"{case} ended with {codes}"
     told = [json.loads(Path(f"{out}-{rank}.json").read_text()) for rank in range(size)]
-    seen = [
-        [one for said in told for one in said["seen"][step - steps]] for step in range(steps)
-    ]
-    losses = [record["loss"] for record in read_metrics(out)[BEFORE:]]
+    shares = [said["seen"][-compared:] for said in told]
+    seen = [[one for share in step for one in share] for step in zip(*shares, strict=True)]
+    losses = [record["loss"] for record in read_metrics(out)[before:]]
     state = load_state(out / "checkpoints")[0]["method"]
     weights = torch.cat([tensor.double().flatten() for tensor in state.values()])
     return Trained(losses, seen, weights, told[0]["seconds"])
