@@ -174,3 +174,25 @@ def test_a_submitted_training_that_fails_is_a_failed_job(
     monkeypatch.setattr(slurm, "launch", lambda *given: failing)
     with pytest.raises(subprocess.CalledProcessError):
         slurm.Training(WORDS, slurm.Wishes())()
+
+
+def test_the_command_prints_a_script_of_its_own_words_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from echocli import main
+
+    monkeypatch.chdir(tmp_path)
+    words = ["pretrain", "clips", "--slurm", "--gpus", "2", "-o", "runs/heart"]
+    monkeypatch.setattr(sys, "argv", ["echocli", *words])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert "#SBATCH --job-name=echocli-heart\n" in said
+    assert "-m echocli pretrain clips -o runs/heart &" in said
+    monkeypatch.setattr(sys, "argv", ["echocli", *words, "--overwrite"])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    assert ended.value.code == 2
+    assert "begin anew" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
