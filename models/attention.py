@@ -14,8 +14,8 @@ CACHED = 4 * 2**20
 """Bytes of scores that are worked on at a time; measured, see docs/performance.md."""
 LOG2_E = 1 / math.log(2)
 """Powers of 2 are computed faster than powers of e."""
-SAFE = 2.0**60
-"""Sums of powers may grow and fall so far: 2 to the 127 is the end of bfloat16."""
+SAFE = 60.0
+"""Sums of powers may grow to so many bits, or fall: 127 are the end of bfloat16."""
 
 
 def attend(
@@ -46,10 +46,10 @@ def attend_in_pieces(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor,
     """
     q, k, v = flat(query), flat(key), flat(value)
     out = torch.empty_like(q)
-    sums = torch.empty((*q.shape[:2], 1), dtype=torch.float32)
+    logs = torch.empty((*q.shape[:2], 1), dtype=torch.float32)
     for part in pieces(q, k):
-        sums[part] = mix(q[part], k[part], v[part], out[part])
-    return out.view(query.shape), sums
+        logs[part] = mix(q[part], k[part], v[part], out[part])
+    return out.view(query.shape), logs
 
 
 @attend_in_pieces.register_fake
@@ -62,36 +62,36 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op(
     "echocli::attend_in_pieces_backward",
     mutates_args=(),
-    schema="(Tensor query, Tensor key, Tensor value, Tensor sums, Tensor grad)"
+    schema="(Tensor query, Tensor key, Tensor value, Tensor out, Tensor logs, Tensor grad)"
     " -> (Tensor, Tensor, Tensor)",
 )
 def attend_in_pieces_backward(
-    query: Tensor, key: Tensor, value: Tensor, sums: Tensor, grad: Tensor
+    query: Tensor, key: Tensor, value: Tensor, out: Tensor, logs: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of queries, keys and values; the weights are computed anew."""
-    q, k, v, g = flat(query), flat(key), flat(value), flat(grad)
+    """Return the gradients of queries, keys and values; the powers are computed anew."""
+    q, k, v, o, g = flat(query), flat(key), flat(value), flat(out), flat(grad)
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    scale = q.shape[-1] ** -0.5
-    # Two more channels subtract the sums from the scores within the product. Two, because one
-    # number of bfloat16 is too coarse: the second holds what the first lacks.
-    less = sums / (-scale * LOG2_E)
+    scale, safe = q.shape[-1] ** -0.5, in_range(logs)
+    # Gradients are divided by the sums, which are few, instead of the powers, which are many.
+    shares = (g / logs.exp2()).to(q.dtype) if safe else g
+    # The softmax takes from the gradient of every score the mean of its row. Two more channels
+    # do so within the product: the second holds what the first, rounded, lacks.
+    less = -(shares.float() * o).sum(dim=-1, keepdim=True)
     coarse = less.to(q.dtype)
-    one = k.new_ones(()).expand(*k.shape[:2], 2)
-    longer_q = torch.cat([q, coarse, (less - coarse).to(q.dtype)], dim=-1)
-    longer_k = torch.cat([k, one], dim=-1)
+    longer = torch.cat([shares, coarse, (less - coarse).to(q.dtype)], dim=-1)
+    values = torch.cat([v, v.new_ones(()).expand(*v.shape[:2], 2)], dim=-1)
     for part in pieces(q, k):
-        p = product(longer_q[part], longer_k[part].mT, scale * LOG2_E).exp2_()
-        torch.bmm(p.mT, g[part], out=dv[part])
-        dp = torch.bmm(g[part], v[part].mT)
-        ds = torch._softmax_backward_data(dp, p, -1, p.dtype, grad_input=dp)
-        product(ds, k[part], scale, out=dq[part])
-        product(ds.mT, q[part], scale, out=dk[part])
+        powers = powers_of(q[part], k[part], None if safe else logs[part])
+        torch.bmm(powers.mT, shares[part], out=dv[part])
+        ds = product(longer[part], values[part].mT, scale).mul_(powers)
+        torch.bmm(ds, k[part], out=dq[part])
+        torch.bmm(ds.mT, q[part], out=dk[part])
     return dq.view(query.shape), dk.view(key.shape), dv.view(value.shape)
 
 
 @attend_in_pieces_backward.register_fake
 def _(
-    query: Tensor, key: Tensor, value: Tensor, sums: Tensor, grad: Tensor
+    query: Tensor, key: Tensor, value: Tensor, out: Tensor, logs: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     dq, dk, dv = (
         torch.empty_like(part, memory_format=torch.contiguous_format)
@@ -101,7 +101,7 @@ def _(
 
 
 def _keep(ctx: FunctionCtx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+    ctx.save_for_backward(*inputs, *output)
     ctx.mark_non_differentiable(output[1])
 
 
@@ -125,32 +125,45 @@ def mix(
     """Write softmax attention into ``out``.
 
     Powers are summed without looking for the greatest score of each row first, as softmax does:
-    powers and sums are a third faster, and as exact while no sum leaves the range of numbers.
+    that takes a third less time, and is as exact while no sum leaves the range of numbers.
 
     Returns:
         Logarithms, to base 2, of the sums of the powers of every row.
     """
-    scale = query.shape[-1] ** -0.5 * LOG2_E
-    powers = product(query, key.mT, scale).exp2_()
+    powers = powers_of(query, key)
     sums = powers.sum(dim=-1, keepdim=True)
-    least, most = torch.aminmax(sums)
-    if least.item() > 1 / SAFE and most.item() < SAFE:  # not so if one is no number
+    logs = sums.float().log2_()
+    if in_range(logs):
         torch.bmm(powers, value, out=out).div_(sums)
-        return sums.float().log2_()
-    scores = product(query, key.mT, scale).float()
-    logs = (scores / LOG2_E).logsumexp(dim=-1, keepdim=True) * LOG2_E
-    torch.bmm((scores - logs).exp2_().to(query.dtype), value, out=out)
+        return logs
+    scores = product(query, key.mT, query.shape[-1] ** -0.5)
+    logs = scores.float().logsumexp(dim=-1, keepdim=True) * LOG2_E
+    torch.bmm(powers_of(query, key, logs), value, out=out)
     return logs
+
+
+def powers_of(
+    query: Float[Tensor, "matrices asked head"],
+    key: Float[Tensor, "matrices tokens head"],
+    less: Float[Tensor, "matrices asked 1"] | None = None,
+) -> Float[Tensor, "matrices asked tokens"]:
+    """Return powers of e with all scores, or powers of 2 with what is left of them."""
+    scores = product(query, key.mT, query.shape[-1] ** -0.5 * LOG2_E)
+    return scores.exp2_() if less is None else (scores.float() - less).exp2_().to(query.dtype)
+
+
+def in_range(logs: Float[Tensor, "matrices asked 1"]) -> bool:
+    """Return whether all sums are numbers that can be computed with."""
+    return bool(logs.abs().amax() < SAFE)
 
 
 def product(
     left: Float[Tensor, "matrices rows inner"],
     right: Float[Tensor, "matrices inner columns"],
     scale: float,
-    out: Float[Tensor, "matrices rows columns"] | None = None,
 ) -> Float[Tensor, "matrices rows columns"]:
     """Return products times a number, scaled before they are rounded."""
-    return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=scale, out=out)
+    return torch.baddbmm(left.new_empty(()), left, right, beta=0, alpha=scale)
 
 
 def flat(
