@@ -66,10 +66,12 @@ def test_points_stand_where_the_scales_say() -> None:
     slope, offset = np.polyfit(rows, values, 1)
     found = np.array(points(strokes[0]))
     np.testing.assert_allclose(found[:, 1] * slope + offset, Y, atol=0.02)
+    assert slope < 0  # more is higher up
     steps = [t for t in parts(svg, "text") if t.get("text-anchor") == "middle"][:-1]
     places = [float(t.attrib["x"]) for t in steps]
     slope, offset = np.polyfit(places, [float(t.text or "nan") for t in steps], 1)
     np.testing.assert_allclose(found[:, 0] * slope + offset, X, atol=0.05)
+    assert slope > 0  # later is further right
     assert len(parts(svg, "circle")) == len(X)
     (guess,) = [s for s in parts(svg, "polyline") if "stroke-dasharray" in s.attrib]
     assert points(guess)[0][1] == points(guess)[1][1]
