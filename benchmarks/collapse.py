@@ -117,13 +117,11 @@ def forced(method: str) -> tuple[str, ...]:
 def tell(kind: str, found: dict[str, Any]) -> None:
     """Print a row of the table."""
     rank, std = found["rank"], found["std"]
-    alarms = "; ".join(
-        alarm.split(". ")[0].removeprefix("After ").replace("the features have collapsed", "")
-        for alarm in found["alarms"]
-    ).replace(" :", ":")
+    first = found["alarms"][0].split(". ")[0] if found["alarms"] else "none"
+    alarm = first.removeprefix("After ").replace(" the features have collapsed", "")
     print(
         f"| {found['method']} | {kind} | {found['seed']} | {found['steps']} "
-        f"| {alarms or 'none'} | {rank[0]:.1f} | {min(rank[1:]):.1f} | {std[0]:.2f} "
+        f"| {alarm} | {rank[0]:.1f} | {min(rank[1:]):.1f} | {std[0]:.2f} "
         f"| {min(std[1:]):.3f} | {found['cpu_s']:.0f} |",
         flush=True,
     )
@@ -143,7 +141,7 @@ def main() -> None:
     options = parser.parse_args()
     make_clips(options.clips, Sizes(train=options.patients, dev=0, test=0), workers=2)
     print(
-        "| method | run | seed | steps | alarm | rank before | least | std before | least | s |"
+        "| method | run | seed | steps | first alarm | rank before | least | std before | least | s |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     everything = []
