@@ -132,7 +132,7 @@ def mix(
     """
     powers = powers_of(query, key)
     sums = powers.sum(dim=-1, keepdim=True)
-    logs = sums.float().log2_()
+    logs = sums.float().log2()
     if in_range(logs):
         torch.bmm(powers, value, out=out).div_(sums)
         return logs
