@@ -141,7 +141,7 @@ def main() -> None:
     options = parser.parse_args()
     make_clips(options.clips, Sizes(train=options.patients, dev=0, test=0), workers=2)
     print(
-        "| method | run | seed | steps | first alarm | rank before | least | std before | least | s |"
+        "| method | run | seed | steps | alarm | rank before | least | std before | least | s |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     everything = []
