@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from echocli.device import choose_device
+from echocli.device import choose_device, keep_freed_memory
 from echocli.models.methods.base import Method
 from echocli.models.optim import OptimConfig
 from echocli.models.training import train
@@ -158,6 +158,7 @@ def stand_in(*names: str, **contents: Callable[..., object]) -> None:
 
 def ours(method: Method, video: Tensor, draws: dict[str, Tensor], turn: Turn) -> Figures:
     """Train one of our methods with our own loop, on given draws; compiled on a card."""
+    keep_freed_memory()  # as a run does
     device = choose_device(turn.device, turn.options.get("precision", "auto"))
     method = method.to(device.torch)
     method.draw = lambda *_, **__: draws  # type: ignore[method-assign]
