@@ -47,7 +47,8 @@ def held_out(make_blobs: MakeBlobs) -> Tensor:
 @torch.no_grad()
 def parts_of_the_loss(method: base.Method, video: Tensor) -> dict[str, float]:
     output = method.step(video, seeded(1))
-    parts = {k: v.item() for k, v in output.metrics.items() if not k.endswith("_std")}
+    watched = ("_std", "_used")  # of health, not of the loss
+    parts = {k: v.item() for k, v in output.metrics.items() if not k.endswith(watched)}
     return {"loss": output.loss.item(), **parts}
 
 
