@@ -84,7 +84,8 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
     """Draw how often values occur, one colour a group."""
 
     def draw(axes: Axes) -> None:
-        filled = {key: values for key, values in groups.items() if len(values)}
+        # Clips of one frame rate differ in its last digits: too little to be told apart in bins.
+        filled = {key: values.round(6) for key, values in groups.items() if len(values)}
         everything = np.concatenate(list(filled.values()))
         bins = min(24, max(6, len(everything) // 4))
         edges = np.histogram_bin_edges(everything, bins).tolist()

@@ -18,6 +18,7 @@ GROUPS = {"normal": X > 55, "abnormal": X <= 55}
 DRAWN = {
     "histogram": figures.histogram({"train": X, "test": Y}, "EF", "histogram"),
     "one group": figures.histogram({"all": X[:3]}, "EF", "one-group"),
+    "one rate": figures.histogram({"all": 50 + np.arange(20) % 2 * 8e-15}, "Hz", "one-rate"),
     "map of groups": figures.embedding_map(POINTS, [0.5, 0.2], groups=GROUPS, name="groups"),
     "map of values": figures.embedding_map(
         POINTS, [0.5, 0.2], values=np.where(X > 60, np.nan, X), values_label="EF", name="values"
