@@ -10,8 +10,10 @@ one process beside that of one alone that trains on its share of the clips only:
 to take steps together. Ends with 1 if clips differ or losses are apart by more than 1e-4. Needs
 a system with fork.
 
-Not from the first step on: V-JEPA's first gradients are hundreds long and magnify rounding, up
-to 4e-4 of a loss (``--before 0``).
+Not from the first step on: the mask token of V-JEPA 2 begins at zero, as the reference's does,
+and no position is added to it, so that the LayerNorm after it magnifies rounding a thousandfold
+(eps 1e-6) until it has moved: ``--before 0`` shows up to 4e-4 of a loss in that row, and less
+than the limit in it with a token that begins elsewhere.
 """
 
 from __future__ import annotations

@@ -16,10 +16,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+import faults
+from faults import AT_END
 
 NO_MOUNT = 77
 """Exit code of a child that may not mount a file system of its own."""
@@ -68,12 +71,17 @@ class Forks:
 
 
 @contextmanager
-def forks(folder: Path) -> Iterator[Forks]:
-    """Start the process, and end it with the block."""
+def forks(folder: Path, *loaded: str) -> Iterator[Forks]:
+    """Start the process, and end it with the block.
+
+    Args:
+        folder: Where children leave what they say.
+        loaded: Modules that children need beside those of a training.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "500"}
     environment.pop("PYTHONWARNINGS", None)
     with subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, *loaded],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -208,12 +216,10 @@ def remove_at(options: list[Any]) -> None:
     def log(run: Run, record: Any) -> None:
         original(run, record)
         if record["step"] == step:
-            shutil.rmtree(folder)
+            while os.path.exists(folder):  # a state may be written at the same time
+                shutil.rmtree(folder, ignore_errors=True)
 
     Run.log = log  # type: ignore[method-assign]
-
-
-AT_END: list[Callable[[], Any]] = []
 
 
 def child(task: dict[str, Any]) -> None:
@@ -224,7 +230,7 @@ def child(task: dict[str, Any]) -> None:
     os.dup2(sink, 2)
     os.dup2(sink, 1)
     for name, argument in hooks.items():
-        globals()[name](argument)
+        {**vars(faults), **globals()}[name](argument)
     code = 0
     try:
         main.run(words)
@@ -242,7 +248,8 @@ def lines(path: Path) -> int:
 
 def serve(tasks: IO[str]) -> None:
     # What every child needs; the optimiser loads the compiler.
-    for name in ("echocli.main", "echocli.api.pretrain", "rich.progress", "torch._dynamo"):
+    usual = ("echocli.main", "echocli.api.pretrain", "rich.progress", "torch._dynamo")
+    for name in (*usual, *sys.argv[1:]):
         importlib.import_module(name)
     for line in tasks:
         task = json.loads(line)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -66,7 +66,6 @@ def test_files_give_back_everything(tmp_path: Path, name: str) -> None:
     assert_same(read_embeddings(tmp_path / name), make(VECTORS))
 
 
-@settings(deadline=None)  # machines may be busy
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_stream_keeps_every_bit_of_every_float(numbers: list[float]) -> None:
     vectors = np.array([numbers], dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,11 @@ class Page:
             alarms: Ways in which the run has collapsed.
             answer: Of the last probe.
             speed: How fast it goes, in a line.
+
+        Raises:
+            EchoError: If the folder was removed while the run went on.
         """
+        self.run.check_there()
         self._answer, self._speed = answer, speed
         self._write("training", alarms, alive=True)
 
@@ -78,6 +83,8 @@ class Page:
         speed: str,
     ) -> None:
         """Write the page for the last time.
+
+        A page that cannot be written hides no error that ended the training.
 
         Args:
             error: What ended the training, if anything did.
@@ -92,7 +99,9 @@ class Page:
         state = "finished" if finished else f"stopped after step {self._done}"
         if isinstance(error, EchoError) and not alarms:
             alarms = [error.problem]
-        self._write(state, alarms, alive=False)
+        with nullcontext() if error is None else suppress(EchoError):
+            self.run.check_there()
+            self._write(state, alarms, alive=False)
 
     def _write(self, state: str, alarms: Sequence[str], *, alive: bool) -> None:
         from echocli.reports.live import Progress, live_page  # draws: half a second to load

@@ -99,8 +99,9 @@ def check_space(run: Run, job: Job) -> None:
     Raises:
         SpaceError: If the disk has no room for the states.
     """
-    # Two states are kept and a third is being written.
-    needed, free = 3 * state_bytes(job), shutil.disk_usage(run.folder).free
+    # Two states are kept, the best one beside them, and another is being written.
+    states = 3 + (job.settings.watch.probe is not None)
+    needed, free = states * state_bytes(job), shutil.disk_usage(run.folder).free
     if free < needed:
         raise SpaceError(
             f"The states of this run need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free.",

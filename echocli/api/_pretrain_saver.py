@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
+from echocli.errors import EchoError
 from echocli.run import Run
 from echocli.states import save_state, snapshot
 
@@ -66,4 +67,8 @@ class Saver:
     def _write(self, state: dict[str, Any], score: float | None) -> None:
         # Metrics first: whatever state is found later, the numbers of its steps are there.
         self._run.sync()
-        save_state(self._run.checkpoints, state, score)
+        try:
+            save_state(self._run.checkpoints, state, score)
+        except EchoError:
+            self._run.check_there()  # a folder that was removed meanwhile is the better reason
+            raise

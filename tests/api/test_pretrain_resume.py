@@ -146,3 +146,4 @@ def test_a_folder_that_is_removed_meanwhile_is_told(
     ended = run(*words, "--steps", "9", "-o", folder, remove_at=[str(folder), 5])
     assert ended.code == 3, ended.errors
     assert "was removed or replaced" in ended.errors
+    assert not (folder / "run.html").exists()  # telling of it brings nothing back

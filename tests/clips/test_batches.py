@@ -34,7 +34,7 @@ def test_a_batch_may_cross_epochs(micro_clips: Path) -> None:
     assert straight[:20] == [s for step in range(10) for s in other.samples(step)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), batch=st.integers(1, 25), epoch=st.integers(0, 40))
 def test_any_batch_from_any_seed_visits_each_clip_once(
     micro_clips: Path, seed: int, batch: int, epoch: int

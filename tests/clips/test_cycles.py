@@ -74,7 +74,7 @@ def test_a_stride_goes_round_in_frames(stride: int, begin: int, lasts: int) -> N
     assert chosen.tolist() == [begin + (i * stride) % lasts for i in range(12)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rate_bpm=st.floats(50, 140),
     start=st.floats(0, 1),
