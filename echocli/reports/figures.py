@@ -84,7 +84,7 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
     """Draw how often values occur, one colour a group."""
 
     def draw(axes: Axes) -> None:
-        # Clips of one frame rate differ in its last digits: too little to be told apart in bins.
+        # Clips of one frame rate differ in its last digits, too little to tell apart in bins.
         filled = {key: values.round(6) for key, values in groups.items() if len(values)}
         everything = np.concatenate(list(filled.values()))
         bins = min(24, max(6, len(everything) // 4))
