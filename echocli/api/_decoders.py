@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
 
-from echocli.intake.decode import decode
+from echocli.intake.decode import decode, missing_decoder
 from echocli.intake.dicom import NATIVE, read_header
 from echocli.intake.reasons import Refused
 
@@ -29,6 +31,13 @@ JPEG = (
     "M2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJ"
     "ipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3"
     "+Pn6/9oACAEBAAA/APj/AOGvw2/1X7r07V9V/DX4bf6r916dqPhr8Nv9V+69O1fVXw1+G3+q/denav/Z"
+)
+JPEG_PROGRESSIVE = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJ"
+    "BwYGCAsICQoKCgoKBggLDAsKDAkKCgr/wgALCAAQABABAREA/8QAFQABAQAAAAAAAAAAAAAAAAAACAD/2gAIAQEA"
+    "AAABN6AkB//EABUQAQEAAAAAAAAAAAAAAAAAAAYA/9oACAEBAAEFAjZuNm42bjZu/8QAFhAAAwAAAAAAAAAAAAAA"
+    "AAAAAAIi/9oACAEBAAY/AlgWBYFg/8QAFRABAQAAAAAAAAAAAAAAAAAAAPH/2gAIAQEAAT8hmpqamv/aAAgBAQAA"
+    "ABAP/8QAFRABAQAAAAAAAAAAAAAAAAAAAKH/2gAIAQEAAT8QgkEgkE//2Q=="
 )
 JPEG_LOSSLESS = (
     "/9j/xAAWAAEBAQAAAAAAAAAAAAAAAAADBAj/wwALCAAQABABABEA/9oACAEAAAYAAM/0UUUUUUUUUUUUUUUI"
@@ -51,8 +60,23 @@ HTJ2K = (
     "Sey4AP/Z"
 )
 JPEG_XL = "/wpDQFDcCAgEAQB8AEsoJdahJBRMgHGV+ZcwTmKdIAAAAAAAAAAAAAAAAAA="
+JPEG_XL_OF_JPEG = (
+    "AAAADEpYTCANCocKAAAAFGZ0eXBqeGwgAAAAAGp4bCAAAAATanhscAAAAAD/CkNAUNwIAAABBGpicmTBDSAILQMC"
+    "AISAkKtKAABAyFHZgqE4/yeIjBHKOKcUtB8hQ5ilDjLMQOkONVgfMpx8zIBDDiosctCwA9tHDf37I8scdtyBhqL7"
+    "X4xxxiSXbPLJKKc8M80123wzzjkLPTTRRRt9NNJJSz011VVbfTXWWYs9Ntllm3022mnLPTfdddt9N955Cz444YUb"
+    "fjjiiUcu+eSUV2755ZhnHrroo5Neuumno5567LLPTnvttt+Oe+7BCz888cUbfzzyyUcv/fTUV2/99dhnD3744o9P"
+    "fvnmn49++vDHL//89Ndv//345/8P8AMAAAALCIDgABBKRklGAAEBAAABAAEAAAMAAADNanhscIAAAAHgWwAQAOgC"
+    "DGQMZAxk/v8OAAAYAAgAAQAAAAAAgIAliSLj2Alp7jAAIQUWhAiLCDk2Ksbg9XgMCT0GQBDB77UQ+RRMwIMmWQHQ"
+    "KAAT4AQQ8+FiCMA4eGQ56iHr7ZzbPMF9b/gbD60jLKv5hJSeexPVHOnS87UztsDYgP2rCHEoGk6dzPsR1kmpAQaQ"
+    "AZTx4/VhEFkOMUeeCqoPAAAAAACgJJGYMa5hBgDgPn5iDARCHz8xBgKhj58YA4HQx0+MgUAA"
+)
 """The picture in each coding, as base64."""
 
+WRAPPED, DEFLATED_FRAME = "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"
+STREAMS = {"mpeg2video": "mpeg2video", "libx264": "h264", "libx265": "hevc"}
+"""FFmpeg's name of the bare stream of each encoder."""
+PIXELS = {"mjpeg": "yuvj420p", "gif": "gray"}
+"""What else than the usual an encoder of FFmpeg's takes."""
 NATIVE_FAULT = "pip install --force-reinstall pydicom"
 IMAGECODECS = "pip install --force-reinstall imagecodecs"
 
@@ -64,7 +88,9 @@ class Syntax:
     name: str
     uid: str
     stream: str = ""
-    """The picture as base64; empty if pydicom writes it."""
+    """The picture as base64; empty if it is coded here."""
+    encoder: str = ""
+    """FFmpeg's encoder of the loop, where a loop is one stream."""
     tolerance: int = 0
     """Largest difference of a grey value that a lossy coding may make."""
     remedy: str = NATIVE_FAULT
@@ -82,6 +108,16 @@ def _coded(
     )
 
 
+def _video(name: str, number: int, encoder: str) -> Syntax:
+    return Syntax(
+        name=name,
+        uid=f"1.2.840.10008.1.2.4.{number}",
+        encoder=encoder,
+        tolerance=24,
+        remedy="pip install --force-reinstall av",
+    )
+
+
 SYNTAXES = (
     Syntax(name="Implicit VR Little Endian", uid="1.2.840.10008.1.2"),
     Syntax(name="Explicit VR Little Endian", uid="1.2.840.10008.1.2.1"),
@@ -90,6 +126,8 @@ SYNTAXES = (
     Syntax(name="RLE Lossless", uid="1.2.840.10008.1.2.5", remedy=IMAGECODECS),
     _coded("JPEG Baseline", 50, JPEG, "simplejpeg", tolerance=4),
     _coded("JPEG Extended", 51, JPEG, "simplejpeg", tolerance=4),
+    _coded("JPEG Spectral Selection", 53, JPEG_PROGRESSIVE, "simplejpeg", tolerance=4),
+    _coded("JPEG Full Progression", 55, JPEG_PROGRESSIVE, "simplejpeg", tolerance=4),
     _coded("JPEG Lossless", 57, JPEG_LOSSLESS, "simplejpeg"),
     _coded("JPEG Lossless, first order", 70, JPEG_LOSSLESS, "simplejpeg"),
     _coded("JPEG-LS Lossless", 80, JPEG_LS),
@@ -100,10 +138,21 @@ SYNTAXES = (
     _coded("HTJ2K Lossless RPCL", 202, HTJ2K),
     _coded("HTJ2K", 203, HTJ2K),
     _coded("JPEG XL Lossless", 110, JPEG_XL),
+    _coded("JPEG XL of JPEG", 111, JPEG_XL_OF_JPEG, tolerance=4),
     _coded("JPEG XL", 112, JPEG_XL),
+    Syntax(name="Encapsulated Uncompressed", uid=WRAPPED),
+    Syntax(name="Deflated Image Frame", uid=DEFLATED_FRAME),
+    _video("MPEG-2 Main Profile", 100, "mpeg2video"),
+    _video("MPEG-2 High Profile", 101, "mpeg2video"),
+    _video("MPEG-4 AVC High Profile", 102, "libx264"),
+    _video("MPEG-4 AVC, Blu-ray", 103, "libx264"),
+    _video("MPEG-4 AVC 4.2, 2D", 104, "libx264"),
+    _video("MPEG-4 AVC 4.2, 3D", 105, "libx264"),
+    _video("MPEG-4 AVC 4.2, stereo", 106, "libx264"),
+    _video("HEVC Main Profile", 107, "libx265"),
+    _video("HEVC Main 10 Profile", 108, "libx265"),
 )
-"""Every compression of single frames that ``preprocess`` reads; loops that are kept as video
-are decoded by what decodes videos."""
+"""Every compression that ``preprocess`` reads."""
 
 
 def fault_of(syntax: Syntax, folder: Path) -> str | None:
@@ -115,6 +164,8 @@ def fault_of(syntax: Syntax, folder: Path) -> str | None:
         syntax: How the pixels are stored.
         folder: Where the file may lie for a moment.
     """
+    if missing_decoder(syntax.uid):
+        return "no decoder"
     path = folder / f"{syntax.uid}.dcm"
     path.write_bytes(dicom_bytes(syntax))
     try:
@@ -127,9 +178,18 @@ def fault_of(syntax: Syntax, folder: Path) -> str | None:
 
 
 def faults() -> dict[str, str | None]:
-    """Return the fault of each transfer syntax by its UID, ``None`` if it is read well."""
+    """Return the fault of each transfer syntax by its UID, ``None`` if it is read well.
+
+    Those that nothing here can encode are left out, unless their decoder is missing too.
+    """
+    tried = [s for s in SYNTAXES if can_encode(s.encoder) or missing_decoder(s.uid)]
     with tempfile.TemporaryDirectory() as folder:
-        return {syntax.uid: fault_of(syntax, Path(folder)) for syntax in SYNTAXES}
+        return {syntax.uid: fault_of(syntax, Path(folder)) for syntax in tried}
+
+
+def can_encode(encoder: str) -> bool:
+    """Return whether this FFmpeg has an encoder: builds without GPL parts lack some."""
+    return encoder == "" or encoder in av.codecs_available
 
 
 def dicom_bytes(syntax: Syntax) -> bytes:
@@ -163,6 +223,14 @@ def dicom_bytes(syntax: Syntax) -> bytes:
 def _pixel_data(syntax: Syntax, dataset: pydicom.Dataset) -> bytes:
     if syntax.stream:
         return _encapsulated(base64.b64decode(syntax.stream))
+    if syntax.encoder:
+        ramp = np.repeat(RAMP[..., None], 3, axis=-1)
+        return _encapsulated(encode_video(ramp, syntax.encoder, STREAMS[syntax.encoder], 1))
+    if syntax.uid == WRAPPED:
+        return _encapsulated(RAMP.tobytes())
+    if syntax.uid == DEFLATED_FRAME:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        return _encapsulated(packer.compress(RAMP.tobytes()) + packer.flush())
     if dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
         plain = RLELosslessEncoder.encode(
             RAMP,
@@ -178,6 +246,22 @@ def _pixel_data(syntax: Syntax, dataset: pydicom.Dataset) -> bytes:
         )
         return _encapsulated(plain)
     return RAMP.tobytes()
+
+
+def encode_video(
+    picture: NDArray[np.uint8], encoder: str, container: str, frames: int
+) -> bytes:
+    """Return a video that shows an RGB picture again and again."""
+    options = {"crf": "4", "x265-params": "crf=4:log-level=none", "qscale": "1", "qmin": "1"}
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as video:
+        stream = video.add_stream(encoder, rate=30, options=options)
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = PIXELS.get(encoder, "yuv420p")
+        for _ in range(frames):
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        video.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def _encapsulated(frame: bytes) -> bytes:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import socket
+import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +14,15 @@ import pytest
 from pydicom import dcmread
 from pydicom.pixels import get_decoder
 
-from echocli.api import _decoders
-from echocli.api import doctor as module
+from echocli.api import _decoders, _doctor_codecs, _doctor_machine, _doctor_software
 from echocli.api._decoders import RAMP, SYNTAXES, Syntax, dicom_bytes, fault_of
-from echocli.api.doctor import Check, State, doctor, torchvision_for
+from echocli.api._doctor_check import Check, State
+from echocli.api._doctor_software import gpus, libraries, required, torchvision_for
+from echocli.api.doctor import DoctorResult, doctor, write_bundle
+from echocli.intake.decode import JPEG, READERS, VIDEO
+from echocli.intake.dicom import NATIVE
+
+ROOT = Path(__file__).parents[2]
 
 
 def by_name(checks: tuple[Check, ...]) -> dict[str, Check]:
@@ -34,6 +43,10 @@ def test_this_machine_is_fit_and_was_looked_at_within_ten_seconds(tmp_path: Path
     assert result.seconds < 10
     assert {f"DICOM {syntax.name}" for syntax in SYNTAXES} <= set(by_name(result.checks))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_transfer_syntax_that_is_read_is_tried() -> None:
+    assert {syntax.uid for syntax in SYNTAXES} == {*NATIVE, *JPEG, *READERS, *VIDEO}
 
 
 def test_whatever_is_not_ok_names_its_remedy(tmp_path: Path) -> None:
@@ -79,7 +92,7 @@ def test_another_picture_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_decoder_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = dict.fromkeys((syntax.uid for syntax in SYNTAXES), "no decoder")
-    monkeypatch.setattr(module, "faults", lambda: fault)
+    monkeypatch.setattr(_doctor_codecs, "faults", lambda: fault)
     result = doctor(tmp_path)
     assert not result.is_fit
     checks = by_name(result.checks)
@@ -105,8 +118,8 @@ def test_a_key_that_others_may_read_fails(tmp_path: Path, key_file: Path) -> Non
 def test_a_full_disk_is_told(
     free: float, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = module.shutil.disk_usage(tmp_path)._replace(free=int(free))
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage)
+    usage = _doctor_machine.shutil.disk_usage(tmp_path)._replace(free=int(free))
+    monkeypatch.setattr(_doctor_machine.shutil, "disk_usage", lambda folder: usage)
     assert by_name(doctor(tmp_path).checks)["free disk"].state is state
 
 
@@ -116,3 +129,91 @@ def test_a_full_disk_is_told(
 )
 def test_the_torchvision_of_a_torch_release(torch: str, expected: str) -> None:
     assert torchvision_for(torch) == expected
+
+
+def test_the_libraries_are_those_of_the_package_and_too_old_ones_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert len(required()) == len(project["dependencies"])
+    assert {"torch": "2.8", "typer": "0.26", "pydicom": "3.0.2"}.items() <= required().items()
+    assert all(check.state is State.OK for check in libraries())
+    monkeypatch.setattr(_doctor_software, "version", lambda name: "0.25.9")
+    old = by_name(tuple(libraries()))["typer"]
+    assert old.state is State.FAIL
+    assert old.remedy == "pip install 'typer>=0.26'"
+
+
+@pytest.mark.parametrize(
+    ("driver", "built", "usable", "state", "said"),
+    [
+        (None, None, False, State.OK, ""),
+        (None, "13.0", False, State.OK, ""),
+        ("12.4", None, False, State.WARN, "Install torch for CUDA"),
+        ("12.4", "13.0", False, State.WARN, "Update NVIDIA's driver to one for CUDA 13.0"),
+        ("13.1", "13.0", False, State.WARN, "nvidia-smi"),
+        ("13.1", "13.0", True, State.OK, ""),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_says_why(
+    driver: str | None,
+    built: str | None,
+    usable: bool,
+    state: State,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_doctor_software, "driver_version", lambda: driver)
+    monkeypatch.setattr("torch.version.cuda", built)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: usable)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "NVIDIA H100")
+    (check,) = gpus()
+    assert check.state is state
+    assert said in check.remedy
+    assert ("H100" in check.found) is usable
+
+
+def test_neither_the_checks_nor_the_bundle_tell_whose_machine_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Zzyzx-Clinic"
+    folder.mkdir()
+    (key := folder / "Quixano.key").write_text("00")
+    key.chmod(0o644)
+    monkeypatch.setenv("ECHOCLI_KEY_FILE", str(key))
+    monkeypatch.setenv("USER", "Quixano")
+    monkeypatch.setenv("ECHOCLI_OPTIM__LR", "Zzyzx-Clinic")
+    monkeypatch.chdir(folder)
+    result = doctor(folder)
+    assert by_name(result.checks)["pseudonym key"].remedy == 'chmod 600 "$ECHOCLI_KEY_FILE"'
+    write_bundle(result, tmp_path / "doctor.zip")
+    with zipfile.ZipFile(tmp_path / "doctor.zip") as bundle:
+        text = "".join(bundle.read(name).decode() for name in bundle.namelist())
+        assert {info.date_time[0] for info in bundle.infolist()} == {1980}
+    assert "ECHOCLI_OPTIM__LR" in text
+    for word in ("Quixano", "Zzyzx", str(Path.home()), str(tmp_path), socket.gethostname()):
+        assert word not in text.replace("\\/", "/")
+    assert json.loads(text[text.index("{") :])["fit"] is result.is_fit
+
+
+def test_a_group_with_less_memory_than_the_machine_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_doctor_machine, "allowed_memory", lambda: 2 * 10**9)
+    check = by_name(tuple(_doctor_machine.limits()))["memory"]
+    assert check.state is State.WARN
+    assert check.found.endswith("of which the control group allows 2.0")
+
+
+def test_a_build_without_an_encoder_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_decoders, "can_encode", lambda name: name != "libx265")
+    monkeypatch.setattr(_doctor_codecs, "can_encode", lambda name: name != "libx265")
+    checks = by_name((*_doctor_codecs.transfer_syntaxes(), *_doctor_codecs.videos()))
+    assert DoctorResult(tuple(checks.values()), 0.0).is_fit
+    untried = {name for name, check in checks.items() if check.found.startswith("not tried")}
+    assert untried == {
+        "DICOM HEVC Main Profile",
+        "DICOM HEVC Main 10 Profile",
+        "video MP4, HEVC",
+    }

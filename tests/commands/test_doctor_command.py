@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from echocli.api import doctor as api
-from echocli.api.doctor import Check, DoctorResult, State
+from echocli.api._doctor_check import Check, State
+from echocli.api.doctor import DoctorResult
 from echocli.main import run
 
 GOOD = Check("Python", State.OK, "3.13")
@@ -71,3 +73,16 @@ def test_a_folder_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         run(["doctor", str(tmp_path / "nothing")])
     assert stop.value.code == 2
+
+
+def test_a_bundle_is_written_beside_the_lines_and_not_over_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bundle = tmp_path / "doctor.zip"
+    assert doctor(monkeypatch, ["--bundle", str(bundle)], GOOD, BAD) == 5
+    assert "no decoder" in capsys.readouterr().out
+    with zipfile.ZipFile(bundle) as opened:
+        content = json.loads(opened.read("doctor.json"))
+    assert [check["state"] for check in content["checks"]] == ["ok", "fail"]
+    assert doctor(monkeypatch, ["--bundle", str(bundle)], GOOD) == 2
+    assert doctor(monkeypatch, ["--bundle", str(bundle), "--overwrite"], GOOD) == 0
