@@ -37,7 +37,8 @@ CORE_LAYERS = [
     {"vit", "layers", "attention", "products", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
     | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}
-    | {"clusters", "distillation", "fidelity", "readout", "logistic", "dense"},
+    | {"clusters", "distillation", "fidelity", "readout", "logistic", "dense"}
+    | {"scan_lines", "perturb"},
     {"methods"},
     {"training", "spreading", "health", "collapse", "tasks", "work", "memory"},
 ]
