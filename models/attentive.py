@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .layers import MLP, Blocks, learned_token, linear
+from .layers import MLP, Block, Blocks, learned_token, linear
 from .shapes import Embedding, Tokens
 
 PROBE_EPS = 1e-5
@@ -79,13 +79,36 @@ class AttentivePooler(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=PROBE_EPS)
         self.mlp = MLP(dim, round(dim * mlp_ratio), generator)
 
-    def forward(self, tokens: Tokens) -> Embedding:
-        """Gather the tokens of each clip."""
-        tokens = self.norm1(self.blocks(tokens))
+    def forward(
+        self, tokens: Tokens, seen: Bool[Tensor, "batch tokens"] | None = None
+    ) -> Embedding:
+        """Gather the tokens of each row.
+
+        Args:
+            tokens: Of a clip, or of several clips one after the other.
+            seen: Which of them are there, at least one; all if left out. What stands in the
+                place of the others changes nothing.
+        """
+        if seen is None:
+            tokens = self.blocks(tokens)
+        else:
+            for block in self.blocks:
+                tokens = _among(block, tokens, seen)
+        tokens = self.norm1(tokens)
         query = self.query.expand(len(tokens), -1, -1)
-        gathered = query + self.attn(query, tokens)
+        gathered = query + self.attn(query, tokens, seen)
         pooled: Tensor = gathered + self.mlp(self.norm2(gathered))
         return pooled[:, 0]
+
+
+def _among(block: nn.Module, tokens: Tokens, seen: Bool[Tensor, "batch tokens"]) -> Tokens:
+    """Pass tokens through a block in which they look at those alone that are seen."""
+    assert isinstance(block, Block)
+    query, key, value = block.attn.parts(block.norm1(tokens), None)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
+    tokens = tokens + block.attn.proj(mixed.transpose(1, 2).flatten(2))
+    changed: Tensor = tokens + block.mlp(block.norm2(tokens))
+    return changed
 
 
 PUBLISHED = {

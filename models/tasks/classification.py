@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ..finetune import Check, FitConfig, RowLoss, hold_out
+from ..finetune import RowLoss
 from ..folds import deal_patients
 from ..logistic import CHOOSE, FIT, WORSE, Basis, Coefficients, basis_of, minimise
-from ..readout import PooledReadout, TokenReadout, mean_over_windows, train_on_tokens
+from ..readout import AttentiveFit, PooledReadout
 
 ALPHAS = tuple(10.0**exponent for exponent in range(5, -4, -1))
 """From 100 thousand to a thousandth: from almost none to almost all freedom."""
@@ -137,94 +137,49 @@ class LinearClassifier:
         return self.alphas[self.losses_.index(min(self.losses_))], best
 
 
-class AttentiveClassifier:
-    """An attentive pooler and a linear layer on frozen tokens.
-
-    Training looks at one window of a clip at a time; logits are the mean over all of them.
-    Some of the patients are held out, and the weights that serve them best are kept.
-
-    Args:
-        heads: Attention heads; normally the encoder's.
-        depth: Blocks of the pooler; see ``AttentivePooler``.
-        config: How it is fitted.
-        device: Where it computes; the tokens may stay elsewhere.
-        precision: ``bf16`` fits with matrix products in bfloat16; logits are in float32.
-    """
-
-    def __init__(
-        self,
-        heads: int,
-        depth: int = 1,
-        config: FitConfig | None = None,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-    ) -> None:
-        self.heads, self.depth = heads, depth
-        self.config = config or FitConfig()
-        self.device, self.precision = torch.device(device), precision
-        self.model_: TokenReadout
-        self.checks_: list[Check]
+class AttentiveClassifier(AttentiveFit):
+    """An attentive pooler and a linear layer on frozen tokens; see ``AttentiveFit``."""
 
     def fit(
         self,
         tokens: Float[Tensor, "clips windows tokens dim"],
-        targets: Int[Tensor, " clips"],
-        patients: Int[Tensor, " clips"],
+        targets: Int[Tensor, " rows"],
+        patients: Int[Tensor, " rows"],
         generator: torch.Generator,
         class_weights: Float[Tensor, " classes"],
+        places: Int[Tensor, "rows places"] | None = None,
     ) -> AttentiveClassifier:
         """Fit; arguments as for ``LinearClassifier``, but for tokens.
 
         Args:
             tokens: Frozen tokens, of any precision, in memory or mapped from a file.
-            targets: Class of each clip.
-            patients: Number of each clip's patient; all clips of one are held out together.
+            targets: Class of each row.
+            patients: Number of each row's patient; all rows of one are held out together.
             generator: Draws first weights, the patients held out, batches and windows.
-            class_weights: What a clip of each class counts.
+            class_weights: What a row of each class counts.
+            places: With ``views``: the clip in each place of a study, -1 where there is none.
 
         Raises:
             ValueError: If there are fewer than two patients.
         """
-        held_out = hold_out(patients, self.config.held_out, generator)
-        self.model_ = TokenReadout(
-            tokens.shape[-1], self.heads, self.depth, len(class_weights), generator
-        ).to(self.device)
-        self.checks_ = train_on_tokens(
-            self.model_,
-            tokens,
-            targets.to(self.device),
-            class_loss(class_weights.to(self.device)),
-            held_out,
-            self.config,
-            generator,
-            self.precision,
+        loss = class_loss(class_weights.to(self.device))
+        self.learn(
+            tokens, targets, len(class_weights), loss, patients, generator, places=places
         )
         return self
 
     def logits(
-        self, tokens: Float[Tensor, "clips windows tokens dim"]
-    ) -> Float[Tensor, "clips classes"]:
-        """Return the logits, each the mean over a clip's windows."""
-        return mean_over_windows(self.model_, tokens, self.config.batch, self.device)
+        self,
+        tokens: Float[Tensor, "clips windows tokens dim"],
+        places: Int[Tensor, "rows places"] | None = None,
+    ) -> Float[Tensor, "rows classes"]:
+        """Return the logits, each the mean over windows.
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that ``from_state`` needs."""
-        shape = {"heads": torch.tensor(self.heads), "depth": torch.tensor(self.depth)}
-        return {**shape, **self.model_.state_dict()}
-
-    @classmethod
-    def from_state(
-        cls, state: Mapping[str, Tensor], device: torch.device | str = "cpu"
-    ) -> AttentiveClassifier:
-        """Return the fitted probe."""
-        rest = dict(state)
-        heads, depth = int(rest.pop("heads")), int(rest.pop("depth"))
-        probe = cls(heads, depth, device=device)
-        outputs, dim = rest["readout.weight"].shape
-        probe.model_ = TokenReadout(dim, heads, depth, outputs, None)
-        probe.model_.load_state_dict(rest, assign=True)
-        probe.model_.to(probe.device).eval()
-        return probe
+        Args:
+            tokens: Frozen tokens.
+            places: With ``views``: the clip in each place of a study, -1 where there is none.
+        """
+        return self.answers(tokens, places)
 
 
 def linear_part(network: PooledReadout) -> LinearClassifier:

@@ -9,9 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ..finetune import Check, FitConfig, hold_out
 from ..folds import deal_patients
-from ..readout import PooledReadout, TokenReadout, mean_over_windows, train_on_tokens
+from ..readout import AttentiveFit, PooledReadout
 from ..shapes import TokenIds, Video
 from ..vit import VisionTransformer
 
@@ -122,41 +121,23 @@ def ridge_path(
     return coefficients, centre - coefficients @ mean
 
 
-class AttentiveProbe:
-    """An attentive pooler and a linear layer on frozen tokens.
+class AttentiveProbe(AttentiveFit):
+    """An attentive pooler and a linear layer on frozen tokens; see ``AttentiveFit``.
 
-    Training looks at one window of a clip at a time; a prediction is the mean over all of them.
-    Some of the patients are held out, and the weights that serve them best are kept.
-
-    Args:
-        heads: Attention heads; normally the encoder's.
-        depth: Blocks of the pooler; see ``AttentivePooler``.
-        config: How it is fitted.
-        device: Where it computes; the tokens may stay elsewhere.
-        precision: ``bf16`` fits with matrix products in bfloat16; predictions are in float32.
+    It starts by always saying the mean of the targets.
     """
 
-    def __init__(
-        self,
-        heads: int,
-        depth: int = 1,
-        config: FitConfig | None = None,
-        device: torch.device | str = "cpu",
-        precision: str = "fp32",
-    ) -> None:
-        self.heads, self.depth = heads, depth
-        self.config = config or FitConfig()
-        self.device, self.precision = torch.device(device), precision
-        self.model_: TokenRegressor
-        self.checks_: list[Check]
-        self.out_of_fold_: Tensor
+    centre_: Tensor
+    spread_: Tensor
+    out_of_fold_: Tensor
 
     def fit(
         self,
         tokens: Float[Tensor, "clips windows tokens dim"],
-        targets: Float[Tensor, " clips"],
-        patients: Int[Tensor, " clips"],
+        targets: Float[Tensor, " rows"],
+        patients: Int[Tensor, " rows"],
         generator: torch.Generator,
+        places: Int[Tensor, "rows places"] | None = None,
     ) -> AttentiveProbe:
         """Fit; ``out_of_fold_`` keeps what the patients held out were predicted, else NaN.
 
@@ -164,46 +145,46 @@ class AttentiveProbe:
             tokens: Frozen tokens, of any precision, in memory or mapped from a file: only the
                 rows of a batch are read at once.
             targets: What to predict.
-            patients: Number of each clip's patient; all clips of one are held out together.
+            patients: Number of each row's patient; all rows of one are held out together.
             generator: Draws first weights, the patients held out, batches and windows.
+            places: With ``views``: the clip in each place of a study, -1 where there is none.
 
         Raises:
             ValueError: If there are fewer than two patients or a target is not finite.
         """
         if not bool(targets.isfinite().all()):
             raise ValueError("Targets must be finite.")
-        held_out = hold_out(patients, self.config.held_out, generator)
-        self.model_ = TokenRegressor(tokens.shape[-1], self.heads, self.depth, generator)
-        self.model_.centre.copy_(targets.mean())
-        self.model_.spread.copy_(targets.std(correction=0).clamp(min=1e-6))
-        self.model_.to(self.device)
-        wanted = ((targets - targets.mean()) / self.model_.spread.cpu()).to(self.device)
-        self.checks_ = train_on_tokens(
-            self.model_,
-            tokens,
-            wanted,
-            ef_loss,
-            held_out,
-            self.config,
-            generator,
-            self.precision,
-        )
+        targets = targets.float()
+        self.centre_ = targets.mean()
+        self.spread_ = targets.std(correction=0).clamp(min=1e-6)
+        wanted = ((targets - self.centre_) / self.spread_)[:, None]
+        held_out = self.learn(tokens, wanted, 1, ef_loss, patients, generator, places=places)
         self.out_of_fold_ = torch.full((len(targets),), torch.nan)
         for rows in torch.split(held_out.nonzero()[:, 0], self.config.batch):
-            self.out_of_fold_[rows] = self.predict(tokens[rows])
+            said = (
+                self.predict(tokens[rows])
+                if places is None
+                else self.predict(tokens, places[rows])
+            )
+            self.out_of_fold_[rows] = said
         return self
 
     def predict(
-        self, tokens: Float[Tensor, "clips windows tokens dim"]
-    ) -> Float[Tensor, " clips"]:
-        """Return the predicted values, each the mean over a clip's windows."""
-        standard = mean_over_windows(self.model_, tokens, self.config.batch, self.device)
-        return standard * self.model_.spread.cpu() + self.model_.centre.cpu()
+        self,
+        tokens: Float[Tensor, "clips windows tokens dim"],
+        places: Int[Tensor, "rows places"] | None = None,
+    ) -> Float[Tensor, " rows"]:
+        """Return the predicted values, each the mean over windows.
+
+        Args:
+            tokens: Frozen tokens.
+            places: With ``views``: the clip in each place of a study, -1 where there is none.
+        """
+        return self.answers(tokens, places)[:, 0] * self.spread_ + self.centre_
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that ``from_state`` needs."""
-        shape = {"heads": torch.tensor(self.heads), "depth": torch.tensor(self.depth)}
-        return {**shape, **self.model_.state_dict()}
+        return {**super().state(), "centre": self.centre_, "spread": self.spread_}
 
     @classmethod
     def from_state(
@@ -211,30 +192,10 @@ class AttentiveProbe:
     ) -> AttentiveProbe:
         """Return the fitted probe."""
         rest = dict(state)
-        heads, depth = int(rest.pop("heads")), int(rest.pop("depth"))
-        probe = cls(heads, depth, device=device)
-        probe.model_ = TokenRegressor(rest["pooler.query"].shape[-1], heads, depth, None)
-        probe.model_.load_state_dict(rest, assign=True)
-        probe.model_.to(probe.device).eval()
+        centre, spread = rest.pop("centre"), rest.pop("spread")
+        probe = super().from_state(rest, device)
+        probe.centre_, probe.spread_ = centre, spread
         return probe
-
-
-class TokenRegressor(TokenReadout):
-    """An attentive pooler and a linear layer, which starts by always saying the mean."""
-
-    centre: Tensor
-    spread: Tensor
-
-    def __init__(
-        self, dim: int, heads: int, depth: int, generator: torch.Generator | None
-    ) -> None:
-        super().__init__(dim, heads, depth, 1, generator)
-        self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("spread", torch.ones(()))
-
-    def forward(self, tokens: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, " rows"]:
-        """Return the target in units of its spread around its centre."""
-        return super().forward(tokens)[:, 0]
 
 
 class PooledRegressor(PooledReadout):
@@ -273,7 +234,7 @@ class PooledRegressor(PooledReadout):
 
 
 def ef_loss(
-    said: Float[Tensor, " rows"], wanted: Float[Tensor, " rows"]
-) -> Float[Tensor, " rows"]:
+    said: Float[Tensor, "*rows"], wanted: Float[Tensor, "*rows"]
+) -> Float[Tensor, "*rows"]:
     """Return the error of each row: squared where small, so that no label outweighs all."""
     return functional.smooth_l1_loss(said, wanted, reduction="none")
