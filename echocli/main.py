@@ -8,23 +8,36 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+import typer.completion
 
 import echocli
 import echocli.commands
+from echocli.commands._help import GroupPage, Page
 from echocli.console import Console
 from echocli.errors import NO_SPACE, EchoError, ExitCode, WorkerError
 
 DEFAULT_SUBCOMMAND = "predict"
 """What a task group does when no subcommand is typed."""
 
-EPILOGUE = (
-    "Start with `echocli demo`: a whole study on phantom hearts, in minutes, no download."
-)
+HELP = """Self-supervised learning on heart ultrasound, from DICOM files to scores.
+
+* `echocli demo`: a whole study on phantom hearts, in minutes, no download
+
+* `echocli preprocess /archive/echo`: de-identified clips of your own files, then
+
+* `echocli pretrain && echocli embed && echocli score --anomaly && echocli report`
+
+Inside a study folder each command finds what the one before it wrote. `echocli COMMAND -h`
+shows examples of each.
+"""
+COMPLETING = "_ECHOCLI_COMPLETE"
+"""Variable by which a shell asks for completions."""
 
 
 def command_names() -> list[str]:
@@ -33,24 +46,29 @@ def command_names() -> list[str]:
     return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
 
 
-def build_app() -> typer.Typer:
-    """Return the Typer application with every command in it."""
+def build_app(names: Iterable[str] | None = None) -> typer.Typer:
+    """Return the Typer application.
+
+    Args:
+        names: The commands in it; all if left out.
+    """
     app = typer.Typer(
         name="echocli",
-        help="Self-supervised learning on heart ultrasound, from DICOM files to scores.",
-        epilog=EPILOGUE,
+        cls=GroupPage,
+        help=HELP,
         no_args_is_help=True,
+        add_completion=False,  # `echocli shell-init` brings it
         pretty_exceptions_enable=False,  # its tracebacks may show patients' names
         context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode="markdown",
+        rich_markup_mode=None,
     )
     app.callback()(_global_options)
-    for name in command_names():
-        module = importlib.import_module(f"echocli.commands.{name.replace('-', '_')}")
+    for name in command_names() if names is None else names:
+        module = _module(name)
         if hasattr(module, "app"):
-            app.add_typer(_guard_group(module.app), name=name)
+            app.add_typer(_guard_group(module.app), name=name, cls=GroupPage)
         else:
-            app.command(name)(guard(module.command))
+            app.command(name, cls=Page)(guard(module.command))
     return app
 
 
@@ -64,15 +82,51 @@ def run(arguments: list[str] | None = None) -> None:
     # does so once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    build_app()(insert_default_subcommand(words), prog_name="echocli")
+    if COMPLETING in os.environ:
+        typer.completion.get_completion_inspect_parameters()  # makes the shells known
+        asked = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        words = asked.split()[1:]
+    try:
+        build_app(_named(words))(insert_default_subcommand(words), prog_name="echocli")
+    finally:
+        _flush()
+
+
+def _named(words: list[str]) -> list[str] | None:
+    """Return the command that is typed, to load it alone; nothing if that needs all."""
+    position = _position(words)
+    return None if position is None else [words[position]]
+
+
+def _position(words: list[str]) -> int | None:
+    """Return where among the words the command is, if there is one."""
+    position = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
+    return position if position is not None and words[position] in command_names() else None
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"echocli.commands.{command.replace('-', '_')}")
+
+
+def _flush() -> None:
+    """Write what is left, now: Python would complain at exit if nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_standard_output()
+
+
+def _leave_standard_output() -> None:
+    """Let what is still to be written go nowhere: the reader has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def insert_default_subcommand(words: list[str]) -> list[str]:
     """Turn ``segment videos/`` into ``segment predict videos/``."""
-    position = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
-    if position is None or words[position] not in command_names():
+    position = _position(words)
+    if position is None:
         return words
-    module = importlib.import_module(f"echocli.commands.{words[position].replace('-', '_')}")
+    module = _module(words[position])
     if not hasattr(module, "app"):
         return words
     following = words[position + 1 : position + 2]
@@ -105,8 +159,9 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _guard_group(group: typer.Typer) -> typer.Typer:
     for command in group.registered_commands:
-        if command.callback is not None:
+        if command.callback is not None and command.cls is not Page:
             command.callback = guard(command.callback)
+            command.cls = Page
     return group
 
 
@@ -120,8 +175,7 @@ def _explain(error: BaseException) -> ExitCode:
         console.error("Stopped by Ctrl-C.", "Run the same command again to go on.")
         return ExitCode.INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        # The reader has seen enough; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_standard_output()
         return ExitCode.DONE
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         console.error("The disk is full.", "Free some space, then run the same command again.")
@@ -177,6 +231,5 @@ def _global_options(
         typer.Option("--debug", help="Show tracebacks, without names of patients or files."),
     ] = False,
 ) -> None:
-    """Self-supervised learning on heart ultrasound, from DICOM files to scores."""
     if debug:
         os.environ["ECHOCLI_DEBUG"] = "1"

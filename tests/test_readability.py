@@ -28,6 +28,8 @@ LIGHT = {
     "types",
     "functools",
     "inspect",
+    "re",
+    "textwrap",
 }
 
 
