@@ -31,7 +31,9 @@ from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import resolve_settings
 from echocli.api._sector import sectors_of
-from echocli.api._segment_labeller import CLASSES, Labeller, mean_map
+from echocli.api._segment_frames import CLASSES
+from echocli.api._segment_labeller import Labeller, mean_map
+from echocli.api._segment_networks import TokenNetwork
 from echocli.api._segment_tokens import encode_frames, labelled_frames
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet, ClipSetWriter
@@ -179,7 +181,7 @@ def figures_of(model: LoadedModel, sets: dict[str, ClipSet]) -> dict[str, float]
     lesson = encode_frames(model, sets["train"], frames, place, SILENT)
     head = LinearSegmenter(model.encoder.config.tubelet, CLASSES)
     head.fit(lesson.tokens, lesson.slots, lesson.masks, generator)
-    labeller = Labeller(model, head, mean_map(lesson.masks), place)
+    labeller = Labeller(TokenNetwork(model, head), mean_map(lesson.masks), place)
     overlap = labeller.evaluation(sets["test"], range(len(unseen)), seed=POPULATION, draws=100)
     dice = [one["value"] for one in overlap["metrics"]["dice"].values()]
     return {

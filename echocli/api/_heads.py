@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from echocli.api._encode import LeftOut
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._preprocess_quarantine import read_quarantine
 from echocli.checkpoint import LoadedModel, load_head, load_model, save_head, save_model
+from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.console import Reporter
@@ -40,9 +41,29 @@ class HeadFit:
     """What got no result: clip_id (or source_id) and reason."""
 
 
+class Origin(Protocol):
+    """What a head is fitted on, as its config names it."""
+
+    @property
+    def data(self) -> DataConfig:
+        """What it expects to see."""
+
+    @property
+    def method(self) -> str:
+        """What trained it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+
+
 def describe(
     task: str,
-    model: LoadedModel,
+    model: Origin,
     out: Path,
     *,
     windows: int,
@@ -92,7 +113,24 @@ def load_pair(
         EchoError: If either is missing or the head was fitted on another encoder.
     """
     tensors, config = load_head(head, task)
-    remembered = head / str(config["model"])
+    return encoder_of(head, config, model, study), tensors, config
+
+
+def encoder_of(
+    head: Path, config: Mapping[str, Any], model: Path | None, study: Study
+) -> LoadedModel:
+    """Load the encoder that a head was fitted on.
+
+    Args:
+        head: Folder of the head.
+        config: Of the head.
+        model: The encoder; the one that the head remembers if left out, else the newest run.
+        study: Where the newest run is looked for.
+
+    Raises:
+        EchoError: If it is missing or the head was fitted on another encoder.
+    """
+    remembered, task = head / str(config["model"]), config["task"]
     if model is None:
         model = remembered if remembered.exists() else study.latest_run()
     loaded = load_model(model)
@@ -109,7 +147,7 @@ def load_pair(
             "them.",
             f"Fit a new head: `echocli {task} fit --model {model} --overwrite`.",
         )
-    return loaded, tensors, config
+    return loaded
 
 
 def write_head(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from echocli.api._finetune import (
     FEWEST,
@@ -20,13 +19,16 @@ from echocli.api._finetune import (
     tuned_model,
 )
 from echocli.api._sector import grid_of
-from echocli.api._segment_labeller import CLASSES
+from echocli.api._segment_frames import CLASSES, crop_labels
+from echocli.api._segment_networks import Network, TokenNetwork
 from echocli.api._segment_tokens import (
     LabelledFrame,
     encode_frames,
     encode_windows,
     frame_masks,
+    labelled_frames,
 )
+from echocli.api._segment_unet import UNET, UNet, train_unet
 from echocli.api._splits import patient_numbers
 from echocli.api._tokens import token_file
 from echocli.checkpoint import LoadedModel
@@ -34,9 +36,8 @@ from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.device import Device
 from echocli.errors import EchoError, UsageError
-from echocli.models.augment import crop
 from echocli.models.finetune import Example, FitConfig
-from echocli.models.tasks.dense_segmentation import DenseSegmenter, Segmenter
+from echocli.models.tasks.dense_segmentation import DenseSegmenter
 from echocli.models.tasks.segmentation import (
     FrameSegmenter,
     LinearSegmenter,
@@ -61,7 +62,8 @@ class SegmentConfig:
     dense: FitConfig = field(default_factory=FitConfig)
     """How a dense probe is fitted."""
     tune: TuneConfig | None = None
-    """How the encoder is trained with a linear layer; it stays frozen if left out."""
+    """How the encoder is trained with a linear layer; it stays frozen if left out. From
+    scratch, ``unet`` in the place of a preset is a U-Net on single frames."""
     label_fraction: float = 1.0
     """Share of the training patients whose masks are used; a smaller share is part of a
     greater one."""
@@ -83,12 +85,19 @@ class SegmentConfig:
                 "A dense head is fitted on a frozen encoder.",
                 "Leave --head out, or --from-scratch and --finetune-blocks.",
             )
+        if self.is_unet and self.tune is not None and self.tune.fit.layer_decay != 1:
+            raise UsageError("A U-Net has no blocks in a row.", "Leave --layer-decay out.")
+
+    @property
+    def is_unet(self) -> bool:
+        """Whether a U-Net takes the place of encoder and head."""
+        return self.tune is not None and self.tune.scratch == UNET
 
 
 class Fitted(NamedTuple):
     """A fitted head."""
 
-    head: Segmenter
+    network: Network
     masks: Tensor
     """What it was fitted on, at the model's size."""
     settings: dict[str, Any]
@@ -98,9 +107,9 @@ class Fitted(NamedTuple):
 
 
 def fit_head(
-    model: LoadedModel,
+    begun: LoadedModel | UNet,
     clips: ClipSet,
-    frames: Sequence[LabelledFrame],
+    rows: Sequence[int],
     config: SegmentConfig,
     generator: torch.Generator,
     near: Path,
@@ -110,9 +119,9 @@ def fit_head(
     """Fit the head that was asked for.
 
     Args:
-        model: The encoder.
+        begun: The encoder, or the U-Net that takes its place.
         clips: The clips.
-        frames: What to fit on.
+        rows: Those whose masks to fit on.
         config: How.
         generator: Start of all that is drawn.
         near: Folder that may hold large files meanwhile.
@@ -120,11 +129,15 @@ def fit_head(
         reporter: Who watches.
     """
     how = (generator, place, reporter)
+    if isinstance(begun, UNet):
+        assert config.tune is not None
+        return Fitted(begun, *train_unet(begun, clips, rows, config.tune, *how))
+    frames = labelled_frames(begun, clips, rows, config.windows, generator)
     if config.tune is not None:
-        return fit_end_to_end(model, clips, frames, config.tune, *how)
+        return fit_end_to_end(begun, clips, frames, config.tune, *how)
     if config.probe == DENSE:
-        return fit_dense(model, clips, frames, config.dense, generator, near, *how[1:])
-    return fit_on_frozen(model, clips, frames, config.head, *how)
+        return fit_dense(begun, clips, frames, config.dense, generator, near, *how[1:])
+    return fit_on_frozen(begun, clips, frames, config.head, *how)
 
 
 def fit_on_frozen(
@@ -142,7 +155,7 @@ def fit_on_frozen(
     reporter.say(f"fitting a linear head on {len(frames)} views of labelled frames")
     head.fit(known.tokens, known.slots, known.masks, generator)
     settings = {"probe": LINEAR, "head": asdict(config)}
-    return Fitted(head, known.masks, settings)
+    return Fitted(TokenNetwork(model, head), known.masks, settings)
 
 
 def fit_dense(
@@ -193,7 +206,7 @@ def fit_dense(
         "step": trained.best.step,
         "steps": trained.best.steps,
     }
-    return Fitted(network, masks, settings)
+    return Fitted(TokenNetwork(model, network), masks, settings)
 
 
 def fit_end_to_end(
@@ -223,15 +236,5 @@ def fit_end_to_end(
     trained = train_whole(network, look, mask_loss, patients, tune, generator, place, reporter)
     network.head.never_call(set(range(CLASSES)) - set(torch.unique(masks).tolist()))
     settings = {"probe": LINEAR, "end_to_end": summary_of(tune, trained)}
-    return Fitted(network.head, masks, settings, tuned_model(model, tune, trained))
-
-
-def crop_labels(masks: Tensor, boxes: Tensor) -> Tensor:
-    """Cut a box out of every mask and stretch it to full size; each pixel keeps one class.
-
-    Args:
-        masks: Classes, ``(maps, rows, columns)``.
-        boxes: As ``crop`` takes them.
-    """
-    layers = functional.one_hot(masks.long(), CLASSES).permute(0, 3, 1, 2)
-    return crop(layers[:, :, None].float(), boxes)[:, :, 0].argmax(dim=1)
+    tuned = tuned_model(model, tune, trained)
+    return Fitted(TokenNetwork(tuned, network.head), masks, settings, tuned)

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from echocli.clips.contract import DataConfig
+from echocli.clips.record import STRUCTURES
 from echocli.clips.windows import SLACK_S, nearest, why_not
+from echocli.models.augment import crop
+
+CLASSES = 1 + max(STRUCTURES)
+"""Mask values, background counted."""
 
 Times = NDArray[np.float64] | None
 
@@ -149,3 +154,14 @@ def labels_to_clip(logits: torch.Tensor, height: int, width: int) -> NDArray[np.
     top, left = (side - height) // 2, (side - width) // 2
     labels = logits.argmax(dim=1)[:, top : top + height, left : left + width]
     return labels.to(torch.uint8).cpu().numpy()
+
+
+def crop_labels(masks: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Cut a box out of every mask and stretch it to full size; each pixel keeps one class.
+
+    Args:
+        masks: Classes, ``(maps, rows, columns)``.
+        boxes: As ``crop`` takes them.
+    """
+    layers = functional.one_hot(masks.long(), CLASSES).permute(0, 3, 1, 2)
+    return crop(layers[:, :, None].float(), boxes)[:, :, 0].argmax(dim=1)

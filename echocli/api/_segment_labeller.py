@@ -1,4 +1,4 @@
-"""An encoder and its fitted head, and how well their label maps agree with known masks."""
+"""A fitted network on a device, and how well its label maps agree with known masks."""
 
 from __future__ import annotations
 
@@ -11,31 +11,25 @@ import torch
 from numpy.typing import NDArray
 
 from echocli.api._segment_figures import Tested, figures, measure
-from echocli.api._segment_frames import labels_to_clip
-from echocli.api._segment_tokens import predict_frames
-from echocli.checkpoint import LoadedModel
-from echocli.clips.record import STRUCTURES
+from echocli.api._segment_frames import CLASSES, labels_to_clip
+from echocli.api._segment_networks import Network, predict_frames
 from echocli.clips.store import ClipSet
 from echocli.device import Device
-from echocli.models.tasks.dense_segmentation import Segmenter
-
-CLASSES = 1 + max(STRUCTURES)
 
 Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """An encoder with its fitted head, on a device."""
+    """A fitted network, and the mean of the masks that it was fitted on."""
 
-    model: LoadedModel
-    head: Segmenter
+    network: Network
     mean_map: torch.Tensor
     place: Device
 
     def labels(self, clips: ClipSet, row: int, wanted: Sequence[int] | None = None) -> Labels:
         """Return the label maps of a clip."""
-        return predict_frames(self.model, self.head, clips, row, self.place, wanted)
+        return predict_frames(self.network, clips, row, self.place, wanted)
 
     def compare(self, clips: ClipSet, row: int, predicted: Labels) -> Iterator[Tested]:
         """Yield what is measured in the labelled frames of a clip."""

@@ -1,4 +1,4 @@
-"""Frozen tokens of labelled frames, and label maps of whole clips."""
+"""Tokens of windows around labelled frames, and the masks of those."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._sector import alike, grid_of, share_of_clip, tokens_seen
-from echocli.api._segment_frames import (
-    Window,
-    labels_to_clip,
-    masks_to_model,
-    plan_every_frame,
-    spread_positions,
-    windows_with,
-)
+from echocli.api._segment_frames import masks_to_model, spread_positions, windows_with
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
@@ -26,7 +19,6 @@ from echocli.clips.windows import to_video
 from echocli.console import Reporter
 from echocli.device import Device
 from echocli.models.sector import to_grid
-from echocli.models.tasks.dense_segmentation import Segmenter
 
 BATCH = 8
 """Windows that cross the network together."""
@@ -119,7 +111,7 @@ def encode_windows(
         for group in alike((shares[f.row] for f in frames), BATCH):
             batch = [frames[index] for index in group]
             windows = [clips.frames(f.row)[f.indices] for f in batch]
-            grids = _encode(model, clips, [f.row for f in batch], windows, place)
+            grids = tokens_of(model, clips, [f.row for f in batch], windows, place)
             yield from zip(group, grids, strict=True)
             done(len(batch))
 
@@ -134,51 +126,8 @@ def frame_masks(clips: ClipSet, frames: Sequence[LabelledFrame], data: DataConfi
     return torch.stack(masks)
 
 
-def predict_frames(
-    model: LoadedModel,
-    head: Segmenter,
-    clips: ClipSet,
-    row: int,
-    place: Device,
-    wanted: Sequence[int] | None = None,
-) -> NDArray[np.uint8]:
-    """Return label maps of a clip at its own size, frames seen at the model's time step.
-
-    Args:
-        model: The encoder.
-        head: The fitted head, on the device.
-        clips: The clips.
-        row: Which of them; it must be able to fill a window.
-        place: Where to compute.
-        wanted: Frames to predict; all if left out.
-
-    Returns:
-        ``(wanted frames, height, width)``, in the order of ``wanted``.
-    """
-    pixels, times = clips.frames(row), clips.times_s(row)
-    count, height, width = pixels.shape
-    frames = list(range(count) if wanted is None else wanted)
-    place_of = {frame: index for index, frame in enumerate(frames)}
-    labels = np.zeros((len(frames), height, width), np.uint8)
-    plan = plan_every_frame(times, count, model.data)
-    needed = [w for w in plan if any(frame in place_of for _, frame in w.kept)]
-    for batch in _batches(needed):
-        windows = [pixels[w.indices] for w in batch]
-        logits = head.logits(_encode(model, clips, [row] * len(batch), windows, place))
-        for window, of_window in zip(batch, logits, strict=True):
-            kept = [(p, f) for p, f in window.kept if f in place_of]
-            maps = labels_to_clip(of_window[[p for p, _ in kept]], height, width)
-            labels[[place_of[f] for _, f in kept]] = maps
-    return labels
-
-
-def _batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-    for start in range(0, len(windows), BATCH):
-        yield windows[start : start + BATCH]
-
-
 @torch.inference_mode()
-def _encode(
+def tokens_of(
     model: LoadedModel,
     clips: ClipSet,
     rows: Sequence[int],

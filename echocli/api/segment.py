@@ -13,13 +13,12 @@ import pandas as pd
 import torch
 
 from echocli.api._audit import columns_to_divide_by
-from echocli.api._encode import clip_size, open_clips, open_set, prepare, readable
+from echocli.api._encode import open_clips, open_set, prepare, readable
 from echocli.api._finetune import begin_with
 from echocli.api._heads import (
     HeadFit,
     describe,
     left_out_of,
-    load_pair,
     roles_by_head,
     summarise,
     warn_of_seen,
@@ -29,24 +28,22 @@ from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._segment_figures import ALWAYS, Tested, figures, flicker_figure
 from echocli.api._segment_files import check_kinds
-from echocli.api._segment_fits import DENSE, fit_head
 from echocli.api._segment_fits import SegmentConfig as SegmentConfig
+from echocli.api._segment_fits import fit_head
 from echocli.api._segment_labeller import Labeller, mean_map
+from echocli.api._segment_load import TASK, open_head
 from echocli.api._segment_output import open_output
-from echocli.api._segment_tokens import labelled_frames
+from echocli.api._segment_unet import UNet, blank_unet
 from echocli.api._splits import share_of_patients, splits_of
 from echocli.checkpoint import LoadedModel
+from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.files import sums_of, write_json
-from echocli.models.tasks.dense_segmentation import DenseSegmenter
-from echocli.models.tasks.segmentation import LinearSegmenter
 from echocli.statistics.bootstrap import DRAWS
-from echocli.study import Study
 
 SCHEMA = "echocli.segment/1"
-TASK = "segment"
 OVERLAYS = 12
 
 
@@ -101,9 +98,13 @@ def fit(
     config = config or SegmentConfig()
     refuse_to_replace(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
-    loaded = begin_with(model, config.tune, opened, out, config.seed)
+    begun: LoadedModel | UNet
+    if config.is_unet:
+        begun = blank_unet(opened, out, config.seed)
+    else:
+        begun = begin_with(model, config.tune, opened, out, config.seed)
     place = prepare(device, precision, reporter)
-    rows, left_out = readable(opened, loaded.data)
+    rows, left_out = readable(opened, begun.data)
     rows = [row for row in rows if opened.mask_frames(row)]
     splits = splits_of(opened.manifest)
     train = [row for row in rows if splits[row] == "train"]
@@ -115,13 +116,12 @@ def fit(
         )
     train = _labelled(opened, train, config)
     generator = torch.Generator().manual_seed(config.seed)
-    frames = labelled_frames(loaded, opened, train, config.windows, generator)
     near = out.absolute().parent
-    fitted = fit_head(loaded, opened, frames, config, generator, near, place, reporter)
+    fitted = fit_head(begun, opened, train, config, generator, near, place, reporter)
     average = mean_map(fitted.masks)
     described = describe(
         TASK,
-        loaded,
+        begun,
         out,
         windows=config.windows,
         seed=config.seed,
@@ -142,9 +142,9 @@ def fit(
         },
     }
     test = [row for row in rows if splits[row] == "test"]
-    labeller = Labeller(fitted.model or loaded, fitted.head, average, place)
+    labeller = Labeller(fitted.network, average, place)
     head_config |= labeller.evaluation(opened, test, seed=config.seed, draws=config.draws)
-    tensors = {**fitted.head.state(), "mean_map": average}
+    tensors = {**fitted.network.state(), "mean_map": average}
     head_config = write_head(out, tensors, head_config, model=fitted.model, overwrite=overwrite)
     return HeadFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
 
@@ -185,13 +185,13 @@ def predict(
     """
     check_kinds(write)
     refuse_to_replace(out, overwrite=overwrite)
-    labeller, head_config = _load(head, model, device, precision, reporter)
-    size = clip_size(labeller.model)
+    labeller, head_config = open_head(head, model, device, precision, reporter)
+    size = labeller.network.clip_size
     with (
         open_clips(source, size=size, labels=labels, reporter=reporter) as clips,
         whole_folder(out, overwrite=overwrite) as folder,
     ):
-        rows, left_out = _readable(clips, labeller.model, source, reporter)
+        rows, left_out = _readable(clips, labeller.network.data, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         warn_of_seen(roles[rows], reporter)
         tested: list[Tested] = []
@@ -248,12 +248,12 @@ def evaluate(
         UsageError: If a column to divide by is unknown.
         EchoError: If no clip has masks and is of such a patient.
     """
-    labeller, head_config = _load(head, model, device, precision, reporter)
-    size = clip_size(labeller.model)
+    labeller, head_config = open_head(head, model, device, precision, reporter)
+    size = labeller.network.clip_size
     with open_clips(source, size=size, labels=labels, reporter=reporter) as clips:
         asked = None if by is None else [name for name in by if name not in ALWAYS]
         columns = columns_to_divide_by(clips.manifest, asked)
-        rows, left_out = _readable(clips, labeller.model, source, reporter)
+        rows, left_out = _readable(clips, labeller.network.data, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]
         if not chosen:
@@ -306,21 +306,10 @@ def _mean_ef(clips: ClipSet, rows: Sequence[int]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _load(
-    head: Path, model: Path | None, device: str, precision: str, reporter: Reporter
-) -> tuple[Labeller, dict[str, Any]]:
-    loaded, tensors, head_config = load_pair(head, TASK, model, Study())
-    place = prepare(device, precision, reporter)
-    kind = DenseSegmenter if head_config.get("probe") == DENSE else LinearSegmenter
-    state = {name: value for name, value in tensors.items() if name != "mean_map"}
-    fitted = kind.from_state(state).to(place.torch)
-    return Labeller(loaded, fitted, tensors["mean_map"], place), head_config
-
-
 def _readable(
-    clips: ClipSet, model: LoadedModel, source: Path | Sequence[Path], reporter: Reporter
+    clips: ClipSet, data: DataConfig, source: Path | Sequence[Path], reporter: Reporter
 ) -> tuple[list[int], list[dict[str, str]]]:
-    rows, left_out = readable(clips, model.data)
+    rows, left_out = readable(clips, data)
     named = left_out_of(clips, left_out, source, reporter)
     if not rows:
         raise EchoError(

@@ -58,6 +58,9 @@ def fit(
 
     * `echocli segment fit --label-fraction 0.1`: what a tenth of the patients would teach
 
+    * `echocli segment fit --from-scratch unet`: MONAI's U-Net on single frames, a baseline of
+    the same patients, frames and figures
+
     The clips need masks. The overlap (Dice) stands beside what the mean of all training masks
     would reach.
     """

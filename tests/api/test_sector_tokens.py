@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from echocli.api._encode import encode_clips, read_windows
 from echocli.api._sector import grid_of, groups, share_of_clip, share_to_train, tokens_seen
-from echocli.api._segment_tokens import encode_frames, labelled_frames, predict_frames
+from echocli.api._segment_networks import TokenNetwork, predict_frames
+from echocli.api._segment_tokens import encode_frames, labelled_frames
 from echocli.api.embed import embed
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import LoadedModel, load_model, save_model
@@ -139,7 +140,7 @@ def test_label_maps_are_background_outside_and_any_frame_is_the_same_alone(
         unseen = torch.ones(16, dtype=torch.bool)
         unseen[seen[0] % 16] = False
         pixels = unseen.reshape(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1).numpy()
-        labels = predict_frames(model, head, fans, row, place)
+        labels = predict_frames(TokenNetwork(model, head), fans, row, place)
         assert (labels[:, pixels] == 0).all()
         assert 0.2 < labels[:, ~pixels].mean() < 0.8
 
