@@ -191,9 +191,14 @@ def to_table(settings: object) -> dict[str, Any]:
     return plain
 
 
-def to_toml(settings: object) -> str:
-    """Return settings as TOML. What is ``None`` is left out, as TOML has no word for it."""
-    return "\n".join(_toml_lines(to_table(settings), "")) + "\n"
+def to_toml(table: Table, sources: Mapping[str, str] | None = None) -> str:
+    """Return settings as TOML. What is ``None`` is a comment, as TOML has no word for it.
+
+    Args:
+        table: Plain settings, as ``to_table`` returns them.
+        sources: What to say behind a setting, by its dotted key.
+    """
+    return "\n".join(_toml_lines(table, "", sources or {})).lstrip("\n") + "\n"
 
 
 def differences(before: Table, after: Table) -> list[str]:
@@ -211,14 +216,25 @@ def _say(values: Table, key: str) -> str:
     return json.dumps(values[key]) if key in values else "absent"
 
 
-def _toml_lines(table: Table, prefix: str) -> Iterator[str]:
+def _toml_lines(table: Table, prefix: str, sources: Mapping[str, str]) -> Iterator[str]:
     sections = {name: value for name, value in table.items() if isinstance(value, dict)}
     for name, value in table.items():
-        if name not in sections and value is not None:
-            yield f"{name} = {json.dumps(value)}"  # JSON's scalars and lists are TOML's
+        if name not in sections:
+            line = "# " * (value is None) + f"{name} = {_toml_value(value)}"
+            source = sources.get(f"{prefix}{name}")
+            yield f"{line}  # {source}" if source else line
     for name, section in sections.items():
         yield f"\n[{prefix}{name}]"
-        yield from _toml_lines(section, f"{prefix}{name}.")
+        yield from _toml_lines(section, f"{prefix}{name}.", sources)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, dict):
+        inside = (f"{k} = {_toml_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{{', '.join(inside)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return "none" if value is None else json.dumps(value)  # JSON's scalars are TOML's
 
 
 def _unknown(key: str, known: Sequence[str], source: str) -> UsageError:

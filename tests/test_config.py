@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -126,7 +127,7 @@ def test_the_environment_sets_what_has_a_section() -> None:
 
 def test_what_is_saved_repeats_it(tmp_path: Path) -> None:
     settings = Outer(steps=7, name='a "b" \\ c', mask=Inner(rate=1e-7, sides=(3, 4, 5)))
-    (tmp_path / "a.toml").write_text(to_toml(settings))
+    (tmp_path / "a.toml").write_text(to_toml(to_table(settings), {"mask.rate": "--set"}))
     (tmp_path / "a.json").write_text(json.dumps(to_table(settings)))
     run = {"schema": "echocli.run/1", "device": "x", "settings": to_table(settings)}
     (tmp_path / "config.json").write_text(json.dumps(run))
@@ -159,3 +160,13 @@ def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     assert {"tiny", "small", "base", "large"} <= set(preset_names())
     with pytest.raises(UsageError, match="Did you mean small"):
         read_preset("smal")
+
+
+def test_toml_tells_sources_and_what_it_has_no_word_for() -> None:
+    table = {"limit": None, "mask": {"rate": 0.5}, "stages": [{"from": 3, "size": None}]}
+    text = to_toml(table, {"limit": "default", "mask.rate": "preset tiny"})
+    assert text == (
+        "# limit = none  # default\nstages = [{from = 3}]\n\n"
+        "[mask]\nrate = 0.5  # preset tiny\n"
+    )
+    assert tomllib.loads(text) == {"stages": [{"from": 3}], "mask": {"rate": 0.5}}

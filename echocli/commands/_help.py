@@ -21,7 +21,7 @@ from echocli.errors import ExitCode
 
 ORDER = (
     *("demo", "doctor", "inspect", "preprocess", "pretrain", "embed", "score"),
-    *("lvef", "segment", "classify", "report", "export", "verify", "models"),
+    *("lvef", "segment", "classify", "report", "export", "verify", "models", "config"),
 )
 """Commands as a study goes through them; others follow by name."""
 KINDS = {

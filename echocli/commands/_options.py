@@ -12,6 +12,13 @@ from typing import Annotated
 
 import typer
 
+from echocli.commands._words import among, method_names, one_of, preset_names
+
+PRESETS = (
+    "tiny (if left out), small, base, large; laptop, laptop-vjepa; adapt-vjepa21-vitb, "
+    "ellis-vitl-12b, ellis-vitl-16b; discovr-paper, discovr-release."
+)
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document.")
 ]
@@ -23,10 +30,36 @@ OverwriteOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", show_default=True),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:1, mps.",
+        **among(lambda: ("auto", "cpu", "cuda", "mps")),
+    ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="auto, fp32, bf16.", show_default=True)
+    str,
+    typer.Option(
+        "--precision", help="How numbers are computed with.", **one_of("auto", "fp32", "bf16")
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="discovr, vjepa or videomae; that of the preset, or discovr, if left out.",
+        **among(method_names),
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="PRESET",
+        help=f"{PRESETS} `echocli pretrain --preset list` tells of each.",
+        **among(preset_names),
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -51,6 +84,7 @@ ScratchOption = Annotated[
         "--from-scratch",
         metavar="PRESET",
         help="Train that preset's encoder from random weights, on the labels alone.",
+        **among(preset_names),
     ),
 ]
 BlocksOption = Annotated[

@@ -30,13 +30,6 @@ def presets() -> list[list[object]]:
     ]
 
 
-def complete_preset(typed: str) -> list[str]:
-    """Return the presets that a shell may complete to."""
-    from echocli.config import preset_names
-
-    return [name for name in preset_names() if name.startswith(typed)]
-
-
 def plan_rows(plan: Plan) -> list[list[object]]:
     """Return what a plan says, one thing a row."""
     left_out = ", ".join(f"{n} {reason}" for reason, n in plan.left_out.items())

@@ -15,6 +15,7 @@ from echocli.commands._tasks import (
     task_app,
     trained_with,
 )
+from echocli.commands._words import one_of
 
 TASK = "classify"
 DIGITS = 3
@@ -43,7 +44,12 @@ def fit(
         typer.Option("--positive", help="Of two classes, the one that is looked for."),
     ] = None,
     probe: Annotated[
-        str, typer.Option("--probe", help="linear, or attentive (looks at all tokens).")
+        str,
+        typer.Option(
+            "--probe",
+            help="attentive looks at all tokens.",
+            **one_of("linear", "attentive"),
+        ),
     ] = "linear",
     depth: Annotated[
         int,
@@ -51,13 +57,26 @@ def fit(
     ] = 1,
     windows: Annotated[int, typer.Option("--windows", min=1, help="Windows a clip.")] = 3,
     class_weights: Annotated[
-        str, typer.Option("--class-weights", help="none; balanced: rare classes weigh as much.")
+        str,
+        typer.Option(
+            "--class-weights",
+            help="balanced: rare classes weigh as much.",
+            **one_of("none", "balanced"),
+        ),
     ] = "none",
     calibration: Annotated[
-        str, typer.Option("--calibration", help="temperature, platt or none; on validation.")
+        str,
+        typer.Option(
+            "--calibration",
+            help="Of probabilities, on validation patients.",
+            **one_of("temperature", "platt", "none"),
+        ),
     ] = "temperature",
     threshold: Annotated[
-        str, typer.Option("--threshold", help="youden or quantile, of two classes.")
+        str,
+        typer.Option(
+            "--threshold", help="Between two classes.", **one_of("youden", "quantile")
+        ),
     ] = "youden",
     false_positive_rate: Annotated[
         float,

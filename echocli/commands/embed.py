@@ -17,6 +17,7 @@ from echocli.commands._options import (
 )
 from echocli.commands._paths import STANDARD, expand
 from echocli.commands._signals import stop_wish
+from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import ExitCode, UsageError
 from echocli.study import Study
@@ -47,13 +48,17 @@ def command(
         ),
     ] = None,
     per: Annotated[
-        str, typer.Option("--per", help="What a row is: clip, frame, token or patient.")
+        str,
+        typer.Option(
+            "--per", help="What a row is.", **one_of("clip", "frame", "token", "patient")
+        ),
     ] = "clip",
     pool: Annotated[
         str | None,
         typer.Option(
             "--pool",
-            help="For clips and patients: mean_std (keeps motion; default), mean or cls.",
+            help="For clips and patients; mean_std, which keeps motion, if left out.",
+            **one_of("mean_std", "mean", "cls"),
         ),
     ] = None,
     windows: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from echocli.commands._options import JsonOption, OverwriteOption, QuietOption
+from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import ExitCode
 from echocli.study import Study
@@ -20,7 +21,8 @@ def command(
         Path, typer.Option("--out", "-o", help="Folder of the files.", show_default=True)
     ] = Path("export"),
     form: Annotated[
-        str, typer.Option("--format", help="mp4 (H.264) or mkv (FFV1, lossless).")
+        str,
+        typer.Option("--format", help="H.264, or lossless FFV1.", **one_of("mp4", "mkv")),
     ] = "mp4",
     scale: Annotated[
         int, typer.Option("--scale", help="Enlarge each pixel to so many squared.")

@@ -8,6 +8,7 @@ import typer
 from echocli.commands._options import JsonOption, NullOption, OverwriteOption, QuietOption
 from echocli.commands._paths import expand
 from echocli.commands._signals import stop_wish
+from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import ExitCode
 from echocli.study import Study
@@ -59,7 +60,8 @@ def command(
         bool, typer.Option("--stills", help="Take the single pictures of TMED-2.")
     ] = False,
     dates: Annotated[
-        str, typer.Option("--dates", metavar="drop|shift", help="shift keeps intervals.")
+        str,
+        typer.Option("--dates", help="shift keeps intervals.", **one_of("drop", "shift")),
     ] = "drop",
     keep_dicom: Annotated[
         bool, typer.Option("--keep-dicom", help="Also write de-identified DICOM files.")

@@ -11,14 +11,16 @@ from echocli.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    MethodOption,
     NullOption,
     OverwriteOption,
     PrecisionOption,
+    PresetOption,
     QuietOption,
     SetOption,
 )
 from echocli.commands._paths import expand
-from echocli.commands._plan import complete_preset, plan_rows, presets
+from echocli.commands._plan import plan_rows, presets
 from echocli.commands._signals import stop_wish
 from echocli.console import Console
 from echocli.distributed import launched
@@ -28,10 +30,6 @@ from echocli.study import Study
 if TYPE_CHECKING:
     from echocli.api.pretrain import Choice, PretrainResult
 
-PRESETS = (
-    "tiny (if left out), small, base, large; laptop, laptop-vjepa; adapt-vjepa21-vitb, "
-    "ellis-vitl-12b, ellis-vitl-16b; discovr-paper, discovr-release. list tells of each."
-)
 SLURM = "On a Slurm cluster"
 
 
@@ -44,13 +42,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option("--method", help="That of the preset, or discovr.")
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help=PRESETS, autocompletion=complete_preset),
-    ] = None,
+    method: MethodOption = None,
+    preset: PresetOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The run; runs/METHOD-PRESET if left out."),

@@ -15,6 +15,7 @@ from echocli.commands._options import (
     SeedOption,
 )
 from echocli.commands._paths import STANDARD
+from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import UsageError
 from echocli.study import Study
@@ -56,13 +57,22 @@ def command(
     ] = None,
     k: Annotated[int, typer.Option("--k", help="Nearest clips to compare with.")] = 10,
     distance: Annotated[
-        str, typer.Option("--distance", help="cosine, whitened or mahalanobis.")
+        str,
+        typer.Option(
+            "--distance",
+            help="How far two clips are apart.",
+            **one_of("cosine", "whitened", "mahalanobis"),
+        ),
     ] = "cosine",
     per: Annotated[
-        str, typer.Option("--per", help="Judge each clip, or each patient.")
+        str,
+        typer.Option("--per", help="What is judged.", **one_of("clip", "patient")),
     ] = "clip",
     aggregate: Annotated[
-        str, typer.Option("--aggregate", help="A patient's score: mean or max of its clips'.")
+        str,
+        typer.Option(
+            "--aggregate", help="A patient's score, of its clips'.", **one_of("mean", "max")
+        ),
     ] = "mean",
     false_positive_rate: Annotated[
         float,
