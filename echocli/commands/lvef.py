@@ -15,6 +15,7 @@ from echocli.commands._tasks import (
     task_app,
     trained_with,
 )
+from echocli.commands._words import one_of
 
 TASK = "lvef"
 DIGITS = 2
@@ -28,7 +29,12 @@ app = task_app(
 def fit(
     desk: FitDesk,
     probe: Annotated[
-        str, typer.Option("--probe", help="ridge (linear) or attentive (looks at all tokens).")
+        str,
+        typer.Option(
+            "--probe",
+            help="ridge is linear, attentive looks at all tokens.",
+            **one_of("ridge", "attentive"),
+        ),
     ] = "ridge",
     depth: Annotated[
         int,
