@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from echocli.api._segment_frames import masks_to_model, windows_with
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet, ClipSetWriter
 from echocli.clips.windows import (
@@ -118,3 +120,28 @@ def places_of(some: Sequence[ClipSet], data: DataConfig, grid: Grid) -> list[Pla
     counts = columns_inside(torch.cat(found), grid).sum(dim=1)
     share = share_of(int(counts.max()), grid[1] * grid[2])
     return [choose_places(one, grid, share) for one in found]
+
+
+class LabelledWindow(NamedTuple):
+    """A window that holds a labelled frame in its middle, as nearly as the clip allows."""
+
+    clip: int
+    indices: NDArray[np.intp]
+    position: int
+    """Of the frame in the window."""
+    mask: Tensor
+
+
+def labelled_windows(clips: ClipSet, data: DataConfig) -> list[LabelledWindow]:
+    """Return a window for every labelled frame that has one."""
+    found = []
+    for row in range(len(clips)):
+        frames, times, masks = clips.frames(row), clips.times_s(row), clips.masks(row)
+        assert masks is not None
+        for frame, mask in zip(clips.mask_frames(row), masks, strict=True):
+            choices = windows_with(frame, times, len(frames), data)
+            if choices:
+                position = sorted(choices)[len(choices) // 2]
+                small = masks_to_model(mask[None], data.size)[0]
+                found.append(LabelledWindow(row, choices[position], position, small))
+    return found

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from learning_clips import open_split, places_of, window
+from learning_clips import labelled_windows, open_split, places_of, window
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echocli.api._segment_frames import masks_to_model, windows_with
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
@@ -70,6 +70,23 @@ class Outcome:
             return cls(**{name: file[name] for name in file.files})
 
 
+class Frames(NamedTuple):
+    """Labelled frames as a linear head sees them."""
+
+    tokens: Tensor
+    """Of the tubelet that a frame stands in, ``(frames, rows, columns, dim)``; NaN outside."""
+    slots: Tensor
+    """Place of the frame in its tubelet."""
+    masks: Tensor
+    clips: Tensor
+    """Which clip each is of."""
+
+    def of(self, clips: Tensor) -> Frames:
+        """Return the frames of some clips."""
+        chosen = torch.isin(self.clips, clips)
+        return Frames(*(part[chosen] for part in self))
+
+
 class Judge:
     """The patients that probes are fitted on, and those that judge.
 
@@ -105,11 +122,7 @@ class Judge:
 
     def __call__(self, encoder: VisionTransformer, *, attentive: bool = True) -> Outcome:
         """Fit every probe on the encoder's frozen features and apply it to the judges."""
-        encoder = encoder.eval()
-        known, judges = (
-            encode(encoder, windows_of(clips, self.data), self.places[name], self.data)
-            for name, clips in zip(("known", "judges"), self.both, strict=True)
-        )
+        known, judges = self.tokens(encoder)
         fraction = torch.tensor(self.known.manifest["ef_percent"].to_numpy(np.float32))
         normal = torch.tensor(self.known.manifest["normal"].to_numpy(bool))
         each = torch.arange(len(fraction))
@@ -124,50 +137,60 @@ class Judge:
             attentive=said,
             anomaly=anomaly(x[normal], y).double().numpy(),
             whitened=whitened_anomaly(x[normal], y).double().numpy(),
-            dice=self.dice(encoder),
+            dice=self.dice(*self.frames(encoder), seeded()),
             rank=health(y).effective_rank,
         )
 
-    def dice(self, encoder: VisionTransformer) -> Values:
-        """Fit the linear head on the known patients; return the mean Dice of every judge."""
-        tokens, slots, masks, _ = self.labelled_tokens(encoder, self.known, "known")
-        head = LinearSegmenter(self.shape.tubelet).fit(tokens, slots, masks, seeded())
-        tokens, slots, masks, rows = self.labelled_tokens(encoder, self.judges, "judges")
-        maps = head.predict(tokens[:, None])[torch.arange(len(slots)), slots]
+    def tokens(self, encoder: VisionTransformer) -> tuple[Tensor, Tensor]:
+        """Return tokens of the windows of all known clips, and of those to be judged."""
+        encoder = encoder.eval()
+        known, judges = (
+            encode(encoder, windows_of(clips, self.data), self.places[name], self.data)
+            for name, clips in zip(("known", "judges"), self.both, strict=True)
+        )
+        return known, judges
+
+    def frames(self, encoder: VisionTransformer) -> tuple[Frames, Frames]:
+        """Return the labelled frames of all known clips, and of those to be judged."""
+        encoder = encoder.eval()
+        known = self.frames_of(encoder, self.known, "known")
+        return known, self.frames_of(encoder, self.judges, "judges")
+
+    def dice(self, known: Frames, asked: Frames, generator: torch.Generator) -> Values:
+        """Fit the linear head on known frames; return the mean Dice of every judge."""
+        head = LinearSegmenter(self.shape.tubelet)
+        head.fit(known.tokens, known.slots, known.masks, generator)
+        every = head.predict(asked.tokens[:, None])
+        maps = every[torch.arange(len(asked.slots)), asked.slots]
+        return self.dice_of(maps, asked.masks, asked.clips.numpy())
+
+    def dice_of(self, maps: Tensor, masks: Tensor, clips: NDArray[np.intp]) -> Values:
+        """Return the mean Dice of every judge, NaN without a labelled frame."""
         values = [
             np.nanmean([overlaps(a.numpy(), b.numpy())[name][0] for name in STRUCTURES])
             for a, b in zip(maps, masks, strict=True)
         ]
-        total = np.bincount(rows, values, len(self.judges))
-        count = np.bincount(rows, minlength=len(self.judges))
+        total = np.bincount(clips, values, len(self.judges))
+        count = np.bincount(clips, minlength=len(self.judges))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def labelled_tokens(
-        self, encoder: VisionTransformer, clips: ClipSet, name: str
-    ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-        """Return tokens of the tubelets with labelled frames, slots, masks and clips."""
-        cut, positions, masks, rows = [], [], [], []
-        for row in range(len(clips)):
-            frames, times, found = clips.frames(row), clips.times_s(row), clips.masks(row)
-            assert found is not None
-            for frame, mask in zip(clips.mask_frames(row), found, strict=True):
-                choices = windows_with(frame, times, len(frames), self.data)
-                if choices:
-                    positions.append(sorted(choices)[len(choices) // 2])
-                    cut.append(np.asarray(frames[choices[positions[-1]]])[None])
-                    masks.append(masks_to_model(mask[None], self.data.size)[0])
-                    rows.append(row)
+    def frames_of(self, encoder: VisionTransformer, clips: ClipSet, name: str) -> Frames:
+        """Return the labelled frames of some clips."""
+        found = labelled_windows(clips, self.data)
+        rows = torch.tensor([one.clip for one in found])
         places = self.places[name][rows]
         step = self.shape.tubelet[0]
         times_, height, width = self.grid
+        cut = [np.asarray(clips.frames(one.clip)[one.indices])[None] for one in found]
         seen = encode(encoder, cut, places, self.data)[:, 0].unflatten(1, (times_, -1))
-        slots = torch.tensor(positions)
-        chosen = seen[torch.arange(len(slots)), slots // step].float()
+        positions = torch.tensor([one.position for one in found])
+        chosen = seen[torch.arange(len(positions)), positions // step].float()
         # Columns outside the sector have no token; the head calls them background.
-        tokens = torch.full((len(slots), height * width, chosen.shape[-1]), torch.nan)
+        tokens = torch.full((len(positions), height * width, chosen.shape[-1]), torch.nan)
         tokens.scatter_(1, places[..., None].expand_as(chosen), chosen)
         tokens = tokens.unflatten(1, (height, width))
-        return tokens, slots % step, torch.stack(masks).long(), rows
+        masks = torch.stack([one.mask for one in found]).long()
+        return Frames(tokens, positions % step, masks, rows)
 
 
 def seeded() -> torch.Generator:
@@ -230,11 +253,11 @@ def whitened_anomaly(normals: Tensor, queries: Tensor) -> Tensor:
     return distances.topk(10, largest=False).values.mean(dim=1)
 
 
-def pixel_outcome(judge: Judge) -> Outcome:
-    """Judge plain pixels as if an encoder had made them: place by place, not pooled over all.
+def pixel_features(judge: Judge) -> tuple[Tensor, Tensor]:
+    """Return a vector of plain pixels of every known patient, and of every judge.
 
-    Mean and standard deviation over time of the grey of every column of the grid; for the
-    linear head, the pixels of each tubelet.
+    Mean and standard deviation over time of the grey of every column of the grid: place by
+    place, not pooled over all.
     """
     tubelet = judge.shape.tubelet
     rows = []
@@ -245,7 +268,12 @@ def pixel_outcome(judge: Judge) -> Outcome:
             grey = patches.mean(dim=2).unflatten(1, (judge.grid[0], -1))
             found.append(torch.cat([grey.mean(dim=1), grey.std(dim=1)], dim=1).mean(dim=0))
         rows.append(torch.stack(found))
-    x, y = rows
+    return rows[0], rows[1]
+
+
+def pixel_outcome(judge: Judge) -> Outcome:
+    """Judge plain pixels as if an encoder had made them."""
+    x, y = pixel_features(judge)
     fraction = torch.tensor(judge.known.manifest["ef_percent"].to_numpy(np.float32))
     normal = torch.tensor(judge.known.manifest["normal"].to_numpy(bool))
     ridge = RidgeProbe().fit(x, fraction, torch.arange(len(fraction)), seeded())
