@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +86,36 @@ def write_video(
         scale: How many pixels wide and high each pixel becomes.
         masks: Structures whose outlines are drawn, by frame; grey if left out.
     """
-    form = FORMATS[name]
-    coloured = masks is not None
+    write_pictures(path, _pictures(frames, scale, masks), times_s, name)
+
+
+def write_pictures(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], times_s: NDArray[np.float64], name: str
+) -> None:
+    """Write pictures as a video, whole or not at all.
+
+    Args:
+        path: The file.
+        pictures: Grey, ``(height, width)``, or red, green and blue, ``(height, width, 3)``;
+            one at least, all of one shape.
+        times_s: Time of each, which becomes its time stamp.
+        name: One of ``FORMATS``.
+    """
+    form, rest = FORMATS[name], iter(pictures)
+    first = next(rest)
+    height, width = _sides(first.shape[0], first.shape[1], form)
     quiet = {"fflags": "+bitexact"}  # no version, no date
     with (
         atomic_path(path) as temporary,
         av.open(str(temporary), "w", format=form.container, options=quiet) as container,
     ):
-        height, width = _sides(frames.shape[1] * scale, frames.shape[2] * scale, form)
         stream = container.add_stream(form.codec, options=dict(form.options))
         stream.width, stream.height = width, height
-        stream.pix_fmt = form.colour if coloured else form.grey
+        stream.pix_fmt = form.colour if first.ndim == 3 else form.grey
         stream.codec_context.thread_count = 1  # frames are small
         stream.codec_context.time_base = stream.time_base = MICROSECOND
         stream.codec_context.color_range = _range(form)
-        for picture, time_s in zip(_pictures(frames, scale, masks), times_s, strict=True):
+        for picture, time_s in zip(chain([first], rest), times_s, strict=True):
             frame = _frame(_padded(picture, height, width), form)
             frame.pts = round(float(time_s) / MICROSECOND)
             frame.time_base = MICROSECOND

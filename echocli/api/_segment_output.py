@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._segment_files import KINDS
+from echocli.api._segment_files import KINDS, Drawn
 from echocli.api._segment_measures import (
     AREA_COLUMNS,
     CURVE_COLUMNS,
     VOLUME_COLUMNS,
+    VolumeCurve,
     area_rows,
     curve_rows,
     flag_foreshortened,
@@ -81,8 +82,6 @@ class SegmentOutput:
             self.areas.writerow([area[name] for name in AREA_COLUMNS])
         curve = volume_curve(labels, clips.times_s(row), spacing)
         self.curves.writerows(curve_rows(clip_id, curve, clips.times_s(row), spacing))
-        for kind in self.kinds:
-            KINDS[kind](self.folder / kind, clip_id, labels, spacing, clips.times_s(row))
         known_ed, measured = manifest.get("ed_frame"), manifest.get("ef_percent")
         volume = volume_row(
             labels,
@@ -91,6 +90,7 @@ class SegmentOutput:
             spacing,
             None if pd.isna(known_ed) else int(known_ed),
         )
+        self._write_files(clips, row, labels, curve, volume)
         self.volumes.append(
             {
                 "clip_id": clip_id,
@@ -102,11 +102,33 @@ class SegmentOutput:
                 "view": manifest.get("view"),
             }
         )
-        if self.overlays and volume["ed_frame"] is not None:
+
+    def _write_files(
+        self,
+        clips: ClipSet,
+        row: int,
+        labels: NDArray[np.uint8],
+        curve: VolumeCurve,
+        volume: dict[str, Any],
+    ) -> None:
+        """Write a picture of a clip, and its masks as what was asked for."""
+        ends = {"ED": volume["ed_frame"], "ES": volume["es_frame"]}
+        drawn = Drawn(
+            clip_id=str(clips.manifest["clip_id"].iloc[row]),
+            frames=clips.frames(row),
+            labels=labels,
+            spacing_mm=clips.spacing_mm(row),
+            times_s=clips.times_s(row),
+            curve=curve.smooth,
+            marks={frame: name for name, frame in ends.items() if frame is not None},
+        )
+        for kind in self.kinds:
+            (self.folder / kind).mkdir(exist_ok=True)
+            KINDS[kind](self.folder / kind, drawn)
+        if self.overlays and drawn.marks:
             self.overlays -= 1
-            frames = [volume["ed_frame"], volume["es_frame"]]
-            picture = self.folder / "overlays" / f"{clip_id}.png"
-            write_overlay(picture, clips.frames(row), labels, frames)
+            picture = self.folder / "overlays" / f"{drawn.clip_id}.png"
+            write_overlay(picture, drawn.frames, labels, list(ends.values()))
 
     def files(self) -> list[str]:
         """Return the names of the tables and pictures, in the folder."""

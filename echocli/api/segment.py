@@ -173,7 +173,7 @@ def predict(
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         overlays: Pictures to draw at most.
-        write: What masks are written as beside the clip set: ``nifti``, ``png``.
+        write: What masks are written as beside the clip set: ``nifti``, ``png``, ``mp4``.
         draws: Bootstrap samples of the figures, where masks are known.
         overwrite: Replace what stands at ``out``.
         device: Where to compute.
@@ -205,6 +205,7 @@ def predict(
                 if roles[row] == "test" and clips.mask_frames(row):
                     tested += labeller.compare(clips, row, maps[list(clips.mask_frames(row))])
                 done(1)
+        _tell_untimed(clips, rows, write, reporter)
         volumes = output.volume_table()
         how = {"seed": head_config["seed"], "draws": draws}
         summary = {
@@ -304,6 +305,17 @@ def _mean_ef(clips: ClipSet, rows: Sequence[int]) -> float | None:
         return None
     known = clips.manifest["ef_percent"].iloc[list(rows)].dropna()
     return float(known.mean()) if len(known) else None
+
+
+def _tell_untimed(
+    clips: ClipSet, rows: Sequence[int], write: Sequence[str], reporter: Reporter
+) -> None:
+    untimed = sum(clips.times_s(row) is None for row in rows)
+    if "mp4" in write and untimed:
+        reporter.warn(
+            f"{untimed} clip(s) of unknown frame rate have no film: preprocess with "
+            "--assume-fps."
+        )
 
 
 def _readable(

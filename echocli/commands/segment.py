@@ -106,13 +106,17 @@ def predict(
     write: Annotated[
         str | None,
         typer.Option(
-            "--write", metavar="A,B", help="Masks as files too: nifti (a clip), png (a frame)."
+            "--write",
+            metavar="A,B",
+            help="Masks as files too: nifti (a clip), png (a frame), mp4 (outlines, to watch).",
         ),
     ] = None,
 ) -> None:
     """Label every frame, and measure areas, volumes and ejection fraction.
 
     * `echocli segment videos/ -o masks`: into a folder of your own
+
+    * `echocli segment --write mp4`: films of the clips with what was drawn in them
 
     Writes a clip set of masks, areas.csv, curves.csv, volumes.csv, segment.json and
     overlays/. Volumes are single-plane Simpson; millilitres only where the scale is known.

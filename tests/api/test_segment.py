@@ -254,13 +254,24 @@ def test_curves_and_masks_as_files_say_what_the_clip_set_says(
 ) -> None:
     folder = write_clips(tmp_path / "clips", [clip(104), clip(109, scale=False)])
     head, out = study / "heads/segment", tmp_path / "out"
-    result = segment.predict(folder, head, out, draws=50, overlays=0, write=["nifti", "png"])
+    result = segment.predict(
+        folder, head, out, draws=50, overlays=0, write=["nifti", "png", "mp4"]
+    )
     masks = ClipSet.open(out)
-    names = {f"{path.parent.name}/{path.name}" for path in out.glob("[np]*/*")}
-    assert len(names) == 2 + 2 * FRAMES
+    names = {
+        f"{kind}/{path.name}"
+        for kind in ("nifti", "png", "mp4")
+        for path in (out / kind).iterdir()
+    }
+    assert len(names) == 2 + 2 * FRAMES + 2
     listed = set(json.loads((out / "segment.json").read_text())["sha256"])
     assert names <= listed
-    assert {"curves.csv", "nifti/clip104.nii.gz", "png/clip109_00013.png"} <= listed
+    assert {
+        "curves.csv",
+        "nifti/clip104.nii.gz",
+        "png/clip109_00013.png",
+        "mp4/clip104.mp4",
+    } <= listed
     for row, name in enumerate(("clip104", "clip109")):
         image = nibabel.load(out / f"nifti/{name}.nii.gz")
         maps = np.asarray(image.dataobj)[:, :, 0].T
