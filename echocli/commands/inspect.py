@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,20 +19,7 @@ if TYPE_CHECKING:
     from echocli.intake.kind import Kind
     from echocli.intake.reasons import Reason
 
-SHOWN = {
-    "file": "file",
-    "kind": "kind",
-    "vendor": "vendor",
-    "frames": "frames",
-    "size": "size",
-    "rate_hz": "Hz",
-    "time_source": "time from",
-    "mm": "mm/pixel",
-    "spacing_source": "scale from",
-    "transfer_syntax": "compression",
-    "verdict": "verdict",
-    "detail": "why not",
-}
+SHOWN = ("file", "kind", "frames", "size", "frames a second", "mm a pixel", "verdict")
 """Columns of the drawn table; CSV and JSON have all."""
 
 
@@ -103,7 +90,7 @@ def command(
     if as_json and shown_at_end:
         console.document("echocli.inspect/1", _document(summary, shown_at_end))
     elif shown_at_end:
-        console.table("Files", list(SHOWN.values()), [_cells(file) for file in shown_at_end])
+        console.table("Files", SHOWN, [_cells(file) for file in shown_at_end])
     if linkage:
         console.warn("The linkage file says who is who: keep it where patient data belong.")
     _summarise(console, summary)
@@ -120,15 +107,21 @@ def _print_place(console: Console, file: "InspectedFile") -> None:
 
 
 def _cells(file: "InspectedFile") -> list[object]:
-    """Return the row of the drawn table."""
-    row: dict[str, object] = dict(file.row())
-    if row["rows"]:
-        row["size"] = f"{row['rows']}x{row['columns']}"
-    if row["row_mm"]:
-        row["mm"] = f"{row['row_mm']:.4g} x {row['column_mm']:.4g}"
-    if row["rate_hz"]:
-        row["rate_hz"] = f"{row['rate_hz']:.4g}"
-    return [row.get(column) for column in SHOWN]
+    """Return the row of the drawn table: time and scale with their sources, why not."""
+    row: dict[str, Any] = dict(file.row())
+    rate, height, width = row["rate_hz"], row["row_mm"], row["column_mm"]
+    scale = "" if height is None else f"{height:.3g}"
+    if height != width:
+        scale += f" x {width:.3g}"
+    return [
+        row["file"],
+        row["kind"],
+        row["frames"],
+        f"{row['rows']}x{row['columns']}" if row["rows"] else None,
+        f"{rate:.4g} {row['time_source']}" if rate else None,
+        f"{scale} {row['spacing_source']}" if height else None,
+        row["detail"] or row["verdict"],
+    ]
 
 
 def _document(summary: "InspectSummary", files: "Sequence[InspectedFile]") -> dict[str, object]:
