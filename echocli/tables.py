@@ -100,8 +100,8 @@ class Examined:
 
 
 def key_of(table: pd.DataFrame) -> str:
-    """Return the column that names rows: of clips, or of patients."""
-    return "clip_id" if "clip_id" in table else "patient_id"
+    """Return the column that names rows: of clips, of studies, or of patients."""
+    return next((name for name in ("clip_id", "study_id") if name in table), "patient_id")
 
 
 def result_keys(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -12,22 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echocli.api import _look
 from echocli.api._classes import Classes, Words, known_words
 from echocli.api._classify_figures import NO_FIGURES, Codes, Floats, Reading, figures
-from echocli.api._classify_probes import say_of_clips
+from echocli.api._classify_probes import says
 from echocli.api._classify_rows import patient_rows, prediction_table
-from echocli.api._encode import clip_size, open_clips
-from echocli.api._heads import (
-    left_out_of,
-    load_pair,
-    roles_by_head,
-    summarise,
-    warn_of_seen,
-)
-from echocli.clips.store import ClipSet
-from echocli.console import Reporter
+from echocli.api._look import Look, begin_summary
 from echocli.errors import EchoError
-from echocli.study import Study
 
 TASK = "classify"
 
@@ -35,18 +26,18 @@ TASK = "classify"
 class Seen(NamedTuple):
     """What a head says of clips that are open."""
 
-    config: dict[str, Any]
-    """Of the head."""
+    look: Look
     classes: Classes
     reading: Reading
-    clips: ClipSet
-    """Those that got a result."""
-    logits: Floats
     probabilities: Floats
     words: Words
+    """What each clip, or study, truly is, where it is known."""
     codes: Codes
-    roles: NDArray[np.str_]
-    left_out: list[dict[str, str]]
+
+    @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Those of a known class, of patients that the head never saw."""
+        return np.asarray((self.codes >= 0) & (self.look.roles == "test"))
 
 
 @contextmanager
@@ -55,53 +46,25 @@ def looking(
     head: Path,
     model: Path | None,
     labels: Path | None,
-    *,
-    device: str,
-    precision: str,
-    reporter: Reporter,
+    **wishes: Any,  # noqa: ANN401
 ) -> Iterator[Seen]:
-    """Open clips and say what a head makes of them.
+    """Open clips and say what a head makes of them; see ``_look.looking``.
 
     Args:
         source: Clip set, or files and folders to be read in place.
         head: Folder of the head.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
-        device: Where to compute.
-        precision: How exactly.
-        reporter: Is told what matters, and of patients that the head knows.
+        wishes: Where to compute, how exactly, and who is told.
 
     Raises:
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
-    loaded, tensors, config = load_pair(head, TASK, model, Study())
-    classes, reading = Classes.from_config(config), Reading.from_config(config)
-    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
-        said = say_of_clips(
-            loaded,
-            tensors,
-            config,
-            clips,
-            device=device,
-            precision=precision,
-            reporter=reporter,
-        )
-        left_out = left_out_of(clips, said.left_out, source, reporter)
-        chosen = clips.subset(said.rows)
-        words = known_words(chosen.manifest, classes.label)
-        roles = roles_by_head(chosen.manifest["patient_id"], config["patients"])
-        warn_of_seen(roles, reporter)
+    with _look.looking(TASK, says, source, head, model, labels, **wishes) as look:
+        classes, reading = Classes.from_config(look.config), Reading.from_config(look.config)
+        words = look.units.one_of(known_words(look.clips.manifest, classes.label))
         yield Seen(
-            config,
-            classes,
-            reading,
-            chosen,
-            said.logits,
-            reading.scaling(said.logits),
-            words,
-            classes.codes(words),
-            roles,
-            left_out,
+            look, classes, reading, reading.scaling(look.said), words, classes.codes(words)
         )
 
 
@@ -113,25 +76,23 @@ def tell(seen: Seen, head: Path, draws: int) -> tuple[pd.DataFrame, dict[str, An
         head: Its folder.
         draws: Bootstrap samples.
     """
-    manifest, owners = seen.clips.manifest, owners_of(seen.clips.manifest)
+    look, owners = seen.look, seen.look.units.patients
     table = prediction_table(
-        manifest, seen.probabilities, seen.words, seen.classes, seen.reading, seen.roles
+        look.units.ids, seen.probabilities, seen.words, seen.classes, seen.reading, look.roles
     )
-    chosen = (seen.codes >= 0) & (seen.roles == "test")
+    chosen = seen.tested
     strange = Counter(w for w, c in zip(seen.words, seen.codes, strict=True) if w and c < 0)
     summary = {
-        **summarise(head, seen.config, owners.tolist(), seen.left_out),
+        **begin_summary(look, head),
         **seen.classes.as_json(),
-        "threshold": seen.config["threshold"],
-        "calibration": seen.config["calibration"],
+        "threshold": look.config["threshold"],
+        "calibration": look.config["calibration"],
         "unlabelled": sum(word is None for word in seen.words),
         "of_other_classes": dict(strange),
         "patients": patient_rows(
-            seen.probabilities, seen.codes, owners, seen.classes, seen.reading, seen.roles
+            seen.probabilities, seen.codes, owners, seen.classes, seen.reading, look.roles
         ),
-        **figures_of(
-            seen.config, seen.logits[chosen], seen.codes[chosen], owners[chosen], draws
-        ),
+        **figures_of(look.config, look.said[chosen], seen.codes[chosen], owners[chosen], draws),
     }
     return table, summary
 
@@ -147,7 +108,7 @@ def figures_of(
 
     Args:
         config: Of the head.
-        logits: Of the clips.
+        logits: Of the clips, or studies.
         codes: Their classes.
         patients: Their patients.
         draws: Bootstrap samples.
@@ -156,7 +117,7 @@ def figures_of(
         return NO_FIGURES
     classes, reading = Classes.from_config(config), Reading.from_config(config)
     of_class = config["n"]["train"]["clips_of"]
-    return figures(
+    found = figures(
         reading.scaling(logits),
         codes,
         patients,
@@ -166,6 +127,9 @@ def figures_of(
         seed=config["seed"],
         draws=draws,
     )
+    if "views" in config:
+        found["test"]["studies"] = found["test"].pop("clips")
+    return found
 
 
 def check_test(words: Words, clips: int, classes: Classes) -> None:
@@ -187,8 +151,3 @@ def check_test(words: Words, clips: int, classes: Classes) -> None:
             "nothing can be told apart.",
             "Give clips of another class too.",
         )
-
-
-def owners_of(table: pd.DataFrame) -> NDArray[np.str_]:
-    """Return the patient of each row."""
-    return table["patient_id"].astype(str).to_numpy(dtype=np.str_)

@@ -13,7 +13,7 @@ from echocli.api._classify_figures import PREFIX, Codes, Floats, Reading, by_pat
 
 
 def prediction_table(
-    manifest: pd.DataFrame,
+    ids: pd.DataFrame,
     probabilities: Floats,
     words: Words,
     classes: Classes,
@@ -23,14 +23,14 @@ def prediction_table(
     """Return the rows of ``classify.csv``.
 
     Args:
-        manifest: The clips.
+        ids: What names each clip, or study.
         probabilities: ``(clips, classes)``.
         words: What each clip truly is, where it is known.
         classes: What is told apart.
         reading: How calls are made.
         roles: What each clip's patient was to the head.
     """
-    table = manifest[["clip_id", "patient_id"]].reset_index(drop=True)
+    table = ids.reset_index(drop=True)
     for code, name in enumerate(classes.names):
         table[f"{PREFIX}{name}"] = probabilities[:, code]
     called = reading.calls(probabilities, classes.positive, patient=False)

@@ -12,34 +12,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._encode import clip_size, open_clips
-from echocli.api._heads import left_out_of, load_pair, summarise, warn_of_seen
-from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
-from echocli.api._lvef_probes import predict_clips
-from echocli.api._lvef_rows import prediction_table
-from echocli.clips.store import ClipSet
+from echocli.api import _look
+from echocli.api._look import Look, begin_summary
+from echocli.api._lvef_figures import NO_FIGURES, figures
+from echocli.api._lvef_probes import in_range, says
+from echocli.api._lvef_rows import measured_of, prediction_table
 from echocli.console import Reporter
-from echocli.study import Study
 
 TASK = "lvef"
-
-Flags = NDArray[np.bool_]
 
 
 class Seen(NamedTuple):
     """What a head says of clips that are open."""
 
-    config: dict[str, Any]
-    """Of the head."""
-    clips: ClipSet
-    """Those that got a result."""
+    look: Look
     table: pd.DataFrame
-    """Their rows of ``lvef.csv``."""
-    left_out: list[dict[str, str]]
+    """Rows of ``lvef.csv``."""
 
     @property
-    def tested(self) -> Flags:
-        """Clips with a measured ejection fraction, of patients that the head never saw."""
+    def tested(self) -> NDArray[np.bool_]:
+        """Rows with a measured ejection fraction, of patients that the head never saw."""
         if "measured_ef_percent" not in self.table:
             return np.zeros(len(self.table), dtype=np.bool_)
         known = self.table["measured_ef_percent"].notna()
@@ -53,45 +45,30 @@ def looking(
     model: Path | None,
     labels: Path | None,
     *,
-    device: str,
-    precision: str,
     reporter: Reporter,
+    **place: str,
 ) -> Iterator[Seen]:
-    """Open clips and say what a head makes of them.
+    """Open clips and say what a head makes of them; see ``_look.looking``.
 
     Args:
         source: Clip set, or files and folders to be read in place.
         head: Folder of the head.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
-        device: Where to compute.
-        precision: How exactly.
         reporter: Is told what matters, and of patients that the head knows.
+        place: Where to compute, and how exactly.
 
     Raises:
         EchoError: If head and encoder do not belong together, no clip can be read, or a
             measured ejection fraction is impossible.
     """
-    loaded, tensors, config = load_pair(head, TASK, model, Study())
-    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
-        found = predict_clips(
-            loaded,
-            tensors,
-            config,
-            clips,
-            device=device,
-            precision=precision,
-            reporter=reporter,
+    wishes: dict[str, Any] = {**place, "reporter": reporter}
+    with _look.looking(TASK, says, source, head, model, labels, **wishes) as look:
+        measured = measured_of(look.clips, look.units, reporter)
+        table = prediction_table(
+            look.units, in_range(look.said), measured, look.roles, look.config
         )
-        left_out = left_out_of(clips, found.left_out, source, reporter)
-        chosen = clips.subset(found.rows)
-        table = prediction_table(chosen.manifest, found.ef_percent, config)
-        if "measured_ef_percent" in table:
-            known = table["measured_ef_percent"].notna().to_numpy()
-            measured = table["measured_ef_percent"].to_numpy(np.float64)[known]
-            check_ef(measured, table["clip_id"].to_numpy()[known])
-        warn_of_seen(table["split"], reporter)
-        yield Seen(config, chosen, table, left_out)
+        yield Seen(look, table)
 
 
 def tell(seen: Seen, head: Path, draws: int) -> dict[str, Any]:
@@ -102,15 +79,16 @@ def tell(seen: Seen, head: Path, draws: int) -> dict[str, Any]:
         head: Its folder.
         draws: Bootstrap samples.
     """
+    config = seen.look.config
     return {
-        **summarise(head, seen.config, seen.table["patient_id"].tolist(), seen.left_out),
-        "interval": seen.config["interval"],
-        **figures_of(seen.config, seen.table[seen.tested], draws),
+        **begin_summary(seen.look, head),
+        "interval": config["interval"],
+        **figures_of(config, seen.table[seen.tested], draws),
     }
 
 
 def figures_of(head: Mapping[str, Any], table: pd.DataFrame, draws: int) -> dict[str, Any]:
-    """Return the figures of tested clips, if there are any.
+    """Return the figures of tested rows, if there are any.
 
     Args:
         head: Config of the head.
@@ -120,7 +98,7 @@ def figures_of(head: Mapping[str, Any], table: pd.DataFrame, draws: int) -> dict
     if not len(table):
         return NO_FIGURES
     half = head["interval"]["half_width"]
-    return figures(
+    found = figures(
         table["measured_ef_percent"].to_numpy(np.float64),
         table["ef_percent"].to_numpy(np.float64),
         table["patient_id"].astype(str).to_numpy(dtype=np.str_),
@@ -129,3 +107,6 @@ def figures_of(head: Mapping[str, Any], table: pd.DataFrame, draws: int) -> dict
         seed=head["seed"],
         draws=draws,
     )
+    if "views" in head:
+        found["test"]["studies"] = found["test"].pop("clips")
+    return found

@@ -10,36 +10,71 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._heads import roles_by_head
-from echocli.api._lvef_figures import check_ef
+from echocli.api._lvef_figures import Floats, check_ef
+from echocli.api._units import Units
 from echocli.clips.store import ClipSet
+from echocli.console import Reporter
 from echocli.errors import EchoError
 from echocli.statistics.conformal import interval_half_width
 
 LABEL = "ef_percent"
+SAME = 0.01
+"""Points by which clips of one study may differ in their label without a word."""
 
 
-def labelled_clips(clips: ClipSet, folder: Path) -> ClipSet:
+def labelled_clips(clips: ClipSet, folder: Path, *, studies: bool) -> ClipSet:
     """Return the clips that have an ejection fraction.
+
+    Args:
+        clips: All of them.
+        folder: Where they are.
+        studies: Whether a clip's label is that of its study.
 
     Raises:
         EchoError: If there are none, or one is impossible.
     """
     manifest = clips.manifest
-    known = (
-        manifest[LABEL].notna().to_numpy()
-        if LABEL in manifest
-        else np.zeros(len(manifest), bool)
-    )
+    known = manifest[LABEL].notna() if LABEL in manifest else pd.Series(False, manifest.index)
     if not known.any():
         raise EchoError(
             f"No clip in {folder} has the label {LABEL}.",
             "Give a table with a column ef_percent: `echocli preprocess SOURCES --labels "
             "labels.csv --overwrite`.",
         )
-    chosen = clips.subset(np.flatnonzero(known))
-    check_ef(chosen.manifest[LABEL].to_numpy(np.float64), chosen.manifest["clip_id"].to_numpy())
-    return chosen
+    check_ef(
+        manifest.loc[known, LABEL].to_numpy(np.float64),
+        manifest.loc[known, "clip_id"].to_numpy(),
+    )
+    if studies:
+        known = known.groupby([manifest["patient_id"], manifest["study_id"]]).transform("any")
+    return clips.subset(np.flatnonzero(known))
+
+
+def measured_of(clips: ClipSet, units: Units, reporter: Reporter) -> Floats:
+    """Return the measured ejection fraction of each clip or study; NaN where it is unknown.
+
+    Args:
+        clips: The clips.
+        units: What they are.
+        reporter: Is told where clips of one study have several.
+
+    Raises:
+        EchoError: If one is impossible.
+    """
+    manifest = clips.manifest
+    if LABEL not in manifest:
+        return np.full(len(units), np.nan)
+    of_clips = manifest[LABEL].to_numpy(np.float64)
+    known = np.isfinite(of_clips)
+    check_ef(of_clips[known], manifest["clip_id"].to_numpy()[known])
+    found = units.mean_of(of_clips)
+    apart = units.mean_of(np.abs(of_clips - units.back_to_clips(found, len(clips))))
+    if (apart > SAME).any():
+        reporter.say(
+            f"clips of {int((apart > SAME).sum())} study(ies) differ in {LABEL}; their mean is "
+            "what counts"
+        )
+    return found
 
 
 def prediction_interval(
@@ -83,27 +118,29 @@ def prediction_interval(
 
 
 def prediction_table(
-    manifest: pd.DataFrame, predicted: NDArray[np.float64], head_config: dict[str, Any]
+    units: Units,
+    predicted: Floats,
+    measured: Floats,
+    roles: NDArray[np.str_],
+    head_config: dict[str, Any],
 ) -> pd.DataFrame:
     """Return the rows of ``lvef.csv``.
 
     Args:
-        manifest: The clips.
+        units: The clips, or studies.
         predicted: Their ejection fractions, in percent.
+        measured: What was measured; NaN where it is unknown.
+        roles: What each one's patient was to the head.
         head_config: Of the head that predicted them.
     """
     half = head_config["interval"]["half_width"]
     around = math.inf if half is None else half
-    table = pd.DataFrame(
-        {
-            "clip_id": manifest["clip_id"],
-            "patient_id": manifest["patient_id"],
-            "ef_percent": predicted,
-            "lower": (predicted - around).clip(0),
-            "upper": (predicted + around).clip(None, 100),
-        }
+    table = units.ids.assign(
+        ef_percent=predicted,
+        lower=(predicted - around).clip(0),
+        upper=(predicted + around).clip(None, 100),
     )
-    if LABEL in manifest and manifest[LABEL].notna().any():
-        table["measured_ef_percent"] = manifest[LABEL]
-    table["split"] = roles_by_head(manifest["patient_id"], head_config["patients"])
+    if np.isfinite(measured).any():
+        table["measured_ef_percent"] = measured
+    table["split"] = roles
     return table

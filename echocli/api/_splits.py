@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.errors import EchoError
+from echocli.errors import EchoError, UsageError
 from echocli.splits import check_patients_apart, split_of
 
 NAMES = ("train", "val", "test")
@@ -47,6 +47,32 @@ def splits_of(table: pd.DataFrame) -> NDArray[np.str_]:
 def patient_numbers(patients: pd.Series) -> NDArray[np.int64]:
     """Return a number for each row's patient, from 0, in the order of their pseudonyms."""
     return np.unique(patients.astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def check_fraction(share: float) -> None:
+    """Refuse a share of patients that is none.
+
+    Raises:
+        UsageError: If it is not above 0 and up to 1.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"--label-fraction is {share:g}.", "Give a share above 0, up to 1.")
+
+
+def without_spare(
+    patients: NDArray[np.str_], splits: NDArray[np.str_], share: float, seed: int
+) -> NDArray[np.bool_]:
+    """Return which rows stay if only a share of the training patients is to be used.
+
+    Args:
+        patients: Patient of each row.
+        splits: Split of each row; those that are not of the training all stay.
+        share: See ``share_of_patients``.
+        seed: See there.
+    """
+    train = splits == "train"
+    used = share_of_patients(patients[train].tolist(), share, seed)
+    return np.asarray(~train | np.isin(patients, sorted(used)))
 
 
 def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:

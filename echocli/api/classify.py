@@ -12,25 +12,19 @@ import pandas as pd
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._classes import Classes, check_training, class_words
-from echocli.api._classify_figures import Floats, fit_reading, subgroups
-from echocli.api._classify_look import (
-    TASK,
-    check_test,
-    figures_of,
-    looking,
-    owners_of,
-    tell,
-)
-from echocli.api._classify_probes import FITS, Fitted, Lesson, fit_end_to_end
+from echocli.api._classify_figures import Codes, Floats, fit_reading, subgroups
+from echocli.api._classify_look import TASK, check_test, figures_of, looking, tell
 from echocli.api._classify_probes import ClassifyConfig as ClassifyConfig
+from echocli.api._classify_probes import fit_probe
 from echocli.api._classify_rows import class_counts
-from echocli.api._encode import open_set, rows_to_encode
+from echocli.api._encode import open_set
 from echocli.api._finetune import begin_with
-from echocli.api._heads import HeadFit, describe, left_out_of, write_head
-from echocli.api._output import refuse_to_replace
-from echocli.api._splits import splits_of
+from echocli.api._heads import HeadFit, left_out_of, write_head
+from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
+from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
+from echocli.api._units import Units
+from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
-from echocli.files import atomic_path, sums_of, write_json
 from echocli.statistics.bootstrap import DRAWS
 from echocli.statistics.confounding import confounding
 
@@ -42,7 +36,8 @@ class ClassPredictions:
     """Probabilities of clips, and the figures where their classes are known."""
 
     table: pd.DataFrame
-    """clip_id, patient_id, p_<class> ..., predicted, label, split."""
+    """clip_id (of studies: study_id, views, clips), patient_id, p_<class> ..., predicted,
+    label, split."""
     summary: dict[str, Any]
     """What ``classify.json`` holds."""
     out: Path | None
@@ -96,35 +91,40 @@ def fit(
     known = np.flatnonzero(classes.codes(class_words(opened.manifest, config.label)) >= 0)
     labelled = opened.subset(known)
     loaded = begin_with(model, config.tune, labelled, out, config.seed)
-    rows, left_out = rows_to_encode(labelled, loaded.data, reporter)
-    chosen = labelled.subset(rows)
-    table = chosen.manifest
-    lesson = Lesson(
-        model=loaded,
-        clips=chosen,
-        codes=classes.codes(class_words(table, config.label)),
-        classes=len(classes.names),
-        patients=owners_of(table),
-        splits=splits_of(table),
-        config=config,
+
+    def codes_of(chosen: ClipSet, units: Units) -> Codes:
+        return classes.codes(units.one_of(class_words(chosen.manifest, config.label)))
+
+    lesson, left_out = begin_lesson(
+        loaded,
+        labelled,
+        config,
+        codes_of,
         near=out.absolute().parent,
         device=device,
         precision=precision,
         reporter=reporter,
     )
-    train = lesson.train
-    check_training(lesson.codes[train], table["patient_id"][train], classes)
-    leakage_of(chosen, lesson.splits, reporter, pixels=False)
-    fitted = (FITS[config.probe] if config.tune is None else fit_end_to_end)(lesson)
-    head_config = _describe(lesson, fitted, classes, out)
-    head_config["unlabelled"] = len(opened) - len(known)
+    owners = lesson.units.patients
+    check_training(lesson.labels[lesson.train], pd.Series(owners[lesson.train]), classes)
+    fitted = fit_probe(lesson, len(classes.names), config.class_weights)
+    head_config = {
+        **describe_lesson(TASK, lesson, out),
+        **classes.as_json(),
+        **fitted.settings,
+        "class_weights": config.class_weights,
+        **_read(lesson, config, fitted.said, classes),
+        "n": {
+            split: {**counts, **lesson.counts()[split]}
+            for split, counts in class_counts(
+                lesson.splits, lesson.labels, owners, classes
+            ).items()
+        },
+        "unlabelled": len(opened) - len(known),
+    }
     test = lesson.splits == "test"
     head_config |= figures_of(
-        head_config,
-        fitted.logits[test],
-        lesson.codes[test],
-        lesson.patients[test],
-        config.draws,
+        head_config, fitted.said[test], lesson.labels[test], owners[test], config.draws
     )
     head_config = write_head(
         out, fitted.tensors, head_config, model=fitted.model, overwrite=overwrite
@@ -132,36 +132,15 @@ def fit(
     return HeadFit(out, head_config, left_out_of(labelled, left_out, clips, reporter))
 
 
-def _describe(lesson: Lesson, fitted: Fitted, classes: Classes, out: Path) -> dict[str, Any]:
-    """Return the head's config, with how its logits are read."""
-    config, splits = lesson.config, lesson.splits
-    described = describe(
-        TASK,
-        lesson.model,
-        out,
-        windows=config.windows,
-        seed=config.seed,
-        patients=lesson.patients,
-        splits=splits,
-    )
-    return {
-        **described,
-        **classes.as_json(),
-        "probe": config.probe,
-        **fitted.settings,
-        "class_weights": config.class_weights,
-        **_read(lesson, fitted.logits, classes),
-        "n": class_counts(splits, lesson.codes, lesson.patients, classes),
-    }
-
-
-def _read(lesson: Lesson, logits: Floats, classes: Classes) -> dict[str, Any]:
+def _read(
+    lesson: Lesson, config: ClassifyConfig, logits: Floats, classes: Classes
+) -> dict[str, Any]:
     """Fit on validation patients how logits are read, and tell where they are too few."""
-    config, val = lesson.config, lesson.splits == "val"
+    val, owners = lesson.splits == "val", lesson.units.patients
     reading = fit_reading(
         logits[val],
-        lesson.codes[val],
-        lesson.patients[val],
+        lesson.labels[val],
+        owners[val],
         positive=classes.positive,
         kind=config.calibration,
         threshold=config.threshold,
@@ -184,7 +163,7 @@ def _read(lesson: Lesson, logits: Floats, classes: Classes) -> dict[str, Any]:
             "false_positive_rate": config.false_positive_rate,
             "clip": reading.clip,
             "patient": reading.patient,
-            "patients": len(set(lesson.patients[val].tolist())),
+            "patients": len(set(owners[val].tolist())),
         },
     }
 
@@ -219,17 +198,13 @@ def predict(
     Raises:
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
-    for path in [] if out is None else [out, out.with_suffix(".json")]:
-        refuse_to_replace(path, overwrite=overwrite)
+    refuse_to_replace_table(out, overwrite=overwrite)
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
         table, summary = tell(seen, head, draws)
     if out is not None:
-        with atomic_path(out) as temporary:
-            table.to_csv(temporary, index=False)
-        sums = sums_of(out.parent, [out.name])
-        write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
-    return ClassPredictions(table, summary, out, seen.left_out)
+        write_table(out, table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
+    return ClassPredictions(table, summary, out, seen.look.left_out)
 
 
 def evaluate(
@@ -263,13 +238,13 @@ def evaluate(
     """
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
-        table = seen.clips.manifest
-        words = class_words(table, seen.classes.label)
+        look, rows = seen.look, seen.tested
+        table = look.units.table
+        words = look.units.one_of(class_words(look.clips.manifest, seen.classes.label))
         columns = columns_to_divide_by(table, by)
         _, summary = tell(seen, head, draws)
-        rows = (seen.codes >= 0) & (seen.roles == "test")
-        check_test(words[rows], len(table), seen.classes)
-        labelled, how = seen.codes >= 0, {"seed": seen.config["seed"], "draws": draws}
+        check_test(words[rows], len(look.clips), seen.classes)
+        labelled, how = seen.codes >= 0, {"seed": look.config["seed"], "draws": draws}
         summary["subgroups"] = subgroups(
             table[rows].reset_index(drop=True),
             columns,
@@ -279,9 +254,9 @@ def evaluate(
             seen.classes.positive,
             how,
         )
-        summary["leakage"] = leakage_of(seen.clips, seen.roles, reporter)
+        summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)
         summary["confounding"] = confounding(table[labelled], seen.codes[labelled], **how)
     for finding in summary["confounding"]["findings"]:
         reporter.warn(finding)
     del summary["patients"]
-    return ClassEvaluation(summary, seen.left_out)
+    return ClassEvaluation(summary, seen.look.left_out)

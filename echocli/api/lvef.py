@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
-from echocli.api._encode import open_set, rows_to_encode
+from echocli.api._encode import open_set
 from echocli.api._finetune import begin_with
-from echocli.api._heads import HeadFit, describe, left_out_of, write_head
+from echocli.api._heads import HeadFit, left_out_of, write_head
+from echocli.api._lesson import begin_lesson, describe_lesson
 from echocli.api._lvef_figures import subgroups
 from echocli.api._lvef_look import TASK, figures_of, looking, tell
-from echocli.api._lvef_probes import FITS, Lesson, fit_end_to_end
 from echocli.api._lvef_probes import LvefConfig as LvefConfig
-from echocli.api._lvef_rows import LABEL, labelled_clips, prediction_interval
-from echocli.api._output import refuse_to_replace
-from echocli.api._splits import patient_numbers, splits_of
+from echocli.api._lvef_probes import fit_probe
+from echocli.api._lvef_rows import LABEL, labelled_clips, measured_of, prediction_interval
+from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
-from echocli.files import atomic_path, sums_of, write_json
 from echocli.statistics.bootstrap import DRAWS
 
 SCHEMA = "echocli.lvef/1"
@@ -32,10 +30,11 @@ SCHEMA = "echocli.lvef/1"
 
 @dataclass(frozen=True)
 class LvefPredictions:
-    """Ejection fractions of clips, with intervals."""
+    """Ejection fractions of clips, or of studies, with intervals."""
 
     table: pd.DataFrame
-    """clip_id, patient_id, ef_percent, lower, upper, measured_ef_percent, split."""
+    """clip_id (of studies: study_id, views, clips), patient_id, ef_percent, lower, upper,
+    measured_ef_percent, split."""
     summary: dict[str, Any]
     """What ``lvef.json`` holds."""
     out: Path | None
@@ -71,55 +70,39 @@ def fit(
     """
     config = config or LvefConfig()
     refuse_to_replace(out, overwrite=overwrite)
-    labelled = labelled_clips(open_set(clips, reporter), clips)
+    opened = open_set(clips, reporter)
+    labelled = labelled_clips(opened, clips, studies=bool(config.views))
     loaded = begin_with(model, config.tune, labelled, out, config.seed)
-    rows, left_out = rows_to_encode(labelled, loaded.data, reporter)
-    chosen = labelled.subset(rows)
-    table = chosen.manifest
-    splits, numbers = splits_of(table), patient_numbers(table["patient_id"])
-    measured = table[LABEL].to_numpy(np.float64)
-    train = splits == "train"
-    if len(set(numbers[train])) < 2:
-        raise EchoError(
-            f"{len(set(numbers[train]))} labelled patient(s) are in the training split; at "
-            "least two are needed.",
-            "Label more patients and run `echocli preprocess` again.",
-        )
-    leakage_of(chosen, splits, reporter, pixels=False)
-    lesson = Lesson(
-        model=loaded,
-        clips=chosen,
-        measured=measured,
-        patients=numbers,
-        train=train,
-        config=config,
+    lesson, left_out = begin_lesson(
+        loaded,
+        labelled,
+        config,
+        lambda chosen, units: measured_of(chosen, units, reporter),
         near=out.absolute().parent,
         device=device,
         precision=precision,
         reporter=reporter,
     )
-    fitted = (FITS[config.probe] if config.tune is None else fit_end_to_end)(lesson)
+    measured, splits, train = lesson.labels, lesson.splits, lesson.train
+    if len(set(lesson.patients[train])) < 2:
+        raise EchoError(
+            f"{len(set(lesson.patients[train]))} labelled patient(s) are in the training "
+            "split; at least two are needed.",
+            "Label more patients and run `echocli preprocess` again.",
+        )
+    fitted = fit_probe(lesson)
+    assert fitted.out_of_fold is not None
     interval = prediction_interval(
-        measured, fitted.predicted, fitted.out_of_fold, numbers, splits, config.level
-    )
-    described = describe(
-        TASK,
-        loaded,
-        out,
-        windows=config.windows,
-        seed=config.seed,
-        patients=table["patient_id"],
-        splits=splits,
+        measured, fitted.said, fitted.out_of_fold, lesson.patients, splits, config.level
     )
     head_config = {
-        **described,
-        "probe": config.probe,
+        **describe_lesson(TASK, lesson, out),
         **fitted.settings,
         "mean_ef_percent": float(measured[train].mean()),
         "interval": interval,
-        "n": _counts(table, splits),
+        "n": lesson.counts(),
     }
-    said = table.assign(ef_percent=fitted.predicted, measured_ef_percent=measured)
+    said = lesson.units.ids.assign(ef_percent=fitted.said, measured_ef_percent=measured)
     head_config |= figures_of(head_config, said[splits == "test"], config.draws)
     head_config = write_head(
         out, fitted.tensors, head_config, model=fitted.model, overwrite=overwrite
@@ -157,17 +140,13 @@ def predict(
     Raises:
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
-    for path in [] if out is None else [out, out.with_suffix(".json")]:
-        refuse_to_replace(path, overwrite=overwrite)
+    refuse_to_replace_table(out, overwrite=overwrite)
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
         summary = tell(seen, head, draws)
     if out is not None:
-        with atomic_path(out) as temporary:
-            seen.table.to_csv(temporary, index=False)
-        sums = sums_of(out.parent, [out.name])
-        write_json(out.with_suffix(".json"), {"schema": SCHEMA, "sha256": sums, **summary})
-    return LvefPredictions(seen.table, summary, out, seen.left_out)
+        write_table(out, seen.table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
+    return LvefPredictions(seen.table, summary, out, seen.look.left_out)
 
 
 def evaluate(
@@ -201,34 +180,23 @@ def evaluate(
     """
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
-        tested, manifest = seen.tested, seen.clips.manifest
+        tested, look = seen.tested, seen.look
         if not tested.any():
             raise EchoError(
-                f"None of the {len(seen.table)} clip(s) is labelled with {LABEL} and of a "
+                f"None of the {len(look.clips)} clip(s) is labelled with {LABEL} and of a "
                 "patient that the head was not fitted on.",
                 "Give clips of other patients, made with `echocli preprocess --labels "
                 "labels.csv`.",
             )
-        columns = columns_to_divide_by(manifest, by)
+        columns = columns_to_divide_by(look.units.table, by)
         summary = tell(seen, head, draws)
         summary["subgroups"] = subgroups(
-            manifest[tested].reset_index(drop=True),
+            look.units.table[tested].reset_index(drop=True),
             columns,
             seen.table["measured_ef_percent"].to_numpy(np.float64)[tested],
             seen.table["ef_percent"].to_numpy(np.float64)[tested],
-            seed=seen.config["seed"],
+            seed=look.config["seed"],
             draws=draws,
         )
-        roles = seen.table["split"].to_numpy(dtype=np.str_)
-        summary["leakage"] = leakage_of(seen.clips, roles, reporter)
-    return LvefPredictions(seen.table, summary, None, seen.left_out)
-
-
-def _counts(table: pd.DataFrame, splits: NDArray[np.str_]) -> dict[str, dict[str, int]]:
-    return {
-        name: {
-            "clips": int((splits == name).sum()),
-            "patients": int(table["patient_id"][splits == name].nunique()),
-        }
-        for name in ("train", "val", "test")
-    }
+        summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)
+    return LvefPredictions(seen.table, summary, None, look.left_out)

@@ -112,6 +112,31 @@ LayerDecayOption = Annotated[
         "where it is trained; 1, all alike, if left out.",
     ),
 ]
+LabelFractionOption = Annotated[
+    float,
+    typer.Option(
+        "--label-fraction",
+        help="Share of the labelled training patients that is used, drawn by --seed.",
+    ),
+]
+ViewsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--views",
+        metavar="A4C,A2C",
+        help="Views of a study that an attentive probe looks at together; clip by clip if left "
+        "out.",
+    ),
+]
+ClipsAViewOption = Annotated[
+    int, typer.Option("--clips-a-view", min=1, help="With --views: clips of each, at most.")
+]
+ViewDropoutOption = Annotated[
+    float,
+    typer.Option(
+        "--view-dropout", help="With --views: share of views that training hides; EchoJEPA 0.1."
+    ),
+]
 ByOption = Annotated[
     str | None,
     typer.Option(

@@ -115,6 +115,28 @@ def trained_with(config: Mapping[str, Any]) -> str:
     return f", with {what}; best after {trained['step']} of {trained['steps']} steps"
 
 
+def probe_words(config: Mapping[str, Any]) -> str:
+    """Return how a probe was fitted, as words to add."""
+    if "alpha" in config:
+        return f", penalty {config['alpha']:g}"
+    if config["probe"] != "attentive":
+        return trained_with(config)
+    views = (
+        f", looking at {' and '.join(config['views'])} together" if "views" in config else ""
+    )
+    return f"{views}, best after {config['step']} of {config['steps']} steps"
+
+
+def how_many(counts: Mapping[str, Any]) -> str:
+    """Return of how many clips, or studies, and patients something is."""
+    units = (
+        f"{counts['studies']} study(ies)"
+        if "studies" in counts
+        else f"{counts['clips']} clip(s)"
+    )
+    return f"{units} of {counts['patients']} patient(s)"
+
+
 def figure_rows(
     groups: Mapping[str, Mapping[str, Mapping[str, float | None]]], digits: int
 ) -> Iterator[list[str]]:

@@ -5,15 +5,22 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
-from echocli.commands._options import ByOption
+from echocli.commands._options import (
+    ByOption,
+    ClipsAViewOption,
+    LabelFractionOption,
+    ViewDropoutOption,
+    ViewsOption,
+)
 from echocli.commands._tasks import (
     figure_rows,
+    how_many,
     listed,
     number,
     part_rows,
+    probe_words,
     subcommand,
     task_app,
-    trained_with,
 )
 from echocli.commands._words import one_of
 
@@ -84,6 +91,10 @@ def fit(
             "--false-positive-rate", help="Share of patients that a quantile lets be called."
         ),
     ] = 0.05,
+    views: ViewsOption = None,
+    clips_a_view: ClipsAViewOption = 1,
+    view_dropout: ViewDropoutOption = 0.1,
+    label_fraction: LabelFractionOption = 1.0,
 ) -> None:
     """Fit a probe that tells the classes of a label apart, on frozen features or in training.
 
@@ -113,6 +124,10 @@ def fit(
             attentive=desk.changed(FitConfig()),
             tune=tune,
             windows=windows,
+            views=tuple(listed(views) or ()),
+            clips_a_view=clips_a_view,
+            view_dropout=view_dropout,
+            label_fraction=label_fraction,
             class_weights=class_weights,
             calibration=calibration,
             threshold=threshold,
@@ -123,8 +138,8 @@ def fit(
     )
     n = result.config["n"]["train"]
     counts = ", ".join(f"{count} {name}" for name, count in n["clips_of"].items())
-    fitted = f"fitted on {n['clips']} clip(s) of {n['patients']} patient(s) ({counts})"
-    said = [f"{fitted}{_how(result.config)}", f"test: {_in_words(result.config)}"]
+    fitted = f"fitted on {how_many(n)} ({counts})"
+    said = [f"{fitted}{probe_words(result.config)}", f"test: {_in_words(result.config)}"]
     if result.config["unlabelled"]:
         said.insert(0, f"{result.config['unlabelled']} clip(s) without {label} left out")
     desk.fitted(result, said)
@@ -165,20 +180,12 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
     if summary["patient_metrics"] is not None and test["patients"] < test["clips"]:
         groups[PATIENTS] = summary["patient_metrics"]
     rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
-    counts = [str(test["clips"]), str(test["patients"])]
+    counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
     rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
     rows += part_rows(summary["subgroups"], DIGITS, empty="one class only")
-    title = f"{test['clips']} clip(s) of {test['patients']} patient(s)"
+    title = how_many(test)
     columns = ["part", "figure", "value", "low", "high", "clips", "patients", "note"]
     desk.evaluated(summary, title, columns, rows)
-
-
-def _how(config: dict[str, Any]) -> str:
-    if "alpha" in config:
-        return f", penalty {config['alpha']:g}"
-    if config["probe"] == "attentive":
-        return f", best after {config['step']} of {config['steps']} steps"
-    return trained_with(config)
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -192,5 +199,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     return (
         f"AUROC {value} ({low} to {high}); accuracy {accuracy}, always saying "
         f"{commonest['class']} {number(commonest['accuracy']['value'], DIGITS)}; "
-        f"{test['clips']} clip(s) of {test['patients']} patient(s)"
+        f"{how_many(test)}"
     )

@@ -5,15 +5,22 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
-from echocli.commands._options import ByOption
+from echocli.commands._options import (
+    ByOption,
+    ClipsAViewOption,
+    LabelFractionOption,
+    ViewDropoutOption,
+    ViewsOption,
+)
 from echocli.commands._tasks import (
     figure_rows,
+    how_many,
     listed,
     number,
     part_rows,
+    probe_words,
     subcommand,
     task_app,
-    trained_with,
 )
 from echocli.commands._words import one_of
 
@@ -44,6 +51,10 @@ def fit(
         float, typer.Option("--level", help="Coverage of the prediction intervals.")
     ] = 0.9,
     windows: Annotated[int, typer.Option("--windows", min=1, help="Windows a clip.")] = 3,
+    views: ViewsOption = None,
+    clips_a_view: ClipsAViewOption = 1,
+    view_dropout: ViewDropoutOption = 0.1,
+    label_fraction: LabelFractionOption = 1.0,
 ) -> None:
     """Fit a probe for the ejection fraction on frozen features, or train the encoder with it.
 
@@ -69,13 +80,17 @@ def fit(
             tune=tune,
             level=level,
             windows=windows,
+            views=tuple(listed(views) or ()),
+            clips_a_view=clips_a_view,
+            view_dropout=view_dropout,
+            label_fraction=label_fraction,
             seed=desk.seed,
         ),
         **desk.wishes,
     )
     n = result.config["n"]["train"]
-    fitted = f"fitted on {n['clips']} clip(s) of {n['patients']} patient(s)"
-    said = [f"{fitted}{_how(result.config)}", f"test: {_in_words(result.config)}"]
+    fitted = f"fitted on {how_many(n)}"
+    said = [f"{fitted}{probe_words(result.config)}", f"test: {_in_words(result.config)}"]
     desk.fitted(result, said)
 
 
@@ -113,25 +128,17 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
         "predict the mean: ": summary["predict_the_mean"],
         "auroc ef ": summary["auroc"],
     }
-    counts = [str(test["clips"]), str(test["patients"])]
+    counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
     rows = [
         ["all", group + name, *rest, *counts, ""]
         for group, name, *rest in figure_rows(groups, DIGITS)
     ]
     desk.evaluated(
         summary,
-        f"{test['clips']} clip(s) of {test['patients']} patient(s)",
+        how_many(test),
         ["part", "figure", "value", "low", "high", "clips", "patients", "note"],
         [*rows, *part_rows(summary["subgroups"], DIGITS)],
     )
-
-
-def _how(config: dict[str, Any]) -> str:
-    if "alpha" in config:
-        return f", penalty {config['alpha']:g}"
-    if config["probe"] == "attentive":
-        return f", best after {config['step']} of {config['steps']} steps"
-    return trained_with(config)
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -142,6 +149,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     test = summary["test"]
     return (
         f"mean absolute error {value} points ({low} to {high}), predicting the mean "
-        f"{number(mean['value'], DIGITS)}; {test['clips']} clip(s) of {test['patients']} "
-        "patient(s)"
+        f"{number(mean['value'], DIGITS)}; {how_many(test)}"
     )

@@ -162,7 +162,7 @@ class AttentiveClassifier(AttentiveFit):
         Raises:
             ValueError: If there are fewer than two patients.
         """
-        loss = class_loss(class_weights.to(self.device))
+        loss = class_loss(class_weights)
         self.learn(
             tokens, targets, len(class_weights), loss, patients, generator, places=places
         )
@@ -194,6 +194,6 @@ def class_loss(class_weights: Float[Tensor, " classes"]) -> RowLoss:
     weights = class_weights.float()
 
     def loss(said: Tensor, wanted: Tensor) -> Tensor:
-        return functional.cross_entropy(said, wanted, weights, reduction="none")
+        return functional.cross_entropy(said, wanted, weights.to(said.device), reduction="none")
 
     return loss

@@ -1,0 +1,109 @@
+"""A head looks at clips: what every task does before it makes something of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echocli.api._encode import clip_size, open_clips
+from echocli.api._heads import left_out_of, load_pair, roles_by_head, summarise, warn_of_seen
+from echocli.api._probes import Floats, Says, ask_head
+from echocli.api._units import Units
+from echocli.clips.store import ClipSet
+from echocli.console import Reporter
+from echocli.study import Study
+
+
+class Look(NamedTuple):
+    """What a head says of clips that are open."""
+
+    config: dict[str, Any]
+    """Of the head."""
+    clips: ClipSet
+    """Those that got a result, alone or with others."""
+    units: Units
+    """What they are: clips, or studies."""
+    said: Floats
+    """Of each unit."""
+    roles: NDArray[np.str_]
+    """What each unit's patient was to the head."""
+    left_out: list[dict[str, str]]
+
+    @property
+    def roles_of_clips(self) -> NDArray[np.str_]:
+        """What each clip's patient was to the head."""
+        return roles_by_head(self.clips.manifest["patient_id"], self.config["patients"])
+
+
+@contextmanager
+def looking(
+    task: str,
+    says: Callable[[Mapping[str, Any], Mapping[str, Tensor], torch.device], Says],
+    source: Path | Sequence[Path],
+    head: Path,
+    model: Path | None,
+    labels: Path | None,
+    *,
+    device: str,
+    precision: str,
+    reporter: Reporter,
+) -> Iterator[Look]:
+    """Open clips and say what a head makes of them.
+
+    Args:
+        task: What the head is for.
+        says: What its probe says, from its config, its state and the device that computes.
+        source: Clip set, or files and folders to be read in place.
+        head: Folder of the head.
+        model: The encoder; the one the head remembers if left out.
+        labels: Table of labels, for sources that are no clip set.
+        device: Where to compute.
+        precision: How exactly.
+        reporter: Is told what matters, and of patients that the head knows.
+
+    Raises:
+        EchoError: If head and encoder do not belong together or no clip can be read.
+    """
+    loaded, tensors, config = load_pair(head, task, model, Study())
+    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
+        found = ask_head(
+            loaded,
+            config,
+            lambda place: says(config, tensors, place),
+            clips,
+            device=device,
+            precision=precision,
+            reporter=reporter,
+        )
+        left_out = left_out_of(clips, found.left_out, source, reporter)
+        roles = roles_by_head(found.units.patients, config["patients"])
+        seen = Look(config, found.clips, found.units, found.said, roles, left_out)
+        warn_of_seen(seen.roles_of_clips, reporter)
+        yield seen
+
+
+def begin_summary(seen: Look, head: Path) -> dict[str, Any]:
+    """Return what the summary of a probe's predictions begins with.
+
+    Args:
+        seen: What a head said.
+        head: Its folder.
+    """
+    told = summarise(head, seen.config, seen.units.patients.tolist(), seen.left_out)
+    if seen.units.places is None:
+        return told
+    views = seen.units.ids["views"].value_counts().to_dict()
+    return {
+        **told,
+        "n_rows": len(seen.units),
+        "n_clips": seen.units.clips,
+        "views": seen.config["views"],
+        "studies_with": {str(name): int(count) for name, count in views.items()},
+    }
