@@ -57,7 +57,10 @@ def test_a_study_folder_needs_no_arguments(echocli: Run) -> None:
     assert done.returncode == 0
     head, *rows = done.stdout.decode().splitlines()
     assert head.startswith("file\tkind")
-    assert [row.split("\t")[10] for row in rows] == ["use", "refuse"]
+    assert [row.split("\t")[6] for row in rows] == [
+        "use",
+        "neither DICOM nor a video nor a volume",
+    ]
     assert b"1 of 2 file(s) can be used" in done.stderr
     assert b"Doe" not in done.stdout + done.stderr
 
