@@ -31,6 +31,7 @@ from echocli.api._pretrain_clock import Clock
 from echocli.api._pretrain_job import Job
 from echocli.api._pretrain_settings import resolve_settings
 from echocli.api._sector import sectors_of
+from echocli.api._segment_figures import figures
 from echocli.api._segment_frames import CLASSES
 from echocli.api._segment_labeller import Labeller, mean_map
 from echocli.api._segment_networks import TokenNetwork
@@ -182,7 +183,8 @@ def figures_of(model: LoadedModel, sets: dict[str, ClipSet]) -> dict[str, float]
     head = LinearSegmenter(model.encoder.config.tubelet, CLASSES)
     head.fit(lesson.tokens, lesson.slots, lesson.masks, generator)
     labeller = Labeller(TokenNetwork(model, head), mean_map(lesson.masks), place)
-    overlap = labeller.evaluation(sets["test"], range(len(unseen)), seed=POPULATION, draws=100)
+    drawn = labeller.tested(sets["test"], range(len(unseen)))
+    overlap = figures(sets["test"], drawn, seed=POPULATION, draws=100)
     dice = [one["value"] for one in overlap["metrics"]["dice"].values()]
     return {
         "EF error": agreement(measured, predicted, patients, seed=0, draws=100)["mae"].value,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echocli.api._segment_figures import Tested, figures, measure
+from echocli.api._segment_figures import Tested, measure
 from echocli.api._segment_frames import CLASSES, labels_to_clip
 from echocli.api._segment_networks import Network, predict_frames
 from echocli.clips.store import ClipSet
@@ -32,28 +31,20 @@ class Labeller:
         return predict_frames(self.network, clips, row, self.place, wanted)
 
     def compare(self, clips: ClipSet, row: int, predicted: Labels) -> Iterator[Tested]:
-        """Yield what is measured in the labelled frames of a clip."""
+        """Yield what is measured in the labelled frames of a clip, given their label maps."""
         truth, spacing = clips.masks(row), clips.spacing_mm(row)
         assert truth is not None
         mean = labels_to_clip(self.mean_map[None], *truth.shape[1:])[0]
         for frame, ours, theirs in zip(clips.mask_frames(row), predicted, truth, strict=True):
             yield measure(row, frame, ours, theirs, mean, spacing)
 
-    def evaluation(
-        self,
-        clips: ClipSet,
-        rows: Sequence[int],
-        columns: Sequence[str] = (),
-        *,
-        seed: int,
-        draws: int,
-    ) -> dict[str, Any]:
-        """Return the figures of the labelled frames of some clips; see ``figures``."""
+    def tested(self, clips: ClipSet, rows: Sequence[int]) -> list[Tested]:
+        """Return what is measured in the labelled frames of some clips."""
         found: list[Tested] = []
         for row in rows:
             labels = self.labels(clips, row, clips.mask_frames(row))
             found += self.compare(clips, row, labels)
-        return figures(clips, found, columns, seed=seed, draws=draws)
+        return found
 
 
 def mean_map(masks: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -24,8 +22,9 @@ from echocli.api._heads import (
     warn_of_seen,
     write_head,
 )
-from echocli.api._lvef_figures import figures as ef_figures
 from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._segment_against import figures_against
+from echocli.api._segment_ef import ef_from_masks, mean_ef
 from echocli.api._segment_figures import ALWAYS, Tested, figures, flicker_figure
 from echocli.api._segment_files import check_kinds
 from echocli.api._segment_fits import SegmentConfig as SegmentConfig
@@ -131,7 +130,7 @@ def fit(
     head_config = {
         **described,
         **fitted.settings,
-        "mean_ef_percent": _mean_ef(opened, train),
+        "mean_ef_percent": mean_ef(opened, train),
         "label_fraction": config.label_fraction,
         "n": {
             "train": _counts(opened, train),
@@ -143,7 +142,8 @@ def fit(
     }
     test = [row for row in rows if splits[row] == "test"]
     labeller = Labeller(fitted.network, average, place)
-    head_config |= labeller.evaluation(opened, test, seed=config.seed, draws=config.draws)
+    measured = labeller.tested(opened, test)
+    head_config |= figures(opened, measured, seed=config.seed, draws=config.draws)
     tensors = {**fitted.network.state(), "mean_map": average}
     head_config = write_head(out, tensors, head_config, model=fitted.model, overwrite=overwrite)
     return HeadFit(out, head_config, left_out_of(opened, left_out, clips, reporter))
@@ -212,7 +212,7 @@ def predict(
             **summarise(head, head_config, volumes["patient_id"].tolist(), left_out),
             **figures(clips, tested, **how),
             "flicker": flicker_figure(volumes, **how),
-            "ef_from_masks": _ef_figures(volumes, head_config, draws),
+            "ef_from_masks": ef_from_masks(volumes, head_config, draws),
         }
         sums = sums_of(folder, output.files())
         write_json(folder / "segment.json", {"schema": SCHEMA, "sha256": sums, **summary})
@@ -224,6 +224,7 @@ def evaluate(
     head: Path,
     *,
     by: Sequence[str] | None = None,
+    against: Path | None = None,
     model: Path | None = None,
     labels: Path | None = None,
     draws: int = DRAWS,
@@ -238,6 +239,7 @@ def evaluate(
         head: Folder written by ``fit``.
         by: Columns whose parts are shown one by one beside views and phases; the usual ones
             if left out.
+        against: Another head, to be compared with on the same frames.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         draws: Bootstrap samples.
@@ -247,7 +249,8 @@ def evaluate(
 
     Raises:
         UsageError: If a column to divide by is unknown.
-        EchoError: If no clip has masks and is of such a patient.
+        EchoError: If no clip has masks and is of such a patient; with ``against``, if the
+            other head has seen all of them.
     """
     labeller, head_config = open_head(head, model, device, precision, reporter)
     size = labeller.network.clip_size
@@ -264,7 +267,18 @@ def evaluate(
                 "Give clips with masks of other patients.",
             )
         how = {"seed": head_config["seed"], "draws": draws}
-        found = labeller.evaluation(clips, chosen, columns, **how)
+        measured = labeller.tested(clips, chosen)
+        found = figures(clips, measured, columns, **how)
+        if against is not None:
+            found["against"] = figures_against(
+                clips,
+                measured,
+                against,
+                **how,
+                device=device,
+                precision=precision,
+                reporter=reporter,
+            )
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
 
@@ -274,37 +288,6 @@ def _labelled(clips: ClipSet, rows: list[int], config: SegmentConfig) -> list[in
     patients = clips.manifest["patient_id"].astype(str)
     chosen = share_of_patients(patients.iloc[rows], config.label_fraction, config.seed)
     return [row for row in rows if patients.iloc[row] in chosen]
-
-
-def _ef_figures(
-    volumes: pd.DataFrame, head_config: dict[str, Any], draws: int
-) -> dict[str, Any] | None:
-    """Return how well the ejection fraction from masks agrees with the measured one."""
-    mean = head_config["mean_ef_percent"]
-    if mean is None or "measured_ef_percent" not in volumes:
-        return None
-    columns = ["ef_percent", "measured_ef_percent"]
-    known = volumes[volumes["split"] == "test"].dropna(subset=columns)
-    if known.empty:
-        return None
-    predicted, measured = (known[name].to_numpy(np.float64) for name in columns)
-    return ef_figures(
-        measured,
-        predicted,
-        known["patient_id"].to_numpy(dtype=np.str_),
-        mean_ef_percent=mean,
-        half_width=math.inf,
-        seed=head_config["seed"],
-        draws=draws,
-    )
-
-
-def _mean_ef(clips: ClipSet, rows: Sequence[int]) -> float | None:
-    """Return the mean ejection fraction of some clips: the baseline of the one from masks."""
-    if "ef_percent" not in clips.manifest:
-        return None
-    known = clips.manifest["ef_percent"].iloc[list(rows)].dropna()
-    return float(known.mean()) if len(known) else None
 
 
 def _tell_untimed(

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from echocli.commands._against import AgainstOption, show_comparison
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._paths import STANDARD
 from echocli.commands._tasks import listed, number, subcommand, task_app, trained_with
@@ -153,20 +154,31 @@ def evaluate(
             "age_years, scanner, frame_rate_hz and quality if left out.",
         ),
     ] = None,
+    against: AgainstOption = None,
 ) -> None:
     """Tell how well known masks are met, of patients that the head has never seen.
 
     * `echocli segment evaluate --by sex,scanner`: men and women, machine by machine
 
+    * `echocli segment evaluate --against heads/unet`: is the difference more than luck?
+
     Dice, Jaccard, precision and recall; HD95, Hausdorff and mean surface distance (ASSD) in
     millimetres, of frames whose scale is known; failed is the share of frames below a Dice of
     0.7. --json has intervals of all. A structure that neither map holds is skipped; one that
     only one map holds counts as the worst there is.
+
+    Against another head the table is of the differences: p by paired bootstrap over patients,
+    and by Wilcoxon's signed ranks of patients; neither is corrected for the number of rows.
     """
     from echocli.api import segment as api
 
-    found = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes)
+    found = api.evaluate(
+        desk.source, desk.head_folder, by=listed(by), against=against, **desk.wishes
+    )
     summary, test = found.summary, found.summary["test"]
+    if against is not None:
+        show_comparison(desk, summary, DIGITS)
+        return
     everyone = {"name": "all", **test, "small": False, "metrics": summary["metrics"]}
     rows = _rows("", everyone)
     for name, value in summary["mean_map"]["dice"].items():
