@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from echocli.clips.contract import DataConfig
 from echocli.config import Layer, resolve, to_table
 from echocli.errors import EchoError
-from echocli.files import atomic_path, read_json, sha256_of, to_json
+from echocli.files import atomic_path, opened_by_name, read_json, sha256_of, to_json
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.study import Study
 
@@ -178,7 +180,7 @@ def _save(
     ):
         # Cloned, because safetensors refuses tensors that share memory.
         whole = {key: value.detach().cpu().clone() for key, value in tensors.items()}
-        save_file(whole, weights_file)
+        _write(whole, weights_file)
         config_file.write_text(to_json(config), encoding="utf-8")
         sums = {name: sha256_of(weights_file), CONFIG: sha256_of(config_file)}
         sums_file.write_text(to_json(sums), encoding="utf-8")
@@ -197,17 +199,35 @@ def _load(
             f"The {what} in {folder} was not written to its end: {SUMS} is missing.",
             "Copy the whole folder again, or make it again.",
         )
-    sums = read_json(folder / SUMS)
-    for part in (name, CONFIG):
-        if not (folder / part).is_file() or sha256_of(folder / part) != sums.get(part):
-            raise damaged
-    config = read_json(folder / CONFIG)
+    try:
+        sums = dict(read_json(folder / SUMS))
+        for part in (name, CONFIG):
+            if not (folder / part).is_file() or sha256_of(folder / part) != sums.get(part):
+                raise damaged
+        config = dict(read_json(folder / CONFIG))
+    except (ValueError, TypeError, RecursionError):
+        raise damaged from None
     if config.get("schema") != schema:
         raise EchoError(
             f"{folder} holds {config.get('schema')}, this version reads {schema}.",
             "Make it again with this version of echocli.",
         )
     try:
-        return load_file(folder / name), config, sums[name]
+        return _read(folder / name), config, sums[name]
     except SafetensorError:
         raise damaged from None
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # it tells what the system said only in words
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    source = opened_by_name(path)
+    return dict(load_file(source) if isinstance(source, Path) else load(source.getvalue()))

@@ -12,6 +12,12 @@ from pathlib import Path
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """How a system says that a file cannot grow: disk full, quota, limit of a file's size."""
 
+REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+)
+"""How a system says that it will not: no right, a broken disk, a name that cannot be."""
+
 
 class ExitCode(IntEnum):
     """Exit codes of every command; they are stable and documented."""

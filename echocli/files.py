@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -12,7 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from echocli.errors import UsageError
+from echocli.errors import NO_SPACE, UsageError
+
+LONG, SHORT = 200, 40
+"""A name of more bytes is cut to so many letters where something is added to it."""
+TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[a-z]+)?$")
+"""How temporary files and folders end, and what is written beside them."""
 
 
 def sha256_of(path: Path) -> str:
@@ -45,6 +52,109 @@ def publish(temporary: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def hidden_beside(path: Path, ending: str) -> Path:
+    """Return a hidden name beside a path, the same each time, that no file system cuts.
+
+    Args:
+        path: A file or folder; its own name may have the 255 bytes that a name can have.
+        ending: What tells the hidden thing from others.
+    """
+    name = path.name
+    if len(os.fsencode(name)) > LONG:
+        name = f"{name[:SHORT]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return path.with_name(f".{name}.{ending}")
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a hidden name beside a path that nobody else takes."""
+    return hidden_beside(path, f"{uuid.uuid4().hex[:8]}.tmp")
+
+
+@contextmanager
+def claimed(temporary: Path) -> Iterator[None]:
+    """Hold a temporary file or folder, so that ``sweep`` knows that somebody is at work on it.
+
+    The system lets go of it when the process ends, however that is.
+    """
+    descriptor = None
+    if os.name == "posix":
+        descriptor = os.open(temporary, os.O_RDONLY)
+        _lock(descriptor)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what processes that were killed left half written.
+
+    Args:
+        folder: Where.
+        names: Of the files and folders that they would have become.
+    """
+    if os.name != "posix" or not folder.is_dir():
+        return
+    starts = {hidden_beside(folder / name, "").name for name in names}
+    for left in [*folder.iterdir()]:
+        found = TEMPORARY.search(left.name)
+        if found is None or left.name[: found.start()] not in starts:
+            continue
+        descriptor = os.open(left, os.O_RDONLY)
+        dead = _lock(descriptor)
+        os.close(descriptor)
+        if dead and left.is_dir():
+            shutil.rmtree(left)
+        elif dead:
+            left.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file if nobody else has; where there are no locks, nobody can be told dead."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def opened_by_name(path: Path) -> Path | io.BytesIO:
+    """Return what a library can open that takes names for text: other names' bytes."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return io.BytesIO(path.read_bytes())
+    return path
+
+
+def check_place(path: Path) -> None:
+    """Check, before long work, that the system lets us write to a place; sweep around it.
+
+    Args:
+        path: A file or folder to be made; folders above it may be missing, too.
+
+    Raises:
+        UsageError: If the folder is read-only, a file stands in the way, or a name is too long.
+    """
+    try:
+        path.exists()  # a name that is too long is an error
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        probe = temporary_beside(parent / "probe")
+        probe.touch()
+        probe.unlink()
+        sweep(path.parent, [path.name])
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            return  # what there is to write may fit: whoever writes tells
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise UsageError(
+            f"{path} cannot be written to: {reason}.", "Choose another place with -o."
+        ) from None
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
@@ -55,10 +165,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path: Where the whole file shall stand. Its folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = temporary_beside(path)
     try:
-        yield temporary
-        publish(temporary, path)
+        temporary.touch()
+        with claimed(temporary):
+            yield temporary
+            publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -100,13 +212,15 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Path:
         overwrite: Remove what is there.
 
     Raises:
-        UsageError: If the folder holds something and ``overwrite`` is off, or is a file.
+        UsageError: If the folder holds something and ``overwrite`` is off, is a file, or
+            cannot be written to.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not overwrite):
         raise UsageError(
             f"{folder} already exists.",
             "Choose another place with -o, or add --overwrite to replace it.",
         )
+    check_place(folder)
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -117,8 +231,9 @@ def new_file(path: Path, *, overwrite: bool = False) -> Path:
     """Check that a file can be written without replacing another.
 
     Raises:
-        UsageError: If it exists and ``overwrite`` is off.
+        UsageError: If it exists and ``overwrite`` is off, or cannot be written to.
     """
+    check_place(path)
     if path.exists() and not overwrite:
         raise UsageError(
             f"{path} already exists.",

@@ -20,7 +20,7 @@ import echocli
 import echocli.commands
 from echocli.commands._help import GroupPage, Page
 from echocli.console import Console
-from echocli.errors import NO_SPACE, EchoError, ExitCode, WorkerError
+from echocli.errors import NO_SPACE, REFUSED, EchoError, ExitCode, WorkerError
 
 DEFAULT_SUBCOMMAND = "predict"
 """What a task group does when no subcommand is typed."""
@@ -180,6 +180,13 @@ def _explain(error: BaseException) -> ExitCode:
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         console.error("The disk is full.", "Free some space, then run the same command again.")
         return ExitCode.SPACE
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        console.error(
+            f"The system refused: {os.strerror(error.errno)} (at {_our_last_line(error)}).",
+            "See that what is read may be read and what is written may be written, then run "
+            "the same command again.",
+        )
+        return ExitCode.MACHINE
     # The message of a foreign exception may hold a patient's name, so only its kind and our
     # own line are told.
     told = f"{type(error).__name__} at {_our_last_line(error)}"

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from echocli.files import opened_by_name
+
 METADATA_KEY = b"echocli"
 COMMENT = "# echocli "
 """Starts the first line of CSV, which holds the metadata, and the last, which ends it."""
@@ -183,6 +185,7 @@ def open_parquet(source: Path | io.BytesIO) -> Stored:
     Raises:
         ValueError: If it holds no embeddings (pyarrow's errors are some too).
     """
+    source = opened_by_name(source) if isinstance(source, Path) else source
     with pq.ParquetFile(source) as file:
         metadata = json.loads(file.metadata.metadata[METADATA_KEY])
         names = [name for name in file.schema_arrow.names if name != VECTOR]

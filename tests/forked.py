@@ -67,7 +67,8 @@ class Forks:
         self.process.stdin.write(f"{json.dumps(task)}\n")
         self.process.stdin.flush()
         code = int(self.process.stdout.readline())
-        return Ended(code, (self.folder / "errors.txt").read_text())
+        said = (self.folder / "errors.txt").read_text("utf-8", "surrogateescape")
+        return Ended(code, said)
 
 
 @contextmanager
@@ -151,9 +152,10 @@ def readers(count: int) -> None:
 
 
 def limit_size(count: int) -> None:
-    """Let no file grow beyond so many bytes."""
+    """Let no file grow beyond so many bytes; what is said is no file."""
     import resource
 
+    faults.speak_freely()
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
 

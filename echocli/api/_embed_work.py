@@ -17,7 +17,7 @@ from echocli.api._preprocess_locks import locked
 from echocli.config import differences
 from echocli.console import Reporter
 from echocli.errors import EchoError, SpaceError, UsageError
-from echocli.files import atomic_path, read_json, write_json
+from echocli.files import atomic_path, check_place, hidden_beside, read_json, write_json
 from echocli.table_formats import Rows, Stored
 from echocli.tables import (
     POSITION,
@@ -130,9 +130,10 @@ def work_beside(out: Path, settings: dict[str, Any], reporter: Reporter) -> Iter
         reporter: Is told of that.
 
     Raises:
-        UsageError: If another process writes to the same output.
+        UsageError: If another process writes to the same output, or the system refuses.
     """
-    folder = out.with_name(f".{out.name}.work")
+    check_place(out)
+    folder = hidden_beside(out, "work")
     with locked(folder / "lock") as held:
         if not held:
             raise UsageError(

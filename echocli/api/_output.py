@@ -1,15 +1,26 @@
-"""A folder of results that is either whole or absent."""
+"""Results that are either whole or absent: folders, and tables with their figures."""
 
 from __future__ import annotations
 
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from echocli.errors import UsageError
-from echocli.files import sync_folder
+from echocli.files import (
+    atomic_path,
+    check_place,
+    claimed,
+    read_json,
+    sha256_of,
+    sync_folder,
+    temporary_beside,
+    write_json,
+)
 
 
 @contextmanager
@@ -27,15 +38,17 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     refuse_to_replace(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = temporary_beside(folder)
     temporary.mkdir()
     try:
-        yield temporary
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        elif folder.exists():
-            folder.unlink()
-        temporary.replace(folder)
+        with claimed(temporary):
+            yield temporary
+            refuse_to_replace(folder, overwrite=overwrite)  # somebody else may have been faster
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            elif folder.exists():
+                folder.unlink()
+            temporary.replace(folder)
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -45,11 +58,65 @@ def refuse_to_replace(path: Path, *, overwrite: bool) -> None:
     """Check, before long work, that an output may be written.
 
     Raises:
-        UsageError: If something is there and ``overwrite`` is off.
+        UsageError: If something is there and ``overwrite`` is off, or the system refuses.
     """
+    check_place(path)
     taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if taken and not overwrite:
         raise UsageError(
             f"{path} already exists.",
             "Choose another place with -o, or add --overwrite to replace it.",
         )
+
+
+def refuse_to_replace_table(out: Path | None, *, overwrite: bool) -> None:
+    """Check, before long work, that a table and the figures beside it may be written.
+
+    Args:
+        out: The table; nothing is checked if there is to be none.
+        overwrite: Replace what is there.
+
+    Raises:
+        UsageError: If something is there and ``overwrite`` is off, or the system refuses.
+    """
+    if out is None:
+        return
+    refuse_to_replace(out, overwrite=overwrite)
+    # Figures without their table are what a crash leaves, if they are of this very table.
+    if _promised(out) is None:
+        refuse_to_replace(out.with_suffix(".json"), overwrite=overwrite)
+
+
+def write_table(
+    out: Path, table: pd.DataFrame, summary: Mapping[str, Any], *, overwrite: bool
+) -> None:
+    """Write a table as CSV and its figures beside it as JSON, each whole or not at all.
+
+    The figures come first and hold the hash of the table: a table that stands there is whole,
+    and one that is missing is missed.
+
+    Args:
+        out: The table; the figures have its name and end in ``.json``.
+        table: The rows.
+        summary: The figures, with a schema.
+        overwrite: Replace what is there.
+
+    Raises:
+        UsageError: If somebody else has written there meanwhile, or figures of another table
+            stand there, and ``overwrite`` is off.
+    """
+    with atomic_path(out) as temporary:
+        table.to_csv(temporary, index=False)
+        digest = sha256_of(temporary)
+        refuse_to_replace(out, overwrite=overwrite)
+        if _promised(out) != digest:
+            refuse_to_replace(out.with_suffix(".json"), overwrite=overwrite)
+        write_json(out.with_suffix(".json"), {**summary, "sha256": {out.name: digest}})
+
+
+def _promised(out: Path) -> str | None:
+    """Return the hash of a table that the figures beside it tell; ``None`` if they do not."""
+    try:
+        return str(read_json(out.with_suffix(".json"))["sha256"][out.name])
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return None

@@ -33,6 +33,7 @@ from echocli.clips.manifest import COLUMNS, METADATA_KEY
 from echocli.clips.manifest import SCHEMA as MANIFEST_SCHEMA
 from echocli.clips.store import PACKED, ClipSet
 from echocli.errors import EchoError
+from echocli.files import opened_by_name
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.audit import SCHEMA as AUDIT_SCHEMA
 
@@ -112,7 +113,7 @@ def _read_rows(folder: Path, files: set[str], checked: Checked) -> tuple[pa.Tabl
         if not name.endswith(".parquet"):
             continue
         try:
-            file = pq.ParquetFile(folder / name)
+            file = pq.ParquetFile(opened_by_name(folder / name))
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             if sum(group.total_byte_size for group in groups) > LARGEST_MANIFEST:
                 checked.add(f"{name}: far larger than a manifest", AGAIN)

@@ -33,6 +33,7 @@ from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.console import SILENT, Reporter
 from echocli.errors import UsageError
+from echocli.files import check_place
 from echocli.models.health import Health
 from echocli.privacy.audit import QUARANTINE_FILE
 from echocli.study import Study
@@ -160,6 +161,7 @@ def _place_of(out: Path | IO[str] | None, share: Share) -> Path | IO[str] | None
     """
     if not isinstance(out, Path):
         return out
+    check_place(out)
     if share.alone:
         if out.is_dir():
             raise UsageError(

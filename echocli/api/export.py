@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import echocli
-from echocli.api._export_record import RECORD, SCHEMA
+from echocli.api._export_record import RECORD, SCHEMA, exported_names
 from echocli.api._export_sheet import PER_PAGE, page_name, write_sheet
 from echocli.api._export_video import FORMATS, check_encoder, write_video
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import new_folder, read_json, write_json
+from echocli.files import check_place, new_folder, read_json, sweep, write_json
 
 LARGEST_SCALE = 16
 SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -102,6 +102,7 @@ def export(
         MachineError: If the encoder is missing.
     """
     config = config or ExportConfig()
+    check_place(out)
     with _opened(source, reporter) as opened:
         clips = _chosen(opened, where, ids)
         rows, left_out = _playable(clips, config)
@@ -183,6 +184,7 @@ def _begin(out: Path, clips: ClipSet, config: ExportConfig, *, overwrite: bool) 
             f"See what is wrong with it: `echocli verify {clips.folder}`.",
         )
     wanted = dict(zip(names, sums, strict=True))
+    sweep(out, [RECORD, *exported_names({"settings": asdict(config), "clips": wanted})])
     is_ours = (out / RECORD).is_file() and read_json(out / RECORD).get("schema") == SCHEMA
     if is_ours and not overwrite:
         before = read_json(out / RECORD)

@@ -14,10 +14,11 @@ from echocli.api._models_convert import Choice, Description, contract, convert, 
 from echocli.api._models_fetch import fetch
 from echocli.api._models_read import read_weights, weight_files
 from echocli.api._models_timm import PREFIX, read_timm
+from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.checkpoint import CONFIG, MODEL_SCHEMA, SUMS, WEIGHTS, load_model, save_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import new_folder, read_json, sha256_of
+from echocli.files import read_json, sha256_of
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.models.weights.base import Found
 from echocli.study import Study
@@ -119,6 +120,7 @@ def import_model(
     """
     chosen, public = choice or Choice(), known(argument)
     folder = out or Study().models / (public.name if public else _stem(argument))
+    refuse_to_replace(folder, overwrite=overwrite)
     found, digest = _obtain(argument, public, download, sha256, reporter)
     converted, name = convert(found, chosen, public)
     description = describe_found(converted, found, name, public, chosen)
@@ -140,7 +142,8 @@ def import_model(
             "warning": description.warning,
         },
     }
-    save_model(new_folder(folder, overwrite=overwrite), encoder, data, name, details)
+    with whole_folder(folder, overwrite=overwrite) as new:
+        save_model(new, encoder, data, name, details)
     return ImportResult(folder, digest, description)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api._normal import Flags, Roles, choose_roles, normality, patients_needed
-from echocli.api._output import refuse_to_replace
+from echocli.api._output import refuse_to_replace_table, write_table
 from echocli.api._score_bank import (
     bank_from,
     check_same_origin,
@@ -27,7 +27,6 @@ from echocli.api._score_rows import ROLES, Judged, table_of, tested
 from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import atomic_path, sums_of, write_json
 from echocli.models.tasks.anomaly import DISTANCES, Distance, NearestNormals
 from echocli.statistics.bootstrap import DRAWS
 from echocli.table_formats import Stored
@@ -139,8 +138,7 @@ def score(
         EchoError: If the tables cannot be used or come from different models.
     """
     config = config or ScoreConfig()
-    for path in outputs(out):
-        refuse_to_replace(path, overwrite=overwrite)
+    refuse_to_replace_table(out, overwrite=overwrite)
     case = _case(embeddings, normals, normal_rule, reporter)
     patients = patients_of(case.reference)
     rate = config.false_positive_rate
@@ -177,21 +175,8 @@ def score(
     }
     _tell(summary, config, reporter)
     if out is not None:
-        write_scores(out, table, {"schema": SCHEMA, **summary})
+        write_table(out, table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
     return ScoreResult(table, summary, out)
-
-
-def outputs(out: Path | None) -> list[Path]:
-    """Return the files of a table of scores: its rows and its figures."""
-    return [] if out is None else [out, out.with_suffix(".json")]
-
-
-def write_scores(out: Path, table: pd.DataFrame, summary: dict[str, Any]) -> None:
-    """Write rows and figures, each whole or not at all."""
-    with atomic_path(out) as temporary:
-        table.to_csv(temporary, index=False)
-    sums = sums_of(out.parent, [out.name])
-    write_json(out.with_suffix(".json"), {**summary, "sha256": sums})
 
 
 def _case(

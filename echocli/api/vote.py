@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from echocli.api._normal import normality
-from echocli.api._output import refuse_to_replace
+from echocli.api._output import refuse_to_replace_table, write_table
 from echocli.api._score_bank import (
     bank_from,
     check_vectors,
@@ -26,7 +26,6 @@ from echocli.api._score_bank import (
 )
 from echocli.api._score_figures import as_json
 from echocli.api._splits import splits_of
-from echocli.api.score import outputs, write_scores
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.models.tasks.vote import TEMPERATURE, WeightedVote
@@ -102,8 +101,7 @@ def vote(
         EchoError: If the table cannot be used, or the training split holds one class only.
     """
     config = config or VoteConfig()
-    for path in outputs(out):
-        refuse_to_replace(path, overwrite=overwrite)
+    refuse_to_replace_table(out, overwrite=overwrite)
     stored = open_embeddings(embeddings)
     check_vectors(stored, "The embeddings", reporter)
     labels = normality(stored.table, normal_rule)
@@ -148,7 +146,7 @@ def vote(
             f"{summary['test']['abnormal_clips']} of them abnormal; both kinds are needed."
         )
     if out is not None:
-        write_scores(out, table, {"schema": SCHEMA, **summary})
+        write_table(out, table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
     return VoteResult(table, summary, out)
 
 

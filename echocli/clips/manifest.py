@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from echocli.clips.mask_grid import spacing_of
 from echocli.clips.record import Clip, Label
 from echocli.errors import EchoError
+from echocli.files import opened_by_name
 
 METADATA_KEY = b"echocli"
 SCHEMA = "echocli.clips/1"
@@ -177,7 +178,7 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
     kind = ""
     for part in parts:
         try:
-            table = pq.read_table(part)
+            table = pq.read_table(opened_by_name(part))
         except (pa.ArrowInvalid, OSError):
             raise EchoError(
                 f"The manifest part {part.name} cannot be read.",

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydicom.uid import UID_dictionary
 
+from echocli.files import opened_by_name
 from echocli.intake.loop import NOTES
 from echocli.intake.reasons import MEANINGS
 from echocli.privacy import profile
@@ -60,7 +61,7 @@ def holds_identifier(path: Path, needles: Needles) -> bool:
 
 def _in_table(path: Path, needles: Needles) -> bool:
     """Look into the values as they are before they are packed, and into what describes them."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(opened_by_name(path)) as file:
         schema = file.schema_arrow
         told = [repr(schema.metadata), *schema.names]
         if needles.in_text("\n".join(told).encode()):
