@@ -101,12 +101,17 @@ class Console:
         sys.stdout.flush()
 
     def document(self, schema: str, payload: dict[str, Any]) -> None:
-        """Write the result as one JSON document.
+        """Write the result as one JSON document; ``echocli schema`` shows its form.
+
+        Args:
+            schema: Name and version of the form; a file in ``echocli/schemas`` holds it.
+            payload: The result. A schema in it is that of a file and not told.
 
         Raises:
             ValueError: If the payload holds NaN, which JSON has no word for.
         """
-        self.result(json.dumps({"schema": schema, **payload}, indent=2, allow_nan=False))
+        document = {"schema": schema, **payload, "schema": schema}
+        self.result(json.dumps(document, indent=2, allow_nan=False))
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]

@@ -47,6 +47,8 @@ TUNED = "--from-scratch or --finetune-blocks"
 class Desk:
     """A command of a task at work: what was typed, the study it is in, and the terminal."""
 
+    VERB: ClassVar[str] = ""
+    """What the command is called."""
     PAGE: ClassVar[str] = ""
     """Paragraphs of the help page that all tasks share; examples first."""
 
@@ -77,13 +79,14 @@ class Desk:
 
     def document(self, payload: Mapping[str, Any]) -> None:
         """Print a JSON document."""
-        self.console.document(f"echocli.{self.task}/1", dict(payload))
+        self.console.document(f"echocli.{self.task}-{self.VERB}/1", dict(payload))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitDesk(Desk):
     """``fit``: a head is made."""
 
+    VERB: ClassVar[str] = "fit"
     PAGE: ClassVar[str] = """
     * `echocli {task} fit`: clips of this study, with its newest model
 
@@ -246,6 +249,7 @@ class ReadDesk(Desk):
 class PredictDesk(ReadDesk):
     """``predict``: a result for every clip."""
 
+    VERB: ClassVar[str] = "predict"
     PAGE: ClassVar[str] = """
     * `echocli {task}`: all clips of this study
 
@@ -312,6 +316,7 @@ class PredictDesk(ReadDesk):
 class EvaluateDesk(ReadDesk):
     """``evaluate``: figures, nothing written."""
 
+    VERB: ClassVar[str] = "evaluate"
     PAGE: ClassVar[str] = """
     * `echocli {task} evaluate`: the test patients of this study
 

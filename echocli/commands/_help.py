@@ -21,7 +21,8 @@ from echocli.errors import ExitCode
 
 ORDER = (
     *("demo", "doctor", "inspect", "preprocess", "pretrain", "embed", "score"),
-    *("lvef", "segment", "classify", "report", "export", "verify", "models", "config"),
+    *("lvef", "segment", "classify", "robustness", "report", "export", "verify", "models"),
+    *("config", "schema", "shell-init"),
 )
 """Commands as a study goes through them; others follow by name."""
 KINDS = {

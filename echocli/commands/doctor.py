@@ -44,7 +44,7 @@ def command(
     from echocli.api.doctor import SCHEMA, doctor, write_bundle
     from echocli.files import new_file
 
-    console = Console(quiet=quiet, as_json=json)
+    console = Console(quiet=quiet or json, as_json=json)
     if bundle is not None:
         new_file(bundle, overwrite=overwrite)
     result = doctor(folder, reporter=console)

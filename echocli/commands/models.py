@@ -11,8 +11,6 @@ from echocli.console import Console
 if TYPE_CHECKING:
     from echocli.api._models_convert import Choice, Description
 
-SCHEMA = "echocli.models/1"
-
 app = typer.Typer(
     help="""Public weights as models of this study.
 
@@ -72,7 +70,7 @@ def list_models(quiet: QuietOption = False, as_json: JsonOption = False) -> None
     models = known_models()
     if as_json:
         found = [{**asdict(m), "source": m.source} for m in models]
-        console.document(SCHEMA, {"models": found})
+        console.document("echocli.models-list/1", {"models": found})
     elif quiet:
         for model in models:
             console.result(model.name)
@@ -94,6 +92,7 @@ def info(
     form: FormatOption = None,
     branch: BranchOption = None,
     heads: HeadsOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a file of weights is, without loading its numbers.
@@ -101,15 +100,19 @@ def info(
     * `echocli models info checkpoint-399.pth`: format, encoder, licence, what is left out
 
     * `echocli models info models/vitl --json`: a model of ours, as JSON
+
+    * `echocli models info vitl.pt -q`: the name of its format only
     """
     from dataclasses import asdict
 
     from echocli.api.models import describe
 
-    console = Console(as_json=as_json)
+    console = Console(quiet=quiet or as_json, as_json=as_json)
     described = describe(model, _choice(form, branch, heads))
     if as_json:
-        console.document(SCHEMA, asdict(described))
+        console.document("echocli.models-info/1", asdict(described))
+    elif quiet:
+        console.result(described.format)
     else:
         console.table("model", ["what", "value"], _rows(described))
 
@@ -172,7 +175,7 @@ def import_weights(
     described = result.description
     if as_json:
         paths = {"model": str(result.model), "sha256": result.sha256}
-        console.document(SCHEMA, {**asdict(described), **paths})
+        console.document("echocli.models-import/1", {**asdict(described), **paths})
     else:
         console.result(str(result.model))
     for what, value in _rows(described):
@@ -205,7 +208,7 @@ def verify(
     found = verify_model(model, _choice(form, branch, heads), sha256=sha256)
     rows = {"format": found.what, "tensors": found.tensors, "sha256": found.sha256}
     if as_json:
-        console.document(SCHEMA, {"model": str(found.path), **rows})
+        console.document("echocli.models-verify/1", {"model": str(found.path), **rows})
     elif quiet:
         console.result(str(found.path))
     else:

@@ -173,6 +173,9 @@ def _tell_presets(console: Console) -> None:
     if console.as_json:
         named = [dict(zip(columns, row, strict=True)) for row in rows]
         console.document("echocli.presets/1", {"presets": named})
+    elif console.quiet:
+        for row in rows:
+            console.result(str(row[0]))
     else:
         console.table("presets", columns, rows)
 
@@ -239,6 +242,8 @@ def _plan(
         return
     if console.as_json:
         console.document("echocli.plan/1", {**asdict(found), "run": str(found.run)})
+    elif console.quiet:
+        console.result(str(found.run))
     else:
         console.table("plan", ["what", "value"], plan_rows(found))
         for warning in found.warnings:

@@ -71,7 +71,7 @@ def test_fit_predict_evaluate_and_verify_in_a_study_folder(
 
     assert code_of(["classify", "evaluate", "--json", "--by", "sex,view"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == "echocli.classify/1"
+    assert document["schema"] == "echocli.classify-evaluate/1"
     assert set(document["subgroups"]) == {"sex", "view"}
     assert {"auroc", "auprc", "f1", "balanced_accuracy", "brier"} <= set(document["metrics"])
     assert {"leakage", "confounding", "per_class", "reliability"} <= set(document)

@@ -61,7 +61,7 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
 
     assert code_of(["lvef", "evaluate", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == "echocli.lvef/1"
+    assert document["schema"] == "echocli.lvef-evaluate/1"
     assert {"mae", "rmse", "r2", "bias", "limit_low"} <= set(document["metrics"])
     assert document["predict_the_mean"]["mae"]["value"] > 0
     assert {"subgroups", "leakage"} <= set(document)

@@ -38,7 +38,7 @@ def test_the_list_warns_of_what_may_have_been_seen(capsys: pytest.CaptureFixture
     assert "CC BY-NC" in out
     _, out, _ = run(capsys, "models", "list", "--json")
     listed = json.loads(out)
-    assert listed["schema"] == "echocli.models/1"
+    assert listed["schema"] == "echocli.models-list/1"
     _, out, error = run(capsys, "models", "list", "-q")
     assert out.split() == [model["name"] for model in listed["models"]]
     assert not error

@@ -70,7 +70,7 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
 
     assert code_of(["segment", "evaluate", "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
-    assert evaluated["schema"] == "echocli.segment/1"
+    assert evaluated["schema"] == "echocli.segment-evaluate/1"
     assert evaluated["metrics"] == document["metrics"]
     assert code_of(["segment", "evaluate", "--by", "sex"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -78,6 +78,10 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert {"all", "the mean map", "phase ED", "phase ES"} <= parts
     assert any(part.startswith("sex ") for part in parts)
     assert len({len(line) for line in lines}) == 1
+    assert code_of(["segment", "evaluate", "--against", "heads/segment"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert ["dice", "lv_cavity"] in [line[:2] for line in lines]
+    assert all(line[4] == "0.000 (0.000 to 0.000)" for line in lines if line[0] == "dice")
 
 
 def test_the_last_block_is_trained_on_request(
