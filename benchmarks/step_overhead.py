@@ -4,12 +4,14 @@
 its logging, looks at the features and checkpoints. After each of its steps, twins of its method
 and optimiser take the same step bare: forward, loss, backward and optimiser, on a batch that is
 ready, with masks that are drawn. All processor time but theirs is the run's: reading,
-augmenting, drawing masks, clipping gradients, moving teachers, metrics, checkpoints, threads
-beside it.
+normalising and augmenting clips and drawing masks, which are told apart as well (what they cost
+of the pace, ``feeding.py`` measures), clipping gradients, moving teachers, metrics, looks,
+checkpoints, threads beside it.
 ``memory`` trains a micro model and tells the memory of the process as it goes.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
     python benchmarks/step_overhead.py ratio     # some minutes a method
+    python benchmarks/step_overhead.py ratio --preset tiny --methods videomae
     python benchmarks/step_overhead.py memory    # a minute a method
 """
 
@@ -22,7 +24,7 @@ import pstats
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean
@@ -95,17 +97,31 @@ class Bare:
         self.seconds.append(time.thread_time() - begun)
 
 
-def ratio(method: str, clips: Path, steps: int, changes: Sequence[str], shown: int) -> None:
+def ratio(
+    method: str, clips: Path, steps: int, changes: Sequence[str], preset: str | None, shown: int
+) -> None:
     """Run and tell what a step costs beside the bare one."""
     choice = Choice(
-        method=method, preset=PRESETS[method], changes=(*changes, f"optim.steps={steps}")
+        method=method,
+        preset=preset or PRESETS[method],
+        changes=(*changes, f"optim.steps={steps}"),
     )
     bare, marks, ready = Bare(), [], [0.0]
-    build, prepare = Job.build, training.prepare
+    build, inputs, prepare = Job.build, Job.inputs, training.prepare
 
     def building(job: Job) -> None:
         build(job)
         bare.copy(job)
+
+    def feeding(*asked: Any, **how: Any) -> Iterator[Any]:  # noqa: ANN401
+        batches = inputs(*asked, **how)
+        while True:
+            begun = time.thread_time()
+            batch = next(batches, None)
+            ready[-1] += time.thread_time() - begun
+            if batch is None:
+                return
+            yield batch
 
     def preparing(*given: Any) -> Any:  # noqa: ANN401
         begun = time.thread_time()
@@ -123,6 +139,7 @@ def ratio(method: str, clips: Path, steps: int, changes: Sequence[str], shown: i
         tempfile.TemporaryDirectory() as folder,
         cProfile.Profile() if shown else nullcontext() as profile,
         patch.object(Job, "build", building),
+        patch.object(Job, "inputs", feeding),
         patch.object(training, "prepare", preparing),
     ):
         pretrain(clips, choice, out=Path(folder) / "run", device="cpu", stop=after_step)
@@ -177,6 +194,7 @@ def main() -> None:
     parser.add_argument("what", choices=["ratio", "memory"])
     parser.add_argument("--methods", nargs="*", default=available())
     parser.add_argument("--steps", type=int, help="301 for ratio, 2,000 for memory")
+    parser.add_argument("--preset", help="of the run, for a laptop preset")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the run")
     parser.add_argument("--profile", type=int, default=0, help="show so many functions")
     options = parser.parse_args()
@@ -186,7 +204,8 @@ def main() -> None:
         print(HEADS[options.what], flush=True)
         for method in options.methods:
             if options.what == "ratio":
-                ratio(method, clips, options.steps or 301, options.set, options.profile)
+                steps, shown = options.steps or 301, options.profile
+                ratio(method, clips, steps, options.set, options.preset, shown)
             else:
                 memory(method, clips, options.steps or 2000, options.set)
 

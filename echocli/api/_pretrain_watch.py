@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
@@ -88,6 +89,7 @@ class Watch:
         """Of the last probe."""
         self._found = collapses(self._trail.looks)
         self._told: set[str] = set()
+        self._remark, self._remark_due = "", 0.0
         self._sight = Sight(job, self._few)
         self._probe = Probe(job, reporter)
         self._start = (
@@ -126,8 +128,10 @@ class Watch:
 
     @property
     def remark(self) -> str:
-        """How it goes, in a line."""
-        return self.speed.brief
+        """How it goes, in a line; told anew twice a second at most."""
+        if (now := time.monotonic()) >= self._remark_due:
+            self._remark, self._remark_due = self.speed.brief, now + 0.5
+        return self._remark
 
     def write(self, records: list[StepRecord], *, looking: bool) -> float:
         """Write the metrics of some steps.
