@@ -17,6 +17,8 @@ from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import begin_lesson, describe_lesson
 from echocli.api._lvef_figures import subgroups
 from echocli.api._lvef_look import TASK, figures_of, looking, tell
+from echocli.api._lvef_masks import measure_studies
+from echocli.api._lvef_masks_told import doubts_of, tell_of_masks, with_measured
 from echocli.api._lvef_probes import LvefConfig as LvefConfig
 from echocli.api._lvef_probes import fit_probe
 from echocli.api._lvef_rows import LABEL, labelled_clips, measured_of, prediction_interval
@@ -200,3 +202,38 @@ def evaluate(
         )
         summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)
     return LvefPredictions(seen.table, summary, None, look.left_out)
+
+
+def from_masks(
+    masks: Path,
+    out: Path | None = None,
+    *,
+    clips: Path | None = None,
+    draws: int = DRAWS,
+    overwrite: bool = False,
+    reporter: Reporter = SILENT,
+) -> LvefPredictions:
+    """Measure the ejection fraction of studies in masks, by two planes where both are there.
+
+    Args:
+        masks: Folder that ``segment`` wrote, or a clip set whose clips have masks.
+        out: CSV to write, with a JSON file beside it; nothing is written if left out.
+        clips: Clip set that tells views, studies and measured values; ``masks`` if left out.
+        draws: Bootstrap samples of the figures, where measured values are known.
+        overwrite: Replace what stands at ``out``.
+        reporter: Is told what matters.
+
+    Raises:
+        EchoError: If no clip has masks, no mask a cavity, or a measured value is impossible.
+    """
+    refuse_to_replace_table(out, overwrite=overwrite)
+    maps = open_set(masks, reporter)
+    known = maps if clips is None else open_set(clips, reporter)
+    table, left_out = measure_studies(known, maps, reporter)
+    table = with_measured(table, known, maps, reporter)
+    summary = tell_of_masks(table, left_out, masks, draws)
+    for sentence in doubts_of(table):
+        reporter.warn(sentence)
+    if out is not None:
+        write_table(out, table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
+    return LvefPredictions(table, summary, out, left_out)

@@ -1,5 +1,6 @@
 """``echocli lvef``: fit, predict, evaluate."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from echocli.commands._tasks import (
     task_app,
 )
 from echocli.commands._words import one_of
+from echocli.errors import UsageError
 
 TASK = "lvef"
 DIGITS = 2
@@ -95,18 +97,61 @@ def fit(
 
 
 @subcommand(app, TASK, PredictDesk)
-def predict(desk: PredictDesk) -> None:
+def predict(
+    desk: PredictDesk,
+    from_masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-masks",
+            metavar="FOLDER",
+            help="Measure it in masks, without a head: what segment wrote, or a clip set with "
+            "masks.",
+        ),
+    ] = None,
+) -> None:
     """Predict the ejection fraction of clips, with prediction intervals.
 
     * `echocli lvef videos/ -o -`: rows on standard output
+
+    * `echocli lvef --from-masks predictions/segment`: Simpson's, by A4C and A2C of each study
+
+    A head fitted with --views tells a row a study, and so do masks: biplane where both views
+    are there, else single plane, which is said. Millilitres only where the scale is known.
     """
     from echocli.api import lvef as api
 
-    found = api.predict(
-        desk.source, desk.head_folder, desk.csv, overwrite=desk.overwrite, **desk.wishes
-    )
+    if from_masks is None:
+        found = api.predict(
+            desk.source, desk.head_folder, desk.csv, overwrite=desk.overwrite, **desk.wishes
+        )
+    else:
+        found = api.from_masks(
+            from_masks,
+            desk.csv,
+            clips=_known(desk),
+            overwrite=desk.overwrite,
+            reporter=desk.console,
+        )
     said = [f"test: {_in_words(found.summary)}"]
     desk.predicted(found.table, found.summary, found.out, said, found.left_out)
+
+
+def _known(desk: PredictDesk) -> Path | None:
+    """Return the clip set that tells what masks are of; the masks' own if there is none.
+
+    Raises:
+        UsageError: If something is named that masks need not.
+    """
+    if desk.head is not None or desk.model is not None or desk.labels is not None:
+        raise UsageError(
+            "Masks are measured without --head, --model and --labels.",
+            "Leave them out, or --from-masks.",
+        )
+    if not desk.videos:
+        return desk.study.clips if desk.study.clips.is_dir() else None
+    if len(desk.videos) > 1:
+        raise UsageError("Masks are of one clip set.", "Name the one that they were drawn on.")
+    return desk.videos[0]
 
 
 @subcommand(app, TASK, EvaluateDesk)

@@ -1,4 +1,4 @@
-"""Volumes of the left ventricle from masks of one view, and the ejection fraction.
+"""Volumes of the left ventricle from masks of one view; for two views see ``biplane.py``.
 
 Lengths are measured in each phase anew and areas are summed in slabs, so that a volume does not
 depend on the size of a pixel: taking one disc height for both phases, or one row of pixels for
@@ -23,6 +23,8 @@ SUBPIXELS_A_DISC = 4
 """A pixel is cut until this many pieces fit the height of a disc."""
 LEAST_CONTACT = 2
 """Pixels of cavity that must touch the atrium for the mitral plane to be trusted."""
+LEAST_LINE = 6
+"""Pixels of them that show which way it runs."""
 CAVITY, ATRIUM = 1, 3
 SMOOTHING_S = 0.06
 """Standard deviation in time of the weights that smooth volume curves."""
@@ -131,14 +133,16 @@ def foreshortened(lengths_mm: NDArray[np.floating]) -> Mask:
     return np.asarray(known & (lengths_mm < (1 - SHORTENED) * longest), np.bool_)
 
 
-def simpson_mm3(cavity: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)) -> float:
-    """Return the single-plane volume: twenty round discs across the long axis.
+def disc_diameters_mm(
+    cavity: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)
+) -> NDArray[np.float64]:
+    """Return the diameters of twenty discs of equal height across the long axis.
 
     The diameter of a disc is the area of its slab over its height.
 
     Args:
         cavity: The cavity of one frame.
-        axis: Its long axis.
+        axis: Its long axis; the first disc is where it starts.
         spacing_mm: Height and width of a pixel.
     """
     height = axis.length_mm / DISCS
@@ -153,7 +157,41 @@ def simpson_mm3(cavity: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)) -> 
     # belongs there all the same.
     disc = np.clip(np.floor(disc), 0, DISCS - 1).astype(np.intp)
     slab = np.bincount(disc.ravel(), minlength=DISCS) * row_mm * column_mm / pieces**2
-    return float(np.pi / 4 * ((slab / height) ** 2).sum() * height)
+    return slab / height
+
+
+def simpson_mm3(cavity: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)) -> float:
+    """Return the single-plane volume: twenty round discs across the long axis.
+
+    Args:
+        cavity: The cavity of one frame.
+        axis: Its long axis.
+        spacing_mm: Height and width of a pixel.
+    """
+    diameters = disc_diameters_mm(cavity, axis, spacing_mm)
+    return float(np.pi / 4 * (diameters**2).sum() * axis.length_mm / DISCS)
+
+
+def slant_degrees(
+    cavity: Mask, atrium: Mask, axis: LongAxis, spacing_mm: Pair = (1.0, 1.0)
+) -> float | None:
+    """Return how far the mitral plane is from being square to the long axis, 0 to 90.
+
+    Args:
+        cavity: The cavity of one frame.
+        atrium: The left atrium of the same frame.
+        axis: The cavity's long axis.
+        spacing_mm: Height and width of a pixel.
+
+    Returns:
+        Nothing where too little of the cavity touches the atrium to show a direction.
+    """
+    contact = _contact(cavity, atrium) * spacing_mm
+    if len(contact) < LEAST_LINE:
+        return None
+    centred = contact - contact.mean(axis=0)
+    along = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    return float(np.degrees(np.arcsin(min(1.0, abs(float(along @ axis.direction))))))
 
 
 def cavity_volume_mm3(
