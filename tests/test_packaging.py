@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -70,3 +72,28 @@ def test_the_installed_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(str(target)) == 2
+
+
+def test_the_wheel_is_typed_and_says_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        assert "echocli/py.typed" in names
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        text = opened.read(metadata).decode()
+    assert "License-Expression: Apache-2.0" in text
+    assert "Requires-Python: >=3.11" in text
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_ci_container_and_guides_use_the_versions_that_are_promised() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    classified = {line.split()[-1] for line in project["classifiers"] if ":: 3." in line}
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    (matrix,) = re.findall(r"python: \[(.+)\]", workflow)
+    assert set(matrix.replace('"', "").split(", ")) == classified
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pair = set(re.findall(r"^(torch|torchvision)==([\d.]+)", constraints, re.MULTILINE))
+    for name in (".github/workflows/ci.yml", "Containerfile", "docs/releasing.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"\b(torch|torchvision)==([\d.]+)", text)) == pair, name
+    assert "docs/howto/air-gapped.md" in (ROOT / "Containerfile").read_text(encoding="utf-8")
