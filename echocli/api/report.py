@@ -1,25 +1,59 @@
-"""One self-contained page about a study: what was done, how it went, how to repeat it."""
+"""One self-contained page about a study, a run or a head."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import echocli
 from echocli.api._output import refuse_to_replace
 from echocli.console import SILENT, Reporter
-from echocli.errors import EchoError
 from echocli.files import write_text
-from echocli.reports.page import page
+from echocli.reports.checklist import checklist_section
+from echocli.reports.flow import flow_section
+from echocli.reports.page import Section, page
+from echocli.reports.scope import read_target, target_of
+from echocli.reports.sections_anomaly import anomaly_section
+from echocli.reports.sections_cards import cards_section
 from echocli.reports.sections_classes import classes_section
-from echocli.reports.sections_data import clips_section, sources_section
-from echocli.reports.sections_end import lead, limits_section, repeat_section
-from echocli.reports.sections_learning import embedding_section, training_section
-from echocli.reports.sections_results import anomaly_section, lvef_section, segment_section
-from echocli.reports.study_reader import read_study
-from echocli.study import Study
+from echocli.reports.sections_data import clips_section
+from echocli.reports.sections_embedding import embedding_section
+from echocli.reports.sections_end import lead, limits_section
+from echocli.reports.sections_learning import training_section
+from echocli.reports.sections_lvef import lvef_section
+from echocli.reports.sections_repeat import numbers_section, repeat_section
+from echocli.reports.sections_segment import segment_section
+from echocli.reports.sections_splits import splits_section
+from echocli.reports.sections_subgroups import subgroups_section
+from echocli.reports.study_reader import Results, head_of
 
-TITLE = "Echocardiography study"
+PARTS: tuple[tuple[Callable[[Results], Section], Callable[[Results], bool]], ...] = (
+    (flow_section, lambda found: True),
+    (clips_section, lambda found: found.clips is not None),
+    (splits_section, lambda found: found.clips is not None),
+    (training_section, lambda found: bool(found.runs)),
+    (embedding_section, lambda found: found.embeddings is not None),
+    (anomaly_section, lambda found: found.scores is not None),
+    (lvef_section, lambda found: found.lvef is not None or bool(head_of(found, "lvef"))),
+    (
+        segment_section,
+        lambda found: found.volumes is not None or bool(head_of(found, "segment")),
+    ),
+    (
+        classes_section,
+        lambda found: found.classes is not None or bool(head_of(found, "classify")),
+    ),
+    (subgroups_section, lambda found: found.clips is not None),
+    (cards_section, lambda found: True),
+    (checklist_section, lambda found: True),
+    (repeat_section, lambda found: True),
+    (numbers_section, lambda found: True),
+    (limits_section, lambda found: True),
+)
+"""Sections of the page in their order, and whether there is anything to show in them."""
+OPTIONAL = (classes_section,)
+"""What a study need not have: it is no gap if it has none."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +75,15 @@ def report(
     overwrite: bool = False,
     reporter: Reporter = SILENT,
 ) -> ReportResult:
-    """Write a page about a study folder.
+    """Write a page about a study, a run or a head.
 
-    Parts that are missing are named together with the command that makes them.
+    Parts that a study lacks are named together with the command that makes them; the page of
+    a run or a head holds what belongs to it.
 
     Args:
-        target: Study folder, or a run, head or clip set inside one.
-        out: HTML file; ``report.html`` in the study folder if left out.
+        target: Folder of a study, a run or a head.
+        out: HTML file; if left out ``report.html`` in the study folder, or there
+            ``report-run-NAME.html`` or ``report-head-NAME.html``.
         overwrite: Replace what stands at ``out``.
         reporter: Who watches.
 
@@ -55,49 +91,25 @@ def report(
         EchoError: If the folder holds nothing that a command of ours has written.
         UsageError: If ``out`` exists and ``overwrite`` is off.
     """
-    root = study_of(target)
-    out = out or Study(root).report
+    about = target_of(target)
+    out = out or about.out
     refuse_to_replace(out, overwrite=overwrite)
-    results = read_study(root)
-    parts = (
-        sources_section,
-        clips_section,
-        training_section,
-        embedding_section,
-        anomaly_section,
-        lvef_section,
-        segment_section,
-        *([classes_section] if results.classes is not None else []),
-        repeat_section,
-    )
+    results = read_target(about)
+    whole = about.kind == "study"
+    parts = [
+        part
+        for part, is_there in PARTS
+        if is_there(results) or (whole and part not in OPTIONAL)
+    ]
     sections = []
     with reporter.progress("report", len(parts)) as done:
         for part in parts:
             sections.append(part(results))
             done(1)
-    sections.append(limits_section())
     told = f"Written by echocli {echocli.__version__} from what its commands left behind."
-    html = page(TITLE, told, lead(results), sections)
+    html = page(about.title, told, lead(results), sections)
     write_text(out, html)
     for name in results.unreadable:
         reporter.warn(f"{name} cannot be read and is left out of the report.")
     titles = tuple(section.title for section in sections)
     return ReportResult(out, titles, len(html) / 1e6, tuple(results.unreadable))
-
-
-def study_of(target: Path) -> Path:
-    """Return the study folder that something belongs to.
-
-    Raises:
-        EchoError: If the folder does not exist.
-    """
-    if not target.is_dir():
-        raise EchoError(
-            "There is no such study folder.", "Name a folder that commands of echocli wrote to."
-        )
-    whole = target.resolve()
-    for folder, inside in (("runs", 2), ("heads", 2), ("clips", 1), ("predictions", 1)):
-        parents = [whole, *whole.parents]
-        if len(parents) > inside and parents[inside - 1].name == folder:
-            return parents[inside]
-    return target

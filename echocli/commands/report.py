@@ -1,4 +1,4 @@
-"""``echocli report``: one page about a study."""
+"""``echocli report``: one page about a study, a run or a head."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ SCHEMA = "echocli.report/1"
 def command(
     study: Annotated[
         Path,
-        typer.Argument(help="Study folder, or a run or head in one.", show_default=False),
+        typer.Argument(help="Folder of a study, a run or a head.", show_default=False),
     ] = Path(),
     out: Annotated[
         Path | None,
@@ -24,16 +24,19 @@ def command(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page about a study: figures, tables, how to repeat it.
+    """Write one HTML page about a study, a run or a head: figures, tables, how to repeat it.
 
     * `echocli report`: report.html about the study in this folder
 
     * `echocli report echo-demo -o page.html`: about another study
 
+    * `echocli report heads/lvef`: about one head; a run likewise
+
     * `echocli report --overwrite`: again, after more commands have run
 
-    The page needs no network and no other file, follows the light or dark setting of the
-    browser, and says of each part that is missing which command makes it.
+    The page needs no network and no other file, holds every number as CSV, and says of each
+    part that a study lacks which command makes it. Reporting checklists are filled in as far
+    as the files can tell.
     """
     from echocli.api.report import report
 

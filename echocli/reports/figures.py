@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -44,8 +43,6 @@ COLOUR_OF = {
     "atrium": RED,
 }
 """The structures have about the colours of their outlines in the pictures."""
-LOW_TO_HIGH = LinearSegmentedColormap.from_list("ef", ["#d1495b", "#e0a458", "#3d8fb3"])
-"""Readable on a light and on a dark page."""
 WIDTH, HEIGHT = 4.7, 3.1  # inches; narrow, so that letters stay readable on a phone
 MOST_POINTS = 1500
 """Beyond this many, points are drawn as pixels: an SVG of 100,000 marks stalls a browser."""
@@ -95,53 +92,6 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
         axes.grid(axis="x", visible=False)
         if len(filled) > 1:
             axes.legend(ncols=len(filled), loc="lower left", bbox_to_anchor=(0, 1))
-
-    return _drawn(draw, name)
-
-
-def embedding_map(
-    points: Values,
-    shares: Sequence[float],
-    *,
-    groups: Mapping[str, NDArray[np.bool_]] | None = None,
-    values: Values | None = None,
-    values_label: str = "",
-    name: str,
-) -> Html:
-    """Draw clips where their embeddings lie, seen from the two widest directions.
-
-    Args:
-        points: ``(clips, 2)``.
-        shares: Share of the variance along each direction, from 0 to 1.
-        groups: Which clips belong to which group; takes precedence.
-        values: A number for each clip, NaN where unknown.
-        values_label: What the number is.
-        name: Unique in the page.
-    """
-
-    def draw(axes: Axes) -> None:
-        many = len(points) > MOST_POINTS
-        if groups is not None:
-            for label, chosen in groups.items():
-                x, y = points[chosen].T
-                colour = COLOUR_OF.get(label, LINE)
-                axes.scatter(x, y, s=16, color=colour, alpha=0.75, label=label, rasterized=many)
-            axes.legend(ncols=len(groups), loc="lower left", bbox_to_anchor=(0, 1))
-        elif values is not None:
-            known = np.isfinite(values)
-            x, y = points[~known].T
-            axes.scatter(x, y, s=16, color=LINE, rasterized=many)
-            x, y = points[known].T
-            drawn = axes.scatter(x, y, s=16, c=values[known], cmap=LOW_TO_HIGH, rasterized=many)
-            bar = axes.figure.colorbar(drawn, ax=axes, label=values_label)
-            bar.outline.set_visible(False)
-        else:
-            x, y = points.T
-            axes.scatter(x, y, s=16, color=BLUE, alpha=0.75, rasterized=many)
-        axes.set(
-            xlabel=f"first direction ({shares[0]:.0%} of the variance)",
-            ylabel=f"second ({shares[1]:.0%})",
-        )
 
     return _drawn(draw, name)
 

@@ -28,11 +28,27 @@ NAMES = {
     "lv_myocardium": "left-ventricular myocardium",
     "lv_epicardium": "left ventricle with its wall",
     "left_atrium": "left atrium",
+    "frame_rate_hz": "frames a second",
+    "frame_rate": "frames a second",
+    "frames": "frames a clip",
+    "row_mm": "mm a pixel",
+    "age_years": "age, years",
+    "ef_percent": "EF, %",
+    "low_ef": "low EF",
     "m_mode": "M-mode",
     "colour_doppler": "colour Doppler",
     "spectral_doppler": "spectral Doppler",
     "tissue_doppler": "tissue Doppler",
 }
+INTERVALS = (
+    "In brackets: 95 % intervals from a bootstrap that draws patients ({draws} draws, seed "
+    "{seed})."
+)
+FEW_PATIENTS = 30
+FEW = (
+    "So few test patients make an exercise: one patient more or less changes every figure, and "
+    "intervals from a bootstrap are then too narrow."
+)
 
 
 def plain(name: str) -> str:
@@ -92,6 +108,13 @@ def interval_rows(content: object, path: tuple[str, ...] = ()) -> list[tuple[str
     if is_interval(content):
         return [(", ".join(plain(step) for step in path), interval(content))]
     return [row for key, inner in content.items() for row in interval_rows(inner, (*path, key))]
+
+
+def interval_note(summary: Mapping[str, object]) -> str:
+    """Say how intervals were made, and what they are worth with so few patients."""
+    made, patients = part(summary, "intervals"), part(summary, "test").get("patients") or 0
+    note = INTERVALS.format(draws=made.get("draws", "?"), seed=made.get("seed", "?"))
+    return f"{note} {FEW}" if patients < FEW_PATIENTS else note
 
 
 def part(summary: Mapping[str, object], name: str) -> dict[str, Any]:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import NewType
 
+from echocli.reports.csvs import csv_of, file_name
 from echocli.reports.style import CSS
 
 Html = NewType("Html", str)
 """Text that is HTML already. Everything else is escaped before it reaches the page."""
 
 EMPTY = Html("")
+SKIP = Html('<a class="skip" href="#main">Skip to the contents</a>')
+HOLD = Html(
+    '<p class="hold"><label><input type="checkbox" id="hold"> Hold all loops still</label></p>'
+)
+"""Pictures that move for longer than five seconds can be stopped (WCAG 2.2, 2.2.2)."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +80,39 @@ def items(lines: Iterable[str]) -> Html:
     return Html(f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Html:
-    """Return a table; cells that look like numbers stand on the right.
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> Html:
+    """Return a table, with itself as CSV; the first cell of a row says what the row is.
 
     Args:
         columns: Headings.
-        rows: Cells; ``None`` stays empty.
+        rows: Cells; ``None`` stays empty. What looks like a number is not broken over lines.
         caption: What the table says.
     """
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-    title = f"<caption>{text(caption)}</caption>" if caption else ""
+    body = "".join(
+        f'<tr><th scope="row">{text(first)}</th>{"".join(_cell(cell) for cell in others)}</tr>'
+        for first, *others in rows
+    )
+    link = download(f"{file_name(caption)}.csv", csv_of(columns, rows), caption)
+    # A table that is wider than the screen is moved by the arrow keys once it has the focus.
     return Html(
-        f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="wide" tabindex="0" role="region" aria-label="{text(caption)}"><table>'
+        f"<caption><span>{text(caption)}</span></caption><thead><tr>{head}</tr></thead>"
+        f'<tbody>{body}</tbody></table></div><p class="csv">{link}</p>'
+    )
+
+
+def download(name: str, content: str, what: str) -> Html:
+    """Return a link that saves a table; it stands in the page, and nothing is fetched.
+
+    Args:
+        name: Of the file.
+        content: Its text.
+        what: What the numbers are.
+    """
+    return Html(
+        f'<a download="{text(name)}" href="{data_uri(content.encode(), "text/csv")}" '
+        f'aria-label="CSV: {text(what)}">CSV</a>'
     )
 
 
@@ -115,30 +140,21 @@ def cards(figures: Sequence[tuple[str, str, str]]) -> Html:
     return Html(f'<div class="cards">{"".join(boxes)}</div>')
 
 
-def bars(rows: Sequence[tuple[str, int, str]], total: int) -> Html:
-    """Return counts as bars with their names.
-
-    Args:
-        rows: Name, count and remark.
-        total: Count of a full bar.
-    """
-    lines = (
-        f'<div class="bar"><span>{text(name)}</span>'
-        f'<i style="--share:{100 * count / max(total, 1):.2f}%"></i><b>{count}</b>'
-        f"<small>{text(remark)}</small></div>"
-        for name, count, remark in rows
-    )
-    return Html(f'<div class="bars">{"".join(lines)}</div>')
-
-
 def together(parts: Iterable[Html]) -> Html:
     """Return parts that a gallery keeps below each other."""
     return Html(f"<div>{join(parts)}</div>")
 
 
-def figure(picture: Html, caption: str) -> Html:
-    """Return a picture with what it shows."""
-    return Html(f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>")
+def figure(picture: Html, caption: str, numbers: Html = EMPTY) -> Html:
+    """Return a picture with what it shows, and its numbers.
+
+    Args:
+        picture: What is drawn.
+        caption: What it shows.
+        numbers: A result of ``download``.
+    """
+    told = text(f"{caption} ") + numbers
+    return Html(f"<figure>{picture}<figcaption>{told.strip()}</figcaption></figure>")
 
 
 def gallery(figures: Iterable[Html], kind: str = "figures") -> Html:
@@ -158,18 +174,24 @@ def image(content: bytes, media_type: str, alternative: str, still: bytes = b"")
         content: The bytes of the file.
         media_type: Such as ``image/webp``.
         alternative: What it shows, for who cannot see it.
-        still: The same without motion, for who asked the browser for less of it.
+        still: The same without motion, for paper and for who wants less of it.
     """
-    shown = f'<img src="{_data(content, media_type)}" alt="{text(alternative)}" loading="lazy">'
     if not still:
-        return Html(shown)
+        return _image(content, media_type, alternative, "")
+    moving = _image(content, media_type, alternative, "moving")
     return Html(
-        '<picture><source media="(prefers-reduced-motion: reduce)" '
-        f'srcset="{_data(still, media_type)}">{shown}</picture>'
+        f'<span class="loop">{moving}{_image(still, media_type, alternative, "still")}</span>'
     )
 
 
-def _data(content: bytes, media_type: str) -> str:
+def _image(content: bytes, media_type: str, alternative: str, kind: str) -> Html:
+    chosen = f'class="{kind}" ' if kind else ""
+    source = data_uri(content, media_type)
+    return Html(f'<img {chosen}src="{source}" alt="{text(alternative)}" decoding="async">')
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return a file as an address that holds it."""
     return f"data:{escape(media_type)};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -192,9 +214,11 @@ def page(
     again = "" if refresh_s is None else f'<meta http-equiv="refresh" content="{refresh_s}">'
     contents = "".join(f'<a href="#{escape(s.anchor)}">{text(s.title)}</a>' for s in sections)
     body = "".join(
-        f'<section id="{escape(s.anchor)}"><h2>{text(s.title)}</h2>{s.body}</section>'
+        f'<section id="{escape(s.anchor)}" aria-labelledby="{escape(s.anchor)}-title">'
+        f'<h2 id="{escape(s.anchor)}-title">{text(s.title)}</h2>{s.body}</section>'
         for s in sections
     )
+    hold = HOLD if 'class="moving"' in body else EMPTY
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -203,6 +227,7 @@ def page(
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         f"img-src data:; style-src 'unsafe-inline'\">{again}"
         f"<title>{text(title)}</title><style>{CSS}</style></head><body>"
-        f'<header><h1>{text(title)}</h1><p class="muted">{text(subtitle_text)}</p></header>'
-        f'<main>{lead}<nav aria-label="Contents">{contents}</nav>{body}</main></body></html>\n'
+        f'{SKIP}<header><h1>{text(title)}</h1><p class="muted">{text(subtitle_text)}</p>'
+        f'</header><main id="main" tabindex="-1">{lead}'
+        f'<nav aria-label="Contents">{contents}</nav>{hold}{body}</main></body></html>\n'
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from echocli.reports.page import Html, image
+from echocli.reports.page import Html, data_uri, image
 
 Frames = NDArray[np.uint8]
 
@@ -22,6 +24,8 @@ SECONDS = 2.0
 ASSUMED_FRAME_MS = 40
 QUALITY = 55
 ZOOM = 2
+TILE = 96
+"""Side of a small still, in pixels."""
 
 
 def loop(frames: Frames, times_s: NDArray[np.float64] | None, alternative: str) -> Html:
@@ -80,6 +84,40 @@ def outlined(frames: Frames, labels: Frames) -> Frames:
         one = inside == value
         picture[one & ~ndimage.binary_erosion(one, flat)] = colour
     return picture
+
+
+def contact_sheet(stills: Sequence[Frames]) -> tuple[str, int]:
+    """Return pictures side by side as a data URI, and how many stand in a row.
+
+    Args:
+        stills: ``(height, width)`` each; made as large as each other.
+    """
+    columns = math.ceil(math.sqrt(len(stills)))
+    size = (columns * TILE, -(-len(stills) // columns) * TILE)
+    sheet = Image.new("L", size)
+    for place, still in enumerate(stills):
+        down, across = divmod(place, columns)
+        small = Image.fromarray(still).resize((TILE, TILE), Image.Resampling.BILINEAR)
+        sheet.paste(small, (across * TILE, down * TILE))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return data_uri(buffer.getvalue(), "image/webp"), columns
+
+
+def strip(stills: Sequence[Frames], alternative: str) -> Html:
+    """Return pictures in a row.
+
+    Args:
+        stills: ``(height, width)`` each.
+        alternative: What they show.
+    """
+    row = Image.new("L", (len(stills) * TILE, TILE))
+    for place, still in enumerate(stills):
+        small = Image.fromarray(still).resize((TILE, TILE), Image.Resampling.BILINEAR)
+        row.paste(small, (place * TILE, 0))
+    buffer = io.BytesIO()
+    row.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return image(buffer.getvalue(), "image/webp", alternative)
 
 
 def overlay(path: Path, alternative: str) -> Html:

@@ -7,26 +7,35 @@ from typing import Any
 import numpy as np
 
 from echocli.reports import figures
-from echocli.reports.numbers import interval, interval_rows, part
+from echocli.reports.csvs import csv_of
+from echocli.reports.numbers import interval, interval_note, interval_rows, part
 from echocli.reports.page import (
+    EMPTY,
     Html,
     Section,
+    download,
     figure,
     gallery,
     join,
+    missing,
     paragraph,
     table,
     together,
 )
-from echocli.reports.sections_results import interval_note
-from echocli.reports.study_reader import Results
+from echocli.reports.sections_anomaly import rows_download
+from echocli.reports.study_reader import Results, head_of
 
 TITLE = "Classes"
 
 
 def classes_section(results: Results) -> Section:
     """Show how well classes are told apart, and whether probabilities mean what they say."""
-    assert results.classes is not None, "asked for only where there are predictions"
+    if results.classes is None:
+        head = head_of(results, "classify")
+        word = "predict" if head else "fit --label COLUMN"
+        none = missing("There are no classes.", f"echocli classify {word}")
+        fitted = _tables(head) if head.get("metrics") else EMPTY
+        return Section("classify", TITLE, join([none, fitted]))
     rows, summary = results.classes.rows, results.classes.summary
     names = [str(name) for name in summary.get("classes", [])]
     told = paragraph(
@@ -37,8 +46,13 @@ def classes_section(results: Results) -> Section:
     if not summary.get("metrics"):
         note = "No two classes are known of patients that the probe never saw: no figures."
         return Section("classify", TITLE, join([told, paragraph(note, "note")]))
-    body = [told, gallery([_reliability(summary), _metrics(summary)]), _classes(summary)]
-    return Section("classify", TITLE, join(body))
+    link = rows_download(rows, "classify.csv", "classes of every clip")
+    every = Html(f'<p class="csv">Every clip: {link}</p>') if link else EMPTY
+    return Section("classify", TITLE, join([told, _tables(summary), every]))
+
+
+def _tables(summary: dict[str, Any]) -> Html:
+    return join([gallery([_reliability(summary), _metrics(summary)]), _classes(summary)])
 
 
 def _how_called(summary: dict[str, Any]) -> str:
@@ -63,7 +77,9 @@ def _reliability(summary: dict[str, Any]) -> Html:
         "On the thin line probabilities mean what they say. Larger marks stand for more test "
         "clips; small ones are mostly chance."
     )
-    return figure(figures.reliability(said, seen, clips, "reliability"), caption)
+    content = csv_of(["said", "so", "clips"], zip(said, seen, clips, strict=True))
+    numbers = download("reliability.csv", content, "reliability")
+    return figure(figures.reliability(said, seen, clips, "reliability"), caption, numbers)
 
 
 def _metrics(summary: dict[str, Any]) -> Html:
@@ -74,8 +90,8 @@ def _metrics(summary: dict[str, Any]) -> Html:
     ]
     test, baseline = part(summary, "test"), part(summary, "predict_the_commonest")
     caption = (
-        f"Test split: {test.get('clips')} clips of {test.get('patients')} patients. Always "
-        f"saying {summary.get('label')} = {baseline.get('class')} would be right in "
+        f"Classes, test split: {test.get('clips')} clips of {test.get('patients')} patients. "
+        f"Always saying {summary.get('label')} = {baseline.get('class')} would be right in "
         f"{interval(baseline.get('accuracy'))} of the clips."
     )
     return together(
@@ -97,4 +113,5 @@ def _classes(summary: dict[str, Any]) -> Html:
         )
         for name, own in part(summary, "per_class").items()
     ]
-    return table(["class", "test clips", "AUROC against the rest", "sensitivity"], rows)
+    head = ["class", "test clips", "AUROC against the rest", "sensitivity"]
+    return table(head, rows, f"Each class of {summary.get('label')}, test split")

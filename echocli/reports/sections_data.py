@@ -1,19 +1,16 @@
-"""What came in: sources, clips, labels, and the clips themselves as loops."""
+"""The clips: what is known of them and their patients, and some of them as loops."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from echocli.clips.store import ClipSet
 from echocli.reports import figures
+from echocli.reports.clip_words import words_of
 from echocli.reports.numbers import number, plain
 from echocli.reports.page import (
-    EMPTY,
     Html,
     Section,
-    bars,
-    details,
     facts,
     figure,
     gallery,
@@ -29,62 +26,18 @@ from echocli.reports.study_reader import Results
 LOOPS = 8
 """Clips that are shown; each is about 50 kB."""
 SPLITS = ("train", "val", "test")
-WORDS = ("view", "sex", "scanner", "quality", "dataset", "abnormality")
+NUMBERS = {
+    "age_years": "age, years",
+    "ef_percent": "EF, %",
+    "edv_ml": "EDV, ml",
+    "esv_ml": "ESV, ml",
+    "frame_rate_hz": "frames a second",
+    "row_mm": "mm a pixel",
+}
+WORDS = ("normal", "abnormality", "sex", "view", "scanner", "quality", "centre", "dataset")
 """Label columns with few values, whose counts are told."""
 MOST_VALUES = 12
-
-
-def sources_section(results: Results) -> Section:
-    """Tell how many sources became clips, and why the others did not."""
-    title = "From files to clips"
-    if results.clips is None:
-        return Section("sources", title, missing("There are no clips.", "echocli preprocess"))
-    refusals = results.refusals
-    refused = refusals.count if refusals else 0
-    total = len(results.clips) + refused
-    rows = [("became clips", len(results.clips), "de-identified, masked, cropped")]
-    rows += refusals.reasons if refusals else []
-    hint = "Which file was left out stands in clips/quarantine.csv, by a keyed hash."
-    parts = [
-        paragraph(
-            f"{total} sources were read; {len(results.clips)} became clips of "
-            f"{results.clips.manifest['patient_id'].nunique()} patients, {refused} were left "
-            "out, each with its reason:"
-        ),
-        bars(rows, total),
-        paragraph(hint, "muted"),
-        _audit(results),
-    ]
-    return Section("sources", title, join(parts))
-
-
-def _audit(results: Results) -> Html:
-    if not results.audit:
-        return EMPTY
-    checks = [
-        (
-            check.get("check"),
-            check.get("looked_at"),
-            "passed" if check.get("passed") else "FAILED",
-        )
-        for check in results.audit.get("checks", [])
-    ]
-    return join(
-        [
-            subtitle("De-identification"),
-            paragraph(
-                "Names, numbers and dates were replaced by keyed hashes and every pixel "
-                "outside the ultrasound sector was made black. The clip set was then opened "
-                "again and checked:"
-            ),
-            table(["check", "looked at", "result"], checks),
-            paragraph(
-                "No automatic check finds everything that can be burned into a picture. Look "
-                "at the clips below before you share them.",
-                "note",
-            ),
-        ]
-    )
+UNKNOWN = "unknown"
 
 
 def clips_section(results: Results) -> Section:
@@ -93,12 +46,12 @@ def clips_section(results: Results) -> Section:
         none = missing("There are no clips to show.", "echocli preprocess")
         return Section("clips", "Clips", none)
     clips = results.clips
-    body = [_description(clips.manifest), _histograms(clips.manifest), _counts(clips.manifest)]
-    chosen = spread(len(clips), LOOPS)
+    body = [_description(clips.manifest), _histograms(clips.manifest), _by_part(clips.manifest)]
     loops = []
-    for row in chosen:
-        picture = loop(clips.frames(row), clips.times_s(row), "echo loop")
-        loops.append(figure(picture, _loop_caption(clips, row)))
+    for row in spread(len(clips), LOOPS):
+        words = words_of(clips.manifest.iloc[row])
+        picture = loop(clips.frames(row), clips.times_s(row), f"Ultrasound loop, {words}")
+        loops.append(figure(picture, words))
     body += [
         subtitle(f"{len(loops)} of {len(clips)} clips, at their own speed"),
         gallery(loops, "loops"),
@@ -110,16 +63,6 @@ def spread(count: int, wanted: int) -> list[int]:
     """Return evenly spread rows."""
     rows = np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
     return [int(row) for row in rows]
-
-
-def _loop_caption(clips: ClipSet, row: int) -> str:
-    entry = clips.manifest.iloc[row]
-    told = [str(entry["view"])] if isinstance(entry.get("view"), str) else []
-    if pd.notna(entry.get("ef_percent")):
-        told.append(f"EF {entry['ef_percent']:.0f} %")
-    if pd.notna(entry.get("normal")):
-        told.append("normal" if bool(entry["normal"]) else "abnormal")
-    return ", ".join(told) or f"{int(entry['frames'])} frames"
 
 
 def _description(manifest: pd.DataFrame) -> Html:
@@ -159,7 +102,8 @@ def _histograms(manifest: pd.DataFrame) -> Html:
     if "ef_percent" in manifest and manifest["ef_percent"].notna().any():
         groups = _by_split(manifest, "ef_percent")
         picture = figures.histogram(groups, "ejection fraction (%)", "ef-histogram")
-        drawn.append(figure(picture, "Measured ejection fraction of the clips, by split."))
+        caption = "Measured ejection fraction of the clips, by split."
+        drawn.append(figure(picture, caption))
     if manifest["frame_rate_hz"].notna().any():
         groups = _by_split(manifest, "frame_rate_hz")
         picture = figures.histogram(groups, "frames a second", "frame-rate-histogram")
@@ -176,18 +120,56 @@ def _by_split(manifest: pd.DataFrame, column: str) -> dict[str, figures.Values]:
     return {name: part.to_numpy(np.float64) for name, part in parts.items() if len(part)}
 
 
-def _counts(manifest: pd.DataFrame) -> Html:
-    rows: list[tuple[str, str]] = []
-    if "split" in manifest:
-        patients = manifest.groupby("split")["patient_id"].nunique()
-        told = [f"{name} {patients[name]}" for name in SPLITS if name in patients]
-        rows.append(("patients by split", ", ".join(told)))
-    if "normal" in manifest and manifest["normal"].notna().any():
-        normal = manifest["normal"].dropna().astype(bool)
-        rows.append(("normal", f"{int(normal.sum())} yes, {int((~normal).sum())} no"))
+def _by_part(manifest: pd.DataFrame) -> Html:
+    """Tell of every split what is known of its clips, and of how many nothing is."""
+    parts = {"all": manifest}
+    if "split" in manifest and manifest["split"].notna().any():
+        parts |= {name: manifest[manifest["split"] == name] for name in SPLITS}
+        parts = {name: rows for name, rows in parts.items() if len(rows)}
+    rows: list[tuple[str, ...]] = [
+        ("patients", *(str(rows["patient_id"].nunique()) for rows in parts.values())),
+        ("clips", *(str(len(rows)) for rows in parts.values())),
+    ]
+    for column, name in NUMBERS.items():
+        if column in manifest and manifest[column].notna().any():
+            rows.append((name, *(_mean(rows[column]) for rows in parts.values())))
     for column in WORDS:
         if column in manifest and 0 < manifest[column].nunique() <= MOST_VALUES:
-            counts = manifest[column].value_counts()
-            told = [f"{plain(str(value))} {n}" for value, n in counts.items()]
-            rows.append((plain(column), ", ".join(told)))
-    return details("Counts of the labels", table(["label", "clips"], rows)) if rows else EMPTY
+            rows += _shares(manifest, column, parts)
+    caption = (
+        "What is known of the clips, by split: means with standard deviations, or clips with "
+        "their share of the split"
+    )
+    return table(["", *parts], rows, caption)
+
+
+def _mean(values: pd.Series) -> str:
+    known = values.dropna().astype(float)
+    if not len(known):
+        return "-"
+    unknown = len(values) - len(known)
+    spread_of = f" ({known.std():.1f})" if len(known) > 1 else ""
+    return f"{known.mean():.1f}{spread_of}" + (f"; {unknown} unknown" if unknown else "")
+
+
+def _shares(
+    manifest: pd.DataFrame, column: str, parts: dict[str, pd.DataFrame]
+) -> list[tuple[str, ...]]:
+    found = manifest[column].map(_word)
+    return [
+        (
+            f"{plain(column)}: {plain(value)}",
+            *(
+                f"{n} ({n / len(rows):.0%})"
+                for rows in parts.values()
+                for n in [int((found[rows.index] == value).sum())]
+            ),
+        )
+        for value in sorted(found.unique(), key=lambda word: (word == UNKNOWN, word))
+    ]
+
+
+def _word(value: object) -> str:
+    if value is None or value != value:
+        return UNKNOWN
+    return {"True": "yes", "False": "no"}.get(str(value), str(value))

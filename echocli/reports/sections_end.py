@@ -1,8 +1,7 @@
-"""The key figures at the top, and at the end how to repeat it all and what not to believe."""
+"""The key figures at the top of the page, and at its end what not to believe."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from echocli.reports.numbers import interval
@@ -10,14 +9,11 @@ from echocli.reports.page import (
     Html,
     Section,
     cards,
-    code,
-    details,
     items,
     join,
     paragraph,
-    subtitle,
 )
-from echocli.reports.study_reader import Results, RunRecord
+from echocli.reports.study_reader import Results, settings_of
 
 LIMITS = (
     "This is research software, not a medical device. No figure here is a diagnosis.",
@@ -112,63 +108,6 @@ def _figure(
     return [(value, what, "; ".join(part for part in parts if part))]
 
 
-def repeat_section(results: Results) -> Section:
-    """Return the commands and settings that lead here again."""
-    body = [
-        paragraph("In the study folder, with the same sources and the same key file:"),
-        code(commands(results)),
-        subtitle("Settings"),
-    ]
-    if results.audit:
-        version, settings = results.audit.get("echocli"), results.audit.get("settings", {})
-        shown = {"echocli": version, **settings}
-        body.append(details("preprocess", code([json.dumps(shown, indent=2)])))
-    for run in results.runs:
-        body.append(details(f"run {run.name}", code([json.dumps(run.config, indent=2)])))
-    for name, head in results.heads.items():
-        shown = {key: value for key, value in head.items() if key != "patients"}
-        body.append(details(f"head {name}", code([json.dumps(shown, indent=2)])))
-    return Section("repeat", "How to repeat this", join(body))
-
-
-def settings_of(run: RunRecord) -> dict[str, Any]:
-    """Return the settings of a run, empty if it has none."""
-    settings = run.config.get("settings")
-    return settings if isinstance(settings, dict) else {}
-
-
-def commands(results: Results) -> list[str]:
-    """Return the command lines that made what is there, in their order."""
-    lines = []
-    if results.clips is not None:
-        lines.append("echocli preprocess SOURCES")
-    for run in results.runs:
-        settings = settings_of(run)
-        method, preset = settings.get("method"), settings.get("preset")
-        steps = settings.get("optim", {}).get("steps")
-        folder = f"runs/{run.name}"
-        line = f"echocli pretrain --config {folder}/config.json -o {folder}-again"
-        lines.append(f"{line}  # {method}, {preset}, {steps} steps")
-    if results.embeddings is not None:
-        lines.append("echocli embed")
-    if results.scores is not None:
-        summary = results.scores.summary
-        rate, k = summary.get("false_positive_rate"), summary.get("k")
-        lines.append(f"echocli score --anomaly --k {k} --false-positive-rate {rate}")
-    of_task = {
-        "lvef": results.lvef,
-        "segment": results.volumes,
-        "classify": results.classes,
-    }
-    for task, found in of_task.items():
-        if task in results.heads:
-            label = results.heads[task].get("label")
-            lines.append(f"echocli {task} fit" + (f" --label '{label}'" if label else ""))
-        if found is not None:
-            lines.append(f"echocli {task} predict")
-    return [*lines, "echocli report"]
-
-
-def limits_section() -> Section:
+def limits_section(results: Results) -> Section:
     """Say what not to believe."""
     return Section("limits", "What this does not tell", items(LIMITS))

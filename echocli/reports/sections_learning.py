@@ -1,15 +1,19 @@
-"""What was learnt: training curves, and where the clips lie in the embedding."""
+"""How pretraining went: its curves, and whether the features stayed healthy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from echocli.reports import figures, lines
-from echocli.reports.numbers import duration, number
+from echocli.reports import lines
+from echocli.reports.csvs import csv_of
+from echocli.reports.lines import Values
+from echocli.reports.numbers import duration, number, part
 from echocli.reports.page import (
+    EMPTY,
     Html,
     Section,
+    download,
     facts,
     figure,
     gallery,
@@ -18,7 +22,7 @@ from echocli.reports.page import (
     paragraph,
     subtitle,
 )
-from echocli.reports.study_reader import Results, RunRecord
+from echocli.reports.study_reader import Results, RunRecord, settings_of
 
 HEALTH = {
     "effective_rank": "effective rank (directions that the features fill)",
@@ -34,13 +38,20 @@ HEALTH_CAPTION = (
     "What to watch instead: if the features of different clips grow alike (rank near 1, cosine "
     "near 1, spread near 0), the encoder has collapsed and says nothing."
 )
-HASH_DIGITS = 16
+PROBE_CAPTION = (
+    "A linear model on the features as they are, judged on patients that it was not fitted on. "
+    "The encoder never learns from these labels, and the test split is not looked at."
+)
+STEPS_CAPTION = "The learning rate, and how long the gradient was before it was cut."
+STEPS = {"lr": "learning rate", "grad_norm": "length of the gradient"}
 SHORT_RUN_STEPS = 5_000
 SHORT_RUN = (
     "Minutes of training from scratch do not make a good encoder: features usually get worse "
     "before they get better, and an untrained network can be a strong baseline. Read the "
     "figures below as a check that everything runs, not as what the method can do."
 )
+MOST_ROWS = 2_000
+"""Steps in the CSV of a run; of a longer one every so many."""
 
 
 def training_section(results: Results) -> Section:
@@ -55,14 +66,12 @@ def training_section(results: Results) -> Section:
 
 
 def _run(run: RunRecord) -> Html:
-    config, metrics = run.config, run.metrics
-    settings = config.get("settings", {})
-    clips = config.get("clips", {})
-    steps = settings.get("optim", {}).get("steps")
+    config, metrics, settings = run.config, run.metrics, settings_of(run)
+    clips = part(config, "clips")
     rows = [
         ("method", settings.get("method")),
         ("preset", settings.get("preset")),
-        ("steps", f"{len(metrics)} of {steps}"),
+        ("steps", f"{len(metrics)} of {part(settings, 'optim').get('steps')}"),
         ("clips", f"{clips.get('count')} of {clips.get('patients')} patients"),
         ("trained numbers", f"{config.get('parameters', 0):,}"),
         ("device", f"{config.get('device')}, {config.get('precision')}"),
@@ -71,88 +80,49 @@ def _run(run: RunRecord) -> Html:
         rows.append(("time", duration(float(metrics["seconds"].sum()))))
     drawn = []
     if len(metrics) > 1:
-        x, y = metrics["step"].to_numpy(np.float64), metrics["loss"].to_numpy(np.float64)
-        picture = lines.line(x, y, "loss", f"loss of {run.name}")
+        picture = lines.line(*_curve(metrics, "loss"), "loss", f"loss of {run.name}")
         drawn.append(figure(picture, f"{LOSS_CAPTION} {lines.LEGEND}"))
-    curves = {label: column for column, label in HEALTH.items() if column in metrics}
-    seen = metrics.dropna(subset=list(curves.values())) if curves else metrics[:0]
-    if len(seen) == 1:  # a curve of one point says less than its numbers
-        rows += [(label, number(seen[name].iloc[0])) for label, name in curves.items()]
-    elif len(seen):
-        x = seen["step"].to_numpy(np.float64)
-        values = {label: (x, seen[name].to_numpy(np.float64)) for label, name in curves.items()}
-        picture = lines.panels(values, f"health of {run.name}")
-        drawn.append(figure(picture, HEALTH_CAPTION))
-    parts = [subtitle(f"Run {run.name}"), facts(rows), gallery(drawn)]
+    for names, what, caption in (
+        (HEALTH, "health", HEALTH_CAPTION),
+        (STEPS, "learning rate and gradient", STEPS_CAPTION),
+    ):
+        curves = {label: _curve(metrics, name) for name, label in names.items()}
+        shown = {label: curve for label, curve in curves.items() if len(curve[0]) > 1}
+        # A curve of one point says less than its number.
+        rows += [(label, number(y[0])) for label, (_, y) in curves.items() if len(y) == 1]
+        if shown:
+            drawn.append(figure(lines.panels(shown, f"{what} of {run.name}"), caption))
+    drawn += _probe(run)
+    parts = [subtitle(f"Run {run.name}"), facts(rows), gallery(drawn), _numbers(run)]
     if not run.has_model:
         resume = f"echocli pretrain --resume -o runs/{run.name}"
         parts.append(missing("This run has no model yet.", resume))
     return join(parts)
 
 
-def embedding_section(results: Results) -> Section:
-    """Show where the clips lie."""
-    embeddings = results.embeddings
-    if embeddings is None:
-        body = missing("There are no embeddings.", "echocli embed")
-        return Section("embeddings", "Embeddings", body)
-    metadata, labels = embeddings.metadata, embeddings.table
-    clips, dim = embeddings.vectors.shape
-    rows = [
-        ("clips", str(clips)),
-        ("numbers a clip", str(dim)),
-        ("pooling", str(metadata.get("pool", "-"))),
-        ("SHA-256 of the model", str(metadata.get("model_sha256", "-"))[:HASH_DIGITS]),
-    ]
-    drawn: list[Html] = []
-    if clips >= 3:
-        points, shares = principal_directions(embeddings.vectors.astype(np.float64))
-        drawn = _maps(labels, points, shares)
-    caution = paragraph(
-        "Each point is a clip. The map shows two of many directions: groups that overlap here "
-        "may still be apart in the others, and nearness may come from the scanner or the frame "
-        "rate rather than from the heart.",
-        "muted",
-    )
-    return Section("embeddings", "Embeddings", join([facts(rows), gallery(drawn), caution]))
+def _curve(metrics: pd.DataFrame, name: str) -> tuple[Values, Values]:
+    """Return the steps at which something was measured, and what was."""
+    if name not in metrics:
+        return np.empty(0), np.empty(0)
+    seen = metrics[["step", name]].dropna()
+    return seen["step"].to_numpy(np.float64), seen[name].to_numpy(np.float64)
 
 
-def _maps(labels: pd.DataFrame, points: figures.Values, shares: list[float]) -> list[Html]:
-    drawn = []
-    if "normal" in labels and labels["normal"].notna().any():
-        known = labels["normal"].notna().to_numpy()
-        normal = labels["normal"].fillna(False).astype(bool).to_numpy()
-        groups = {"normal": known & normal, "abnormal": known & ~normal}
-        if not known.all():
-            groups["unknown"] = ~known
-        picture = figures.embedding_map(points, shares, groups=groups, name="map-normal")
-        drawn.append(figure(picture, "Coloured by what the labels say."))
-    if "ef_percent" in labels and labels["ef_percent"].notna().any():
-        ef = labels["ef_percent"].to_numpy(np.float64)
-        picture = figures.embedding_map(
-            points, shares, values=ef, values_label="EF (%)", name="map-ef"
-        )
-        drawn.append(figure(picture, "Coloured by measured ejection fraction."))
-    if not drawn:
-        picture = figures.embedding_map(points, shares, name="map")
-        drawn.append(figure(picture, "No label to colour by."))
-    return drawn
+def _probe(run: RunRecord) -> list[Html]:
+    steps, values = _curve(run.metrics, "probe")
+    if len(steps) < 2:
+        return []
+    guess = _curve(run.metrics, "probe_guess")[1]
+    beside = {"knowing nothing": float(guess[-1])} if len(guess) else {}
+    picture = lines.line(steps, values, "error of a probe", f"probe of {run.name}", beside)
+    return [figure(picture, PROBE_CAPTION)]
 
 
-def principal_directions(vectors: figures.Values) -> tuple[figures.Values, list[float]]:
-    """Return each vector's place along the two widest directions, and their variance shares.
-
-    Args:
-        vectors: ``(clips, dim)``, at least two rows.
-    """
-    centred = vectors - vectors.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    total = float((singular**2).sum())
-    points = left[:, :2] * singular[:2]
-    if points.shape[1] < 2:
-        points = np.column_stack([points, np.zeros(len(points))])
-        singular = np.append(singular, 0.0)
-    # The sign of a singular vector is arbitrary; fixed, so that the same data give one map.
-    signs = np.where(points.sum(axis=0) < 0, -1.0, 1.0)
-    shares = [float(s**2) / total if total else 0.0 for s in singular[:2]]
-    return points * signs, shares
+def _numbers(run: RunRecord) -> Html:
+    metrics = run.metrics
+    if not len(metrics):
+        return EMPTY
+    rows = metrics.iloc[:: -(-len(metrics) // MOST_ROWS)]
+    content = csv_of([str(name) for name in rows], rows.itertuples(index=False))
+    link = download(f"{run.name}.csv", content, f"the steps of {run.name}")
+    return Html(f'<p class="csv">{link}</p>')

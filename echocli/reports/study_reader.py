@@ -31,6 +31,8 @@ class RunRecord:
     metrics: pd.DataFrame
     """One row a step."""
     has_model: bool
+    model_sha256: str = ""
+    """Of its weights; empty if there are none yet."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,23 @@ class Results:
     @property
     def is_empty(self) -> bool:
         """Whether the folder holds nothing to report."""
-        return self.clips is None and not self.runs and self.embeddings is None
+        nothing = self.clips is None and self.embeddings is None
+        return nothing and not self.runs and not self.heads
+
+
+def settings_of(run: RunRecord) -> dict[str, Any]:
+    """Return the settings of a run, empty if it has none."""
+    settings = run.config.get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
+def head_of(results: Results, task: str) -> dict[str, Any]:
+    """Return the settings and figures of the head for a task, empty if there is none.
+
+    The head of the task's own name comes first, as the commands look for it.
+    """
+    found = [head for head in results.heads.values() if head.get("task") == task]
+    return results.heads.get(task) or (found[0] if found else {})
 
 
 def read_study(root: Path) -> Results:
@@ -97,17 +115,17 @@ def read_study(root: Path) -> Results:
 
     if ClipSet.is_one(study.clips):
         results.clips = maybe(study.clips, "clips", ClipSet.open)
-    results.audit = maybe(study.clips / "audit.json", "clips/audit.json", _object)
+    results.audit = maybe(study.clips / "audit.json", "clips/audit.json", read_object)
     results.refusals = maybe(
         study.clips / "quarantine.csv", "clips/quarantine.csv", _read_refusals
     )
     for folder in sorted(study.runs.glob("*/config.json")):
-        run = maybe(folder.parent, f"runs/{folder.parent.name}", _read_run)
+        run = maybe(folder.parent, f"runs/{folder.parent.name}", read_run)
         results.runs += [run] if run else []
     results.embeddings = maybe(study.embeddings, "embeddings.parquet", read_embeddings)
     results.scores = maybe(study.scores, "scores.csv", _read_table)
     for folder in sorted(study.heads.glob("*/config.json")):
-        head = maybe(folder, f"heads/{folder.parent.name}", _object)
+        head = maybe(folder, f"heads/{folder.parent.name}", read_object)
         results.heads |= {folder.parent.name: head} if head else {}
     results.lvef = maybe(study.predictions / "lvef.csv", "predictions/lvef.csv", _read_table)
     classes = study.predictions / "classify.csv"
@@ -126,7 +144,12 @@ def read_study(root: Path) -> Results:
     return results
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: If it is none.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError("not an object")
@@ -145,19 +168,28 @@ def _meaning(word: str) -> str:
     return MEANINGS.get(Reason(word), "") if word in set(Reason) else ""
 
 
-def _read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path) -> RunRecord:
+    """Read a run.
+
+    Raises:
+        ValueError: If its settings or its metrics cannot be read.
+    """
     records, written = pd.DataFrame(read_metrics(folder)), folder / "metrics.jsonl"
     if records.empty and written.is_file() and written.stat().st_size:
         raise ValueError("no line of the metrics can be read")
     has_model = (folder / "model" / "model.safetensors").is_file()
-    return RunRecord(folder.name, _object(folder / "config.json"), records, has_model)
+    sums = folder / "model" / "SHA256SUMS.json"
+    sha256 = str(read_object(sums).get("model.safetensors", "")) if sums.is_file() else ""
+    return RunRecord(
+        folder.name, read_object(folder / "config.json"), records, has_model, sha256
+    )
 
 
 def _read_table(path: Path) -> Table:
     beside = path.with_suffix(".json")
-    return Table(pd.read_csv(path), _object(beside) if beside.is_file() else {})
+    return Table(pd.read_csv(path), read_object(beside) if beside.is_file() else {})
 
 
 def _read_volumes(path: Path) -> Table:
     summary = path.with_name("segment.json")
-    return Table(pd.read_csv(path), _object(summary) if summary.is_file() else {})
+    return Table(pd.read_csv(path), read_object(summary) if summary.is_file() else {})

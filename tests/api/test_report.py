@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -12,9 +13,11 @@ import pandas as pd
 import pytest
 from made_study import write_study
 
-from echocli.api.report import report, study_of
+from echocli.api.report import report
 from echocli.errors import EchoError, UsageError
+from echocli.files import write_json
 from echocli.reports.numbers import interval
+from echocli.reports.scope import target_of
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ class Checker(HTMLParser):
         self.tags.append(tag)
         names = ("src", "href", "srcset", "xlink:href", "action", "data", "poster")
         self.links += [value or "" for name, value in attrs if name in names]
-        if tag not in ("meta", "img", "source", "link"):
+        if tag not in ("meta", "img", "source", "link", "input", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -81,7 +84,9 @@ def test_the_page_is_whole_and_needs_nothing_else(whole: Path, tmp_path: Path) -
 def test_the_page_tells_the_figures_that_the_files_hold(whole: Path, tmp_path: Path) -> None:
     html = report(whole, tmp_path / "page.html").out.read_text()
     words = " ".join(check(html).words)
-    assert "16 sources were read; 12 became clips of 12 patients, 4 were left out" in words
+    assert "16 sources read" in words
+    assert "12 clips of 12 patients" in words
+    assert "2 still" in words
     summary = json.loads((whole / "predictions" / "lvef.json").read_text())
     for figures in (summary["metrics"], summary["predict_the_mean"]):
         assert interval(figures["mae"]) in words
@@ -103,7 +108,7 @@ def test_figures_of_few_patients_are_not_put_at_the_head(study: Path) -> None:
         summary["patient_metrics"] = {"auroc": {"value": 0.987, "low": 0.9, "high": 1.0}}
         path.write_text(json.dumps(summary))
         words = " ".join(check(report(study, overwrite=True).out.read_text()).words)
-        return words.partition("From files to clips")[0]
+        return words.partition("What was done")[0]
 
     assert "19 test patients are too few to quote" in head(19)
     assert "0.987" not in head(19)
@@ -198,11 +203,71 @@ def test_nothing_is_replaced_unasked(study: Path) -> None:
     report(study, overwrite=True)
 
 
-@pytest.mark.parametrize(
-    "inside", ["runs/vjepa-tiny", "heads/lvef", "clips", "predictions", "."]
-)
+@pytest.mark.parametrize("inside", ["clips", "predictions", "."])
 def test_the_study_is_found_from_inside(study: Path, inside: str) -> None:
-    assert study_of(study / inside).resolve() == study.resolve()
+    target = target_of(study / inside)
+    assert (target.kind, target.folder.resolve()) == ("study", study.resolve())
+
+
+def test_a_run_has_a_page_of_its_own_with_nothing_of_the_others(study: Path) -> None:
+    result = report(study / "runs" / "vjepa-tiny")
+    assert result.out == study.resolve() / "report-run-vjepa-tiny.html"
+    words = " ".join(check(result.out.read_text()).words)
+    assert "Run vjepa-tiny" in words
+    assert "discovr-tiny" not in words
+    assert "Ejection fraction" not in result.sections  # its head is of another encoder
+    assert "Make it with" not in words
+
+
+def test_a_head_has_a_page_of_its_own_with_its_predictions(study: Path) -> None:
+    name_encoder(study, "lvef")
+    result = report(study / "heads" / "lvef")
+    assert result.out == study.resolve() / "report-head-lvef.html"
+    assert {"Ejection fraction", "Model cards", "Checklists"} <= set(result.sections)
+    assert not {"Anomaly scores", "Segmentation", "Embeddings"} & set(result.sections)
+    words = " ".join(check(result.out.read_text()).words)
+    assert "Head lvef" in words
+    assert "vjepa-tiny" in words
+    assert "discovr-tiny" not in words
+
+
+def name_encoder(study: Path, task: str) -> None:
+    """Note everywhere that the head's encoder is that of the run vjepa-tiny."""
+    sha256 = "5" * 64
+    write_json(
+        study / "runs" / "vjepa-tiny" / "model" / "SHA256SUMS.json",
+        {"model.safetensors": sha256},
+    )
+    for path in (
+        study / "heads" / task / "config.json",
+        study / "predictions" / f"{task}.json",
+    ):
+        write_json(path, {**json.loads(path.read_text()), "model_sha256": sha256})
+
+
+@pytest.mark.parametrize("part", ["runs/vjepa-tiny", "heads/lvef"])
+def test_a_run_or_head_that_stands_alone_is_reported(
+    whole: Path, tmp_path: Path, part: str
+) -> None:
+    alone = Path(shutil.copytree(whole / part, tmp_path / "alone"))
+    result = report(alone)
+    assert result.out.parent == tmp_path.resolve()
+    check(result.out.read_text())
+    assert "Model cards" in result.sections
+
+
+def test_no_path_and_no_patient_of_the_study_stands_in_the_page(study: Path) -> None:
+    config = study / "runs" / "vjepa-tiny" / "config.json"
+    content = json.loads(config.read_text())
+    content["settings"]["init"] = "/home/dr.brown/patients/model"
+    config.write_text(json.dumps(content))
+    manifest = pd.read_parquet(study / "clips" / "manifest" / "part-00000.parquet")
+    html = report(study).out.read_text()
+    tables = re.findall(r"data:text/csv;base64,([^\"]*)", html)
+    html += "".join(base64.b64decode(one).decode() for one in tables)
+    assert "brown" not in html
+    for patient in manifest["patient_id"]:
+        assert patient not in html
 
 
 def test_an_empty_folder_and_none_at_all_are_told(tmp_path: Path) -> None:

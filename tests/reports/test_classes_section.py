@@ -9,7 +9,7 @@ import pytest
 from echocli.api._classes import Classes
 from echocli.api._classify_figures import Reading, figures
 from echocli.reports.sections_classes import classes_section
-from echocli.reports.sections_end import commands
+from echocli.reports.sections_repeat import commands
 from echocli.reports.study_reader import Results, Table
 from echocli.statistics.calibration import unscaled
 
@@ -68,7 +68,7 @@ def test_without_known_classes_there_are_no_figures() -> None:
 
 def test_the_label_stands_in_the_command_that_repeats_it() -> None:
     lines = commands(results())
-    assert "echocli classify fit --label 'normal'" in lines
+    assert "echocli classify fit --label normal" in lines
     assert "echocli classify predict" in lines
 
 

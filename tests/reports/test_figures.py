@@ -13,17 +13,10 @@ from echocli.reports.page import Html
 
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.normal(55, 10, 40), GENERATOR.normal(55, 10, 40)
-POINTS = GENERATOR.normal(0, 1, (40, 2))
-GROUPS = {"normal": X > 55, "abnormal": X <= 55}
 DRAWN = {
     "histogram": figures.histogram({"train": X, "test": Y}, "EF", "histogram"),
     "one group": figures.histogram({"all": X[:3]}, "EF", "one-group"),
     "one rate": figures.histogram({"all": 50 + np.arange(20) % 2 * 8e-15}, "Hz", "one-rate"),
-    "map of groups": figures.embedding_map(POINTS, [0.5, 0.2], groups=GROUPS, name="groups"),
-    "map of values": figures.embedding_map(
-        POINTS, [0.5, 0.2], values=np.where(X > 60, np.nan, X), values_label="EF", name="values"
-    ),
-    "plain map": figures.embedding_map(POINTS, [0.5, 0.2], name="plain"),
     "scores": figures.score_distribution({"normal": X, "abnormal": Y}, 60.0, "scores"),
     "scores without threshold": figures.score_distribution({"all": X}, None, "no-threshold"),
     "ef": figures.ef_scatter(X, Y, 54.0, "ef"),
@@ -64,7 +57,7 @@ def test_the_same_data_give_the_same_bytes() -> None:
 
 
 def test_many_points_become_a_picture_and_not_a_hundred_thousand_marks() -> None:
-    points = GENERATOR.normal(0, 1, (20_000, 2))
-    svg = figures.embedding_map(points, [0.5, 0.2], name="many")
+    scores = GENERATOR.normal(0, 1, 20_000)
+    svg = figures.score_distribution({"all": scores}, None, "many")
     assert len(svg) < 300_000
     assert "data:image/png" in svg

@@ -49,7 +49,8 @@ def test_no_text_can_add_a_tag(one: str, other: str) -> None:
         "table": (lambda a, b: page.table([a], [[b]], a)),
         "facts": (lambda a, b: page.facts([(a, b)])),
         "cards": (lambda a, b: page.cards([(a, b, a)])),
-        "bars": (lambda a, b: page.bars([(a, 1, b)], 2)),
+        "download": (lambda a, b: page.download(a, b, a)),
+        "figure": (lambda a, b: page.figure(page.EMPTY, a, page.download(b, a, b))),
         "missing": page.missing,
         "code": (lambda a, b: page.code([a, b])),
         "items": (lambda a, b: page.items([a, b])),
@@ -66,6 +67,6 @@ def test_the_page_lists_its_sections_and_allows_nothing_from_outside() -> None:
     html = page.page("Title", "below", page.EMPTY, sections)
     assert html.startswith("<!doctype html>")
     assert '<a href="#two">Second</a>' in html
-    assert '<section id="two">' in html
+    assert '<section id="two" aria-labelledby="two-title">' in html
     assert "default-src 'none'" in html
     assert "script" not in html

@@ -43,7 +43,7 @@ def test_unknown_times_are_shown_at_a_plain_rate() -> None:
 
 def test_a_loop_moves_and_has_a_still_for_who_wants_no_motion() -> None:
     frames = GENERATOR.integers(0, 255, (9, 32, 32), dtype=np.uint8)
-    still, moving = pictures_in(loop(frames, np.arange(9) / 25, "a loop"))
+    moving, still = pictures_in(loop(frames, np.arange(9) / 25, "a loop"))
     assert moving.n_frames == 9
     assert getattr(still, "n_frames", 1) == 1
     assert moving.size == (32, 32)

@@ -12,14 +12,15 @@ from made_study import write_study
 
 from echocli.errors import EchoError
 from echocli.reports.page import Section
-from echocli.reports.sections_data import clips_section, sources_section, spread
-from echocli.reports.sections_end import commands, is_phantom
-from echocli.reports.sections_learning import (
-    embedding_section,
-    principal_directions,
-    training_section,
-)
-from echocli.reports.sections_results import anomaly_section, lvef_section, segment_section
+from echocli.reports.sections_anomaly import anomaly_section
+from echocli.reports.sections_data import clips_section, spread
+from echocli.reports.sections_embedding import embedding_section, principal_directions
+from echocli.reports.sections_end import is_phantom
+from echocli.reports.sections_learning import training_section
+from echocli.reports.sections_lvef import lvef_section
+from echocli.reports.sections_repeat import commands
+from echocli.reports.sections_segment import segment_section
+from echocli.reports.sections_splits import splits_section
 from echocli.reports.study_reader import Results, read_study
 
 MAKERS: dict[str, tuple[Callable[[Results], Section], str]] = {
@@ -28,7 +29,7 @@ MAKERS: dict[str, tuple[Callable[[Results], Section], str]] = {
     "scores.csv": (anomaly_section, "echocli score --anomaly"),
     "predictions/lvef.csv": (lvef_section, "echocli lvef predict"),
     "predictions/segment": (segment_section, "echocli segment fit"),
-    "clips": (sources_section, "echocli preprocess"),
+    "clips": (splits_section, "echocli preprocess"),
 }
 
 

@@ -1,0 +1,68 @@
+"""The items of TRIPOD+AI, in our own words.
+
+Source:
+    Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378, table 2.
+"""
+
+from __future__ import annotations
+
+TRIPOD: tuple[tuple[str, str, str, str], ...] = (
+    ("1", "Title", "Names a prediction model, its people and its outcome", ""),
+    ("2", "Abstract", "As TRIPOD+AI for abstracts asks", ""),
+    ("3a", "Background", "The clinical setting and why a model is wanted", ""),
+    ("3b", "Background", "For whom it is meant, where in care, who shall use it", ""),
+    ("3c", "Background", "Known inequalities between groups of people", ""),
+    ("4", "Objectives", "The aim: making a model, judging one, or both", ""),
+    ("5a", "Data", "Where the data come from, and for whom they stand", "source"),
+    ("5b", "Data", "Between which dates patients were included", "dates"),
+    ("6a", "Participants", "The setting: number and place of centres", "centres"),
+    ("6b", "Participants", "Who could take part", "eligible"),
+    ("6c", "Participants", "Treatments, and how they were dealt with", ""),
+    (
+        "7",
+        "Data preparation",
+        "Preparation and quality checks, alike for all groups",
+        "preprocessing",
+    ),
+    ("8a", "Outcome", "What is predicted, and how and when it is measured", "truth"),
+    ("8b", "Outcome", "If it takes judgement: who judged, and how qualified", ""),
+    ("8c", "Outcome", "What was done to keep those who judged blind", ""),
+    ("9a", "Predictors", "Why these predictors", "predictors"),
+    ("9b", "Predictors", "What each predictor is, how and when measured", "elements"),
+    ("9c", "Predictors", "If they take judgement: who judged, and how qualified", ""),
+    ("10", "Sample size", "How the size was arrived at, for making and for judging", ""),
+    ("11", "Missing data", "How missing data were dealt with", "missing"),
+    ("12a", "Analysis", "How data were used: making, tuning, judging", "splits"),
+    ("12b", "Analysis", "How predictors were brought into form", "input"),
+    ("12c", "Analysis", "The kind of model, every step of making it, inner checks", "training"),
+    ("12d", "Analysis", "Differences between clusters such as centres", "clusters"),
+    ("12e", "Analysis", "All measures and plots of performance", "measures"),
+    ("12f", "Analysis", "Whether a model was updated after judging", ""),
+    ("12g", "Analysis", "How predictions were made on the data judged", "predicting"),
+    ("13", "Class imbalance", "What was done about rare classes", "imbalance"),
+    ("14", "Fairness", "What was done for fairness, and why", "fairness"),
+    ("15", "Model output", "What the model says, and where its limits were set", "output"),
+    ("16", "Training and test", "How the data of making and of judging differ", "people"),
+    ("17", "Ethics", "Who approved, and how consent was obtained or waived", ""),
+    ("18a", "Open science", "Who paid, and what part they had", ""),
+    ("18b", "Open science", "Conflicts of interest", ""),
+    ("18c", "Open science", "Where the protocol stands", ""),
+    ("18d", "Open science", "Registration", ""),
+    ("18e", "Open science", "Whether data are shared", "sharing"),
+    ("18f", "Open science", "Whether code is shared", "code"),
+    ("19", "Patients, public", "How patients and public took part", ""),
+    ("20a", "Results", "The flow of participants", "flow"),
+    ("20b", "Results", "Who they are, with how much is missing", "people"),
+    ("20c", "Results", "How those judged differ from those of the making", "people"),
+    ("21", "Results", "Numbers of participants and outcomes in each analysis", "numbers"),
+    ("22", "Results", "The model in full, so that others can use it", "model"),
+    ("23a", "Results", "Performance with intervals, in groups too", "performance"),
+    ("23b", "Results", "How performance differs between clusters", "clusters"),
+    ("24", "Results", "What updating changed", ""),
+    ("25", "Discussion", "What the results mean, fairness included", ""),
+    ("26", "Discussion", "Limits and what they do to the results", "limits"),
+    ("27a", "Discussion", "What happens with bad or absent input", "bad_input"),
+    ("27b", "Discussion", "What users must do and know", ""),
+    ("27c", "Discussion", "What should be studied next", ""),
+)
+"""Number, part, what is asked for, and the fact that answers it; empty if no file can."""
