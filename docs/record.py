@@ -55,6 +55,13 @@ SCREENS = {
     "models": "echocli models list",
     "shell-init": "echocli shell-init bash | head -20",
 }
+INTRODUCTION = """# Screens
+
+What commands print on a terminal of 100 columns, in the study that `echocli demo` makes:
+
+    python docs/record.py screens echo-demo
+
+"""
 
 
 def screen_of(line: str, folder: Path) -> list[str]:
@@ -161,6 +168,8 @@ def main(what: str, folder: Path, *only: str) -> None:
         record_tutorial(HERE / "tutorial.md", folder)
         return
     (HERE / "screens").mkdir(exist_ok=True)
+    shown = "\n\n".join(f"## `{line}`\n\n![]({name}.svg)" for name, line in SCREENS.items())
+    (HERE / "screens/README.md").write_text(INTRODUCTION + shown + "\n", encoding="utf-8")
     for name in only or SCREENS:
         lines = screen_of(SCREENS[name], folder)
         (HERE / "screens" / f"{name}.svg").write_text(
