@@ -1,8 +1,11 @@
-"""A clip set and a run so small that every room's tests can use them."""
+"""A clip set and a run so small that every room's tests can use them; and no network."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,6 +13,34 @@ from micro import MICRO, micro_clip, write_clips
 
 settings.register_profile("any machine", deadline=None)  # it may be busy
 settings.load_profile("any machine")
+
+HERE = ("::1", "localhost")
+"""How this machine calls itself: several processes of one training meet there."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline() -> Iterator[None]:
+    """Let no test reach another machine, nor ask where one is."""
+    really_connect, really_look_up = socket.socket.connect, socket.getaddrinfo
+    here = {*HERE, socket.gethostname()}
+
+    def refuse_elsewhere(host: Any) -> None:
+        # No OSError: a program might take it for a bad connection and go on.
+        assert not host or host in here or str(host).startswith("127."), "no network in tests"
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            refuse_elsewhere(address[0])
+        return really_connect(self, address)
+
+    def look_up(host: Any, *more: Any, **others: Any) -> Any:
+        refuse_elsewhere(host)
+        return really_look_up(host, *more, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect)
+        patch.setattr(socket, "getaddrinfo", look_up)
+        yield
 
 
 @pytest.fixture(scope="session")

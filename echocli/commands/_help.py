@@ -41,6 +41,7 @@ KINDS = {
 WIDEST = 96
 LEFT = 30
 """Columns of the left side of a list; longer names have a line of their own."""
+KIND = re.compile(r" <([^>]+)>$")
 EXAMPLE = re.compile(r"\* `(?P<line>[^`]+)`(?:: (?P<what>.+))?")
 PLAINER = (
     (r" \(Possible options.*", ""),
@@ -82,6 +83,10 @@ class GroupPage(TyperGroup):
         except WrongUsage as error:
             _tell(error)
             code = ExitCode.USAGE
+        except SystemExit:
+            if type(sys.stdout).__name__ != "PacifyFlushWrapper":
+                raise
+            code = ExitCode.DONE  # Typer met a pipe whose reader has seen enough
         sys.exit(code or 0)
 
 
@@ -143,14 +148,15 @@ def _option(option: Any, ctx: typer.Context) -> tuple[str, str]:  # noqa: ANN401
     if option.metavar:
         value = option.metavar
     else:
-        shown = option.get_help_record(ctx)[0].partition(max(option.opts, key=len))[2]
-        kind = shown.strip(" <>")
-        value = KINDS.get(kind, kind)
+        kind = KIND.search(option.get_help_record(ctx)[0])
+        value = KINDS.get(kind[1], kind[1]) if kind else ""
     return f"{names}{', '.join(long)} {value}".rstrip(), _help(option, ctx)
 
 
 def _help(param: Any, ctx: typer.Context) -> str:  # noqa: ANN401
-    return " ".join(param.get_help_record(ctx)[1].split())
+    text = " ".join(param.get_help_record(ctx)[1].split())
+    text = re.sub(r"([\d.]+)<=x<=([\d.]+)(?=\]$)", r"\1 to \2", text)
+    return re.sub(r"x>=([\d.]+)(?=\]$)", r"\1 or more", text)
 
 
 def _examples(examples: Iterable[tuple[str, str]], width: int) -> Iterator[str]:

@@ -38,13 +38,13 @@ def command(
 ) -> None:
     r"""Print shell code that makes `echo pretrain`, `echo embed` ... run echocli.
 
-    * `echocli shell-init bash > ~/.echocli.bash`, and `source ~/.echocli.bash` in ~/.bashrc
+    * `echocli shell-init bash > ~/.echocli.bash`: then source ~/.echocli.bash in ~/.bashrc
 
-    * `echocli shell-init zsh > ~/.echocli.zsh`, and `source ~/.echocli.zsh` in ~/.zshrc
+    * `echocli shell-init zsh > ~/.echocli.zsh`: then source ~/.echocli.zsh in ~/.zshrc
 
     * `echocli shell-init fish > ~/.config/fish/conf.d/echocli.fish`: nothing more to do
 
-    * `eval "$(echocli shell-init bash)"` tries it in this shell only
+    * `eval "$(echocli shell-init bash)"`: try it in this shell only
 
     The rule: if the word after `echo` is a command of echocli and the line was typed at a
     prompt, it runs; everything else (scripts, functions, sourced files, `xargs echo`) is the
