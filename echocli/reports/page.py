@@ -67,7 +67,7 @@ def missing(what: str, command: str) -> Html:
 
 def code(lines: Iterable[str]) -> Html:
     """Return lines to be copied."""
-    return Html(f"<pre><code>{text(chr(10).join(lines))}</code></pre>")
+    return Html(f'<pre tabindex="0"><code>{text(chr(10).join(lines))}</code></pre>')
 
 
 def details(summary: str, body: Html) -> Html:

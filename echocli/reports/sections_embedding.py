@@ -9,7 +9,14 @@ import pandas as pd
 
 from echocli.reports.clip_words import rows_by_id, words_of
 from echocli.reports.csvs import csv_of
-from echocli.reports.embedding_map import Colouring, Values, by_group, by_value, drawn_map
+from echocli.reports.embedding_map import (
+    PALETTE,
+    Colouring,
+    Values,
+    by_group,
+    by_value,
+    drawn_map,
+)
 from echocli.reports.numbers import number, part, plain
 from echocli.reports.page import (
     EMPTY,
@@ -24,7 +31,7 @@ from echocli.reports.page import (
     table,
 )
 from echocli.reports.pictures import contact_sheet
-from echocli.reports.sections_data import MOST_VALUES, spread
+from echocli.reports.sections_data import spread
 from echocli.reports.study_reader import Results
 from echocli.tables import Embeddings
 
@@ -128,7 +135,7 @@ def _colourings(labels: pd.DataFrame) -> Sequence[Colouring]:
         values = labels[column]
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
             made.append(by_value(plain(column), values.to_numpy(np.float64)))
-        elif values.nunique() <= MOST_VALUES:
+        elif values.nunique() <= len(PALETTE):
             made.append(by_group(plain(column), [_word(column, value) for value in values]))
     return made or [by_group("nothing", ["unknown"] * len(labels))]
 

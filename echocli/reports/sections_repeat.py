@@ -28,9 +28,22 @@ PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\).*[\\/](?=[^\\/])")
 UNSAID = ("patients", "left_out", "sha256")
 """Lists of ids and of hashes, which are no settings and no figures."""
 JUDGED = (
-    ("metrics", "patient_metrics", "test", "patient_test", "per_class", "confusion", "auroc")
-    + ("reliability", "subgroups", "mean_map", "predict_the_mean", "predict_the_commonest")
-    + ("calibrated", "ef_from_masks", "flicker", "interval_coverage")
+    "metrics",
+    "patient_metrics",
+    "test",
+    "patient_test",
+    "per_class",
+    "confusion",
+    "auroc",
+    "reliability",
+    "subgroups",
+    "mean_map",
+    "predict_the_mean",
+    "predict_the_commonest",
+    "calibrated",
+    "ef_from_masks",
+    "flicker",
+    "interval_coverage",
 )
 """What a head keeps of how it was judged: figures, no settings."""
 MOST_CLIPS = 5_000

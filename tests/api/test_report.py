@@ -81,6 +81,49 @@ def test_the_page_is_whole_and_needs_nothing_else(whole: Path, tmp_path: Path) -
     assert result.megabytes < 5
 
 
+class Outline(HTMLParser):
+    """Notes what somebody needs who cannot see the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.bad: list[str] = []
+        self.tables = self.captions = self.pictures = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = dict(attrs)
+        self.ids += [has["id"]] if has.get("id") else []
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+        self.pictures += tag in ("img", "svg")
+        named = {"img": "alt", "svg": "aria-label", "th": "scope"}
+        if tag in named and not has.get(named[tag]):
+            self.bad.append(f"{tag} without {named[tag]}")
+        for value in has.values():
+            if re.search(r"(?i)\b(https?:|//|javascript:|url\((?!data:|#))", value or "") and (
+                not (value or "").startswith(("data:", "http://www.w3.org/"))
+            ):
+                self.bad.append(f"{tag} fetches {(value or '')[:80]}")
+
+
+def test_the_page_can_be_heard_and_walked(whole: Path, tmp_path: Path) -> None:
+    outline = Outline()
+    html = report(whole, tmp_path / "page.html").out.read_text()
+    outline.feed(html)
+    assert outline.bad == []
+    assert outline.headings.count(1) == 1
+    assert outline.headings[0] == 1
+    steps = zip(outline.headings, outline.headings[1:], strict=False)
+    assert all(after <= before + 1 for before, after in steps)  # none is skipped
+    assert outline.tables == outline.captions > 10
+    assert outline.pictures > 20
+    assert len(outline.ids) == len(set(outline.ids))
+    assert html.index('class="skip"') < html.index("<h1>")
+
+
 def test_the_page_tells_the_figures_that_the_files_hold(whole: Path, tmp_path: Path) -> None:
     html = report(whole, tmp_path / "page.html").out.read_text()
     words = " ".join(check(html).words)
@@ -180,6 +223,7 @@ def test_a_patient_in_two_splits_is_shouted_about(study: Path) -> None:
     column[other] = first
     place = table.column_names.index("patient_id")
     pq.write_table(table.set_column(place, "patient_id", [column]), path)
+    path.with_suffix(".json").unlink()  # its hash is that of the part as it was
     assert "1 IN TWO SPLITS" in report(study).out.read_text()
 
 
