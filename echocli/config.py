@@ -17,6 +17,8 @@ from echocli.errors import EchoError, UsageError
 T = TypeVar("T")
 PREFIX = "ECHOCLI_"
 SEPARATOR = "__"
+LARGEST = 2**53
+"""No setting is as large; beyond it whole numbers are not exact as floats."""
 Table = Mapping[str, Any]
 
 
@@ -269,6 +271,9 @@ def _apply(base: T, flat: Table, sources: Table, prefix: str) -> T:
 def _check(hint: Any, value: Any, key: str, source: str) -> Any:  # noqa: ANN401
     from pydantic import TypeAdapter, ValidationError
 
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(n, int | float) and not abs(n) < LARGEST for n in numbers):
+        raise UsageError(f"{key} is beyond all bounds ({source}).", f"Mend {key}.")
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:

@@ -200,8 +200,15 @@ def to_json(content: Any) -> str:  # noqa: ANN401
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested deeper than anything that is meant") from None
 
 
 def new_folder(folder: Path, *, overwrite: bool = False) -> Path:

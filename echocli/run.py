@@ -132,12 +132,13 @@ class Run:
         """
         try:
             config = read_json(self.config)
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
+            config = None
+        if not isinstance(config, dict):
             raise EchoError(
                 f"The settings of {self.folder} cannot be read.",
                 "Start again with --overwrite.",
-            ) from None
-        assert isinstance(config, dict)
+            )
         return config
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -207,7 +208,7 @@ class Run:
         for line in text.split("\n")[:-1]:
             try:
                 yield int(json.loads(line)["step"]), line
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
 
 

@@ -88,6 +88,7 @@ class ParquetSink:
                 f"{VECTOR}.list.element": "NONE",
             },
             use_dictionary=schema.names,
+            write_page_checksum=True,  # the hash of the rows holds ids and vectors, no labels
         )
         self.held: list[Rows] = []
 
@@ -186,7 +187,7 @@ def open_parquet(source: Path | io.BytesIO) -> Stored:
         ValueError: If it holds no embeddings (pyarrow's errors are some too).
     """
     source = opened_by_name(source) if isinstance(source, Path) else source
-    with pq.ParquetFile(source) as file:
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
         metadata = json.loads(file.metadata.metadata[METADATA_KEY])
         names = [name for name in file.schema_arrow.names if name != VECTOR]
         table = file.read(columns=names).to_pandas()
@@ -194,7 +195,7 @@ def open_parquet(source: Path | io.BytesIO) -> Stored:
 
     def batches() -> Iterator[NDArray[np.float32]]:
         most = min(BATCH_ROWS, rows_at_once(width))
-        with pq.ParquetFile(source) as again:
+        with pq.ParquetFile(source, page_checksum_verification=True) as again:
             # By group: iter_batches would hold all that it has read until its end.
             for number in range(again.num_row_groups):
                 column = again.read_row_group(number, columns=[VECTOR], use_threads=False)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli import table_formats
+from echocli.files import sha256_of
 from echocli.table_formats import (
     METADATA_KEY,
     VECTOR,
@@ -56,7 +58,8 @@ class SafetensorsSink:
         """Put header, vectors and table together."""
         self._let_go()
         first, second = (part.stat().st_size for part in self.parts)
-        details = json.dumps({**metadata, "columns": self.kinds}, allow_nan=False)
+        seal = {"columns": self.kinds, "table_sha256": sha256_of(self.parts[1])}
+        details = json.dumps({**metadata, **seal}, allow_nan=False)
         shape = [first // (4 * self.width), self.width]
         header = {
             "__metadata__": {METADATA_KEY.decode(): details},
@@ -96,9 +99,13 @@ def open_safetensors(path: Path) -> Stored:
         header, begin = _header(file)
         start, end = header["table"]["data_offsets"]
         file.seek(begin + start)
-        text = file.read(end - start).decode("utf-8")
+        content = file.read(end - start)
     metadata = json.loads(header["__metadata__"][METADATA_KEY.decode()])
     kinds = metadata.pop("columns")
+    digest = hashlib.sha256(content).hexdigest()
+    if metadata.pop("table_sha256", digest) != digest:
+        raise ValueError("the table has changed since it was written")
+    text = content.decode("utf-8")
     names, *body = csv.reader(io.StringIO(text))
     count, width = header[VECTOR]["shape"]
     if len(body) != count or any(len(row) != len(names) for row in body):

@@ -145,16 +145,17 @@ class HardStudy:
     Args:
         run: Runs commands in children.
         root: An empty folder for all of it.
+        heads: Which heads are fitted for the commands that predict.
     """
 
-    def __init__(self, run: Forks, root: Path) -> None:
+    def __init__(self, run: Forks, root: Path, heads: Sequence[str] = HEADS) -> None:
         self.run, self.root = run, root / "study"
         self.root.mkdir()
         write_sources(self.root)
         self.places = itertools.count()
         self.straight: dict[str, dict[str, str]] = {}
         self.command(WRITERS["embed"].words)
-        for name in HEADS:
+        for name in heads:
             self.command(WRITERS[name].words)
 
     def command(self, words: Sequence[str], **hooks: Any) -> Ended:

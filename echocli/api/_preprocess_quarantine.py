@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from echocli.errors import EchoError
 from echocli.files import atomic_path
 from echocli.intake.reasons import MEANINGS, Reason, Refused
 
@@ -74,19 +75,28 @@ def write_quarantine(path: Path, entries: Iterable[Quarantined]) -> None:
 
 
 def read_quarantine(path: Path) -> list[Quarantined]:
-    """Read the list back."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Quarantined(
-            row["source_id"],
-            int(row["position"]),
-            row["reason"],
-            row["explanation"],
-            row["remedy"],
-        )
-        for row in rows
-    ]
+    """Read the list back.
+
+    Raises:
+        EchoError: If it is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                Quarantined(
+                    row["source_id"],
+                    int(row["position"]),
+                    row["reason"],
+                    row["explanation"],
+                    row["remedy"],
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise EchoError(
+            f"{path} is damaged: it cannot be read.",
+            "Copy the clip set again, or run the same `echocli preprocess` once more.",
+        ) from None
 
 
 def count_reasons(entries: Sequence[Quarantined]) -> list[tuple[str, int, str]]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from echocli.clips.mask_grid import spacing_of
 from echocli.clips.record import Clip, Label
 from echocli.errors import EchoError
-from echocli.files import opened_by_name
+from echocli.files import opened_by_name, read_json, sha256_of
 
 METADATA_KEY = b"echocli"
 SCHEMA = "echocli.clips/1"
@@ -178,8 +178,9 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
     kind = ""
     for part in parts:
         try:
+            _check_hash(part)
             table = pq.read_table(opened_by_name(part))
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             raise EchoError(
                 f"The manifest part {part.name} cannot be read.",
                 "Copy the clip set again, or run `echocli preprocess --overwrite`.",
@@ -196,6 +197,20 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
     tables.append(COLUMNS.empty_table())
     union = pa.concat_tables(tables, promote_options="permissive")
     return union.to_pandas(), kind
+
+
+def _check_hash(part: Path) -> None:
+    """Compare a part with the hash beside it; without one, a part may still be in the making.
+
+    Raises:
+        ValueError: If it has changed since it was written.
+    """
+    beside = part.with_suffix(".json")
+    if not beside.is_file():
+        return
+    sums = read_json(beside)["sha256"]
+    if sums[f"{part.parent.name}/{part.name}"] != sha256_of(part):
+        raise ValueError("the manifest has changed since it was written")
 
 
 def _label_array(name: str, values: Sequence[Label]) -> pa.Array:

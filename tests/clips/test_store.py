@@ -104,6 +104,7 @@ def test_sets_that_know_nothing_of_finer_masks_read_as_before(tmp_path: Path) ->
     new = [name for name in table.column_names if name.startswith("mask_")]
     old = {"mask_shard", "mask_offset", "mask_frames"}
     pq.write_table(table.drop_columns([name for name in new if name not in old]), part)
+    part.with_suffix(".json").unlink()  # its hash is that of the part as it was
     stored = ClipSet.open(tmp_path)
     for found in (stored.masks(0), stored.fine_masks(0)):
         assert found is not None
@@ -281,6 +282,7 @@ def test_sets_from_before_a_column_was_thought_of_are_read(tmp_path: Path) -> No
     part = tmp_path / "manifest/part-00000.parquet"
     new = ["r_waves_s", "r_wave_source", "study_date", "notes"]
     pq.write_table(pq.read_table(part).drop_columns(new), part)
+    part.with_suffix(".json").unlink()
     older = ClipSet.open(tmp_path)
     assert older.manifest[new].isna().all(axis=None)
     np.testing.assert_array_equal(older.frames(0), clip.frames)

@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from echocli.clips.store import ClipSet
 from echocli.errors import PrivacyError
-from echocli.files import read_json, write_json
+from echocli.files import read_json, sha256_of, write_json
 from echocli.privacy.audit import Check, audit, summed
 from echocli.privacy.conclude import conclude
 
@@ -96,6 +96,9 @@ def change_table(change: Callable[[pa.Table], pa.Table]) -> Harm:
     def harm(folder: Path) -> None:
         path = folder / "manifest" / "part-00000.parquet"
         pq.write_table(change(pq.read_table(path)), path, compression="zstd")
+        sums = read_json(path.with_suffix(".json"))
+        sums["sha256"]["manifest/part-00000.parquet"] = sha256_of(path)
+        write_json(path.with_suffix(".json"), sums)
 
     return harm
 
