@@ -46,7 +46,9 @@ def embeddings(patients: int = 90) -> Embeddings:
 
 def make_study(root: Path) -> Path:
     """Make a study that every command can be called in: files, clips, a model, heads."""
-    config = PhantomConfig(size=32, difficulty="easy")
+    config = PhantomConfig(
+        size=32, difficulty="easy", seconds=(1.0, 1.2), frame_rates_hz=(20.0, 25.0)
+    )
     patients = [draw_patient(7, number, config) for number in range(2)]
     write_dicom_study(root, patients, height=180, width=240)
     with ClipSetWriter(root / "clips") as writer:
