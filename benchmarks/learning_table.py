@@ -7,7 +7,7 @@ that a call that was cut off goes on, and the tables tell how many seeds stand b
     python benchmarks/learning_table.py                      # all: about 2.5 hours of one core
     python benchmarks/learning_table.py --parts pretrain     # encoders alone
     python benchmarks/learning_table.py --parts judge supervised --seeds 0
-    python benchmarks/learning_table.py --parts table        # Markdown of what is there
+    python benchmarks/learning_table.py --parts table --into docs/learning.md
 """
 
 from __future__ import annotations
@@ -197,11 +197,20 @@ def supervise_seed(desk: Desk, seed: int) -> None:
                 tell(f"supervised, {task}, {share} % of the labels, seed {seed}", since)
 
 
+def put(page: Path, made: str) -> None:
+    """Put tables between the marks of a page, in place of those that stand there."""
+    before, mark, rest = page.read_text().partition("<!-- learning_table.py -->\n")
+    _, end, after = rest.partition("<!-- until here -->")
+    assert mark and end, f"{page} has no place for the tables."  # noqa: PT018
+    page.write_text(f"{before}{mark}\n{made}\n\n{end}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("learning"))
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    parser.add_argument("--into", type=Path, help="page that holds the tables")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -216,7 +225,10 @@ def main() -> None:
             if part in options.parts:
                 do(desk, seed)
     if "table" in options.parts:
-        print(tables(options.folder / "cells", judge))
+        made = tables(options.folder / "cells", judge)
+        print(made)
+        if options.into is not None:
+            put(options.into, made)
 
 
 if __name__ == "__main__":
