@@ -23,9 +23,11 @@ from echocli.api._lvef_probes import LvefConfig as LvefConfig
 from echocli.api._lvef_probes import fit_probe
 from echocli.api._lvef_rows import LABEL, labelled_clips, measured_of, prediction_interval
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
+from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.statistics.bootstrap import DRAWS
+from echocli.study import Study
 
 SCHEMA = "echocli.lvef/1"
 
@@ -218,7 +220,8 @@ def from_masks(
     Args:
         masks: Folder that ``segment`` wrote, or a clip set whose clips have masks.
         out: CSV to write, with a JSON file beside it; nothing is written if left out.
-        clips: Clip set that tells views, studies and measured values; ``masks`` if left out.
+        clips: Clip set that tells views, studies and measured values; if left out, ``masks``,
+            or that of the study where ``segment`` wrote them.
         draws: Bootstrap samples of the figures, where measured values are known.
         overwrite: Replace what stands at ``out``.
         reporter: Is told what matters.
@@ -228,6 +231,8 @@ def from_masks(
     """
     refuse_to_replace_table(out, overwrite=overwrite)
     maps = open_set(masks, reporter)
+    if clips is None and maps.kind == "masks" and ClipSet.is_one(Study().clips):
+        clips = Study().clips
     known = maps if clips is None else open_set(clips, reporter)
     table, left_out = measure_studies(known, maps, reporter)
     table = with_measured(table, known, maps, reporter)

@@ -111,7 +111,7 @@ def trained_with(config: Mapping[str, Any]) -> str:
     trained = config.get("end_to_end")
     if trained is None:
         return ""
-    what = "an encoder from scratch" if trained["scratch"] else "blocks of the encoder"
+    what = "all weights from scratch" if trained["scratch"] else "blocks of the encoder"
     return f", with {what}; best after {trained['step']} of {trained['steps']} steps"
 
 
@@ -135,6 +135,12 @@ def how_many(counts: Mapping[str, Any]) -> str:
         else f"{counts['clips']} clip(s)"
     )
     return f"{units} of {counts['patients']} patient(s)"
+
+
+def part_columns(counts: Mapping[str, Any]) -> list[str]:
+    """Return the header over ``part_rows``, and over rows of all that were counted."""
+    unit = "studies" if "studies" in counts else "clips"
+    return ["part", "figure", "value", "low", "high", unit, "patients", "note"]
 
 
 def figure_rows(

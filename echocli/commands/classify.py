@@ -17,6 +17,7 @@ from echocli.commands._tasks import (
     how_many,
     listed,
     number,
+    part_columns,
     part_rows,
     probe_words,
     subcommand,
@@ -184,7 +185,7 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
     rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
     rows += part_rows(summary["subgroups"], DIGITS, empty="one class only")
     title = how_many(test)
-    columns = ["part", "figure", "value", "low", "high", "clips", "patients", "note"]
+    columns = part_columns(test)
     desk.evaluated(summary, title, columns, rows)
 
 

@@ -18,6 +18,7 @@ from echocli.commands._tasks import (
     how_many,
     listed,
     number,
+    part_columns,
     part_rows,
     probe_words,
     subcommand,
@@ -61,6 +62,10 @@ def fit(
     """Fit a probe for the ejection fraction on frozen features, or train the encoder with it.
 
     * `echocli lvef fit --probe attentive`: on all tokens; minutes instead of seconds
+
+    * `echocli lvef fit --probe attentive --views A4C,A2C`: a study's views together, one answer
+
+    * `echocli lvef fit --label-fraction 0.1`: what a tenth of the patients would teach
 
     The clips need the label ef_percent. The prediction interval is set on validation
     patients; error and agreement stand beside what predicting the mean would reach.
@@ -137,7 +142,7 @@ def predict(
 
 
 def _known(desk: PredictDesk) -> Path | None:
-    """Return the clip set that tells what masks are of; the masks' own if there is none.
+    """Return the clip set that tells what masks are of, if one is named.
 
     Raises:
         UsageError: If something is named that masks need not.
@@ -147,11 +152,9 @@ def _known(desk: PredictDesk) -> Path | None:
             "Masks are measured without --head, --model and --labels.",
             "Leave them out, or --from-masks.",
         )
-    if not desk.videos:
-        return desk.study.clips if desk.study.clips.is_dir() else None
-    if len(desk.videos) > 1:
+    if desk.videos and len(desk.videos) > 1:
         raise UsageError("Masks are of one clip set.", "Name the one that they were drawn on.")
-    return desk.videos[0]
+    return desk.videos[0] if desk.videos else None
 
 
 @subcommand(app, TASK, EvaluateDesk)
@@ -181,7 +184,7 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
     desk.evaluated(
         summary,
         how_many(test),
-        ["part", "figure", "value", "low", "high", "clips", "patients", "note"],
+        part_columns(test),
         [*rows, *part_rows(summary["subgroups"], DIGITS)],
     )
 

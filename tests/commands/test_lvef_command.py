@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from micro import micro_clip, write_clips
 
 from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
@@ -157,3 +158,71 @@ def test_options_that_do_not_go_together_are_refused(
     assert code_of(["lvef", "fit", "-o", "other", *words]) == 2
     assert told in capsys.readouterr().err
     assert not Path("other").exists()
+
+
+def test_views_are_looked_at_together_and_tell_a_row_a_study(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    head = str(tmp_path / "head")
+    words = ["lvef", "fit", "-o", head, "--probe", "attentive", "--epochs", "1"]
+    words += ["--windows", "1", "--label-fraction", "0.5"]
+    assert code_of([*words, "--views", "A4C,A3C"]) == 2
+    assert "of the view A3C; there are A4C" in capsys.readouterr().err
+    assert code_of([*words, "--views", "A4C"]) == 0
+    assert "looking at A4C together" in capsys.readouterr().err
+    assert json.loads((tmp_path / "head/config.json").read_text())["label_fraction"] == 0.5
+    assert code_of(["lvef", "clips", "--head", head, "-o", "-"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith("study_id,patient_id,views,clips,ef_percent")
+    assert len(rows) == 15
+    assert code_of(["lvef", "evaluate", "--head", head]) == 0
+    header = capsys.readouterr().out.splitlines()[0].split("\t")
+    assert header == ["part", "figure", "value", "low", "high", "studies", "patients", "note"]
+
+
+def test_masks_are_measured_without_a_head(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    assert code_of(["lvef", "--from-masks", "clips", "-o", "-"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0].startswith("study_id,patient_id,plane,ef_percent,edv_ml")
+    assert "have one view" in told.err
+    assert code_of(["lvef", "--from-masks", "clips", "--head", "x", "-o", "-"]) == 2
+    assert code_of(["lvef", "clips", "clips", "--from-masks", "clips", "-o", "-"]) == 2
+    assert code_of(["lvef", "--from-masks", "nowhere", "-o", str(tmp_path / "o.csv")]) == 3
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"ef_percent": 140.0}, "outside 0 to 100"),
+        ({"ef_percent": 0.4}, "fractions"),
+        ({"split": "val"}, "more than one split"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused_and_leave_no_head(
+    labels: dict[str, object],
+    told: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    known: dict[str, object] = {"ef_percent": 55.0, "split": "train"}
+    some = [micro_clip(n, labels=known | (labels if n % 2 else {})) for n in range(6)]
+    if told == "fractions":
+        some = [micro_clip(n, labels=known | labels) for n in range(6)]
+    write_clips(tmp_path / "clips", some)
+    assert code_of(["lvef", "fit", str(tmp_path / "clips"), "-o", str(tmp_path / "h")]) == 3
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "h").exists()
