@@ -48,7 +48,8 @@ def lead(results: Results) -> Html:
         figures.append((str(patients), "patients", _apart(results)))
     if results.runs:
         methods = sorted({str(settings_of(run).get("method")) for run in results.runs})
-        figures.append((str(len(results.runs)), "pretraining runs", ", ".join(methods)))
+        word = "pretraining runs" if len(results.runs) > 1 else "pretraining run"
+        figures.append((str(len(results.runs)), word, ", ".join(methods)))
     if results.scores is not None:
         auroc = ("patient_metrics", "auroc")
         figures += _figure(results.scores.summary, auroc, "AUROC, anomaly", "0.5 is chance")
