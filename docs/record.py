@@ -35,7 +35,6 @@ FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 SCREENS = {
     "help": "echocli --help",
     "wrong-word": "echocli pretrian",
-    "demo": "echocli demo -o again --patients 15 --steps 3",
     "doctor": "echocli doctor",
     "inspect": "echocli inspect other",
     "preprocess": "echocli preprocess . other -o again/clips",
@@ -54,6 +53,8 @@ SCREENS = {
     "verify": "echocli verify .",
     "models": "echocli models list",
     "shell-init": "echocli shell-init bash | head -20",
+    "config": "echocli config show | head -30",
+    "demo": "echocli demo -o small --patients 15 --steps 3",
 }
 INTRODUCTION = """# Screens
 

@@ -130,7 +130,11 @@ def write_rate(folder: Path) -> tuple[float, float]:
 def network() -> Iterator[Check]:
     """Say whether the network is forbidden; nothing is tried."""
     forbidden = os.environ.get("ECHOCLI_OFFLINE", "") not in ("", "0")
-    found = "forbidden by ECHOCLI_OFFLINE" if forbidden else "used by `models --download` alone"
+    found = (
+        "forbidden by ECHOCLI_OFFLINE"
+        if forbidden
+        else "used by `models import --download` alone"
+    )
     yield Check("network", State.OK, found)
 
 
