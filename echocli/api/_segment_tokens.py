@@ -54,19 +54,23 @@ def labelled_frames(
 ) -> list[LabelledFrame]:
     """Return the labelled frames of some clips, each in several of its windows.
 
+    A head has weights of its own for every frame of a tubelet: each must meet labels.
+
     Args:
         model: Decides what a window is.
         clips: The clips.
         rows: Which of them.
-        windows: Windows a labelled frame, so that it stands early and late in them.
+        windows: Windows a labelled frame, so that it stands early and late in them; at least
+            as many as a tubelet has frames.
         generator: Draws among the frames, if all together are too many.
     """
     tubelet, counts = model.encoder.config.tubelet, clips.manifest["frames"].tolist()
+    windows = max(windows, tubelet[0])
     frames = []
-    for row in rows:
+    for turn, row in enumerate(rows):
         for mask, frame in enumerate(clips.mask_frames(row)):
             choices = windows_with(frame, clips.times_s(row), counts[row], model.data)
-            for position in spread_positions(sorted(choices), windows, tubelet[0]):
+            for position in spread_positions(sorted(choices), windows, tubelet[0], turn + mask):
                 frames.append(LabelledFrame(row, mask, choices[position], position))
     side = model.data.size
     places = (side // tubelet[1]) * (side // tubelet[2])

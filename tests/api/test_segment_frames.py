@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from micro import micro_clip, write_clips
 
 from echocli.api._segment_frames import (
     labels_to_clip,
@@ -11,7 +14,11 @@ from echocli.api._segment_frames import (
     spread_positions,
     windows_with,
 )
+from echocli.api._segment_tokens import labelled_frames
+from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
+from echocli.clips.store import ClipSet
+from echocli.models.vit import VisionTransformer, ViTConfig
 
 JITTER = np.random.default_rng(0).uniform(-0.005, 0.005, size=60)
 
@@ -71,11 +78,16 @@ def test_a_clip_without_room_or_time_has_no_plan() -> None:
 
 @pytest.mark.parametrize("positions", [[6, 7, 8, 9], list(range(16)), [0, 1]])
 def test_positions_meet_every_slot_and_lie_apart(positions: list[int]) -> None:
-    chosen = spread_positions(positions, 2, tubelet=2)
-    assert {p % 2 for p in chosen} == {0, 1}
-    assert set(chosen) <= set(positions)
-    assert abs(chosen[1] - chosen[0]) >= (positions[-1] - positions[0]) - 1
-    assert len(spread_positions([5], 2, tubelet=2)) == 1
+    met = set()
+    for turn in range(len(positions)):
+        chosen = spread_positions(positions, 2, tubelet=2, turn=turn)
+        assert {p % 2 for p in chosen} == {0, 1}
+        assert set(chosen) <= set(positions)
+        assert abs(chosen[1] - chosen[0]) >= len(positions) // 2 - 1
+        met |= set(chosen)
+    assert met == set(positions)  # no position that a head has never learnt from
+    for turn in (0, 1):  # no frame is lost, whatever slot it stands in
+        assert spread_positions([5], 2, tubelet=2, turn=turn) == [5]
     assert spread_positions([], 2, tubelet=2) == []
 
 
@@ -93,3 +105,18 @@ def test_masks_go_to_the_models_size_and_back(height: int, width: int, size: int
     back = labels_to_clip(logits, height, width)[0]
     assert back.shape == mask.shape
     assert (back == mask).mean() > 0.97
+
+
+@pytest.mark.parametrize("tubelet", [1, 2, 4])
+def test_every_frame_of_a_tubelet_meets_labels(tubelet: int, tmp_path: Path) -> None:
+    outline = np.zeros((2, 32, 32), np.uint8)
+    write_clips(tmp_path, [micro_clip(0, masks=outline, mask_frames=(9, 14))])
+    shape = ViTConfig(frames=8, size=32, tubelet=(tubelet, 8, 8), dim=32, depth=1, heads=2)
+    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
+    data = DataConfig(frames=8, size=32, stride=1)
+    model = LoadedModel(encoder, data, "vjepa", "", {}, tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    found = labelled_frames(model, ClipSet.open(tmp_path), [0], 2, generator)
+    for mask in (0, 1):
+        met = {one.position % tubelet for one in found if one.mask == mask}
+        assert met == set(range(tubelet))
