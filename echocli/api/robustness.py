@@ -147,7 +147,7 @@ def robustness(
             make_bank(judge, clips, bank, reporter)
             judge = replace(judge, bank=bank)
         clean, table = _compare(opened, rows, judge, config, Path(work), reporter)
-    summary = {
+    summary: dict[str, Any] = {
         "task": task,
         "head": None if head is None else str(head),
         "model_sha256": _sha256_of_model(task, head, model),
@@ -162,7 +162,8 @@ def robustness(
         with whole_folder(out, overwrite=overwrite) as folder:
             table.to_csv(folder / "robustness.csv", index=False)
             draw_drops(table, folder / "robustness.png", LOWER_IS_BETTER)
-            draw_faults(_examples(opened, rows[0], config), folder / "faults.png")
+            examples = _examples(opened, rows[0], config)
+            draw_faults(examples, [0.0, *summary["strengths"]], folder / "faults.png")
             sums = sums_of(folder, ["robustness.csv", "robustness.png", "faults.png"])
             write_json(
                 folder / "robustness.json", {"schema": SCHEMA, "sha256": sums, **summary}

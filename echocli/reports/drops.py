@@ -57,7 +57,8 @@ def draw_drops(table: pd.DataFrame, path: Path, lower_is_better: Collection[str]
                 rows = table[(table["figure"] == figure) & (table["perturbation"] == fault)]
                 _curve(axes, rows, clean.loc[figure])
             better = "lower" if figure in lower_is_better else "higher"
-            line[0].set_ylabel(f"{WORDS.get(figure, figure)}\n{better} is better")
+            words = WORDS.get(figure, figure.replace("_", " ").replace("dice", "Dice"))
+            line[0].set_ylabel(f"{words}\n{better} is better")
         for axes, fault in zip(panels[0], faults, strict=True):
             axes.set_title(fault.replace("_", " "))
         page.supxlabel("strength of the fault; dashed, the clips as they are", fontsize=8)
@@ -74,14 +75,17 @@ def _curve(axes: Axes, rows: pd.DataFrame, clean: pd.Series) -> None:
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
 
 
-def draw_faults(examples: Mapping[str, Sequence[Picture]], path: Path) -> None:
+def draw_faults(
+    examples: Mapping[str, Sequence[Picture]], strengths: Sequence[float], path: Path
+) -> None:
     """Draw what the faults look like, a line each, stronger to the right.
 
     Args:
-        examples: Pictures of each fault; the first is without it.
+        examples: Pictures of each fault, one a strength.
+        strengths: How strong.
         path: PNG to write.
     """
-    columns = max(len(pictures) for pictures in examples.values())
+    columns = len(strengths)
     with rc_context(STYLE):
         page = Figure((1.3 * columns + 0.9, 1.3 * len(examples)), layout="constrained")
         panels = page.subplots(len(examples), columns, squeeze=False)
@@ -90,6 +94,8 @@ def draw_faults(examples: Mapping[str, Sequence[Picture]], path: Path) -> None:
                 axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
             line[0].set_ylabel(name.replace("_", " "))
+        for axes, strength in zip(panels[0], strengths, strict=True):
+            axes.set_title(f"{strength:g}")
         _write(page, path)
 
 
