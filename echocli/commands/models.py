@@ -75,12 +75,13 @@ def list_models(quiet: QuietOption = False, as_json: JsonOption = False) -> None
         for model in models:
             console.result(model.name)
     else:
-        columns = ["name", "encoder", "M", "px", "licence", "trained on", "source"]
+        columns = ["name", "encoder", "M", "px", "licence"]
         rows = [
-            [m.name, m.encoder, m.parameters, m.size, m.licence, m.trained_on, m.source]
+            [m.name, m.encoder, m.parameters, m.size, m.licence.partition(" (")[0]]
             for m in models
         ]
         console.table("models", columns, rows)
+        console.say("--json tells sources, training data and all that is known of licences")
         for model in models:
             if model.warning:
                 console.warn(f"{model.name}: {model.warning}")
