@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One thread a process: the tests run in several processes.
 TEST_THREADS ?= 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs dist clean
 
 demo: $(VENV)/installed  ## A whole study on phantom hearts: CPU, no download, minutes.
 	$(BIN)/echocli demo -o echo-demo --overwrite
@@ -22,6 +22,12 @@ bench: $(VENV)/installed-dev  ## Prints tables; see docs/ for figures and the ma
 	$(BIN)/python benchmarks/learning.py --small --folder $(VENV)/bench
 	$(BIN)/python benchmarks/phantom_difficulty.py
 	$(BIN)/python benchmarks/intake.py --small
+
+docs: $(VENV)/installed-dev  ## The reference, after an option, a setting or a document has changed.
+	$(BIN)/python docs/generate.py
+
+dist:  ## Wheel, sdist and SBOM of the commit, tried in a clean environment.
+	PYTHON=$(PYTHON) .ci/package
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info echo-demo
