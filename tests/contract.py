@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ Hear = Callable[..., Heard]
 """Of the fixture ``hear``: the name of a command and a manner give what it said."""
 
 
+@cache
 def all_commands() -> dict[str, Any]:
     """Return every command and subcommand by the words that call it."""
 
