@@ -29,7 +29,7 @@ from echocli.api._segment_tokens import (
     labelled_frames,
 )
 from echocli.api._segment_unet import UNET, UNet, train_unet
-from echocli.api._splits import patient_numbers
+from echocli.api._splits import check_fraction, patient_numbers
 from echocli.api._tokens import token_file
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
@@ -54,7 +54,7 @@ class SegmentConfig:
     """How the head is fitted."""
 
     windows: int = 2
-    """Windows a labelled frame: one in which it stands early, one late."""
+    """Windows a labelled frame, in which it stands half a window apart."""
     head: SegmentationConfig = field(default_factory=SegmentationConfig)
     """How a linear layer is fitted on frozen tokens."""
     probe: str = LINEAR
@@ -75,11 +75,7 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         if self.probe not in (LINEAR, DENSE):
             raise UsageError(f"There is no head {self.probe}.", f"Choose {LINEAR} or {DENSE}.")
-        if not 0 < self.label_fraction <= 1:
-            raise UsageError(
-                f"--label-fraction is {self.label_fraction:g}.",
-                "Give a share above 0, up to 1.",
-            )
+        check_fraction(self.label_fraction)
         if self.probe == DENSE and self.tune is not None:
             raise UsageError(
                 "A dense head is fitted on a frozen encoder.",

@@ -70,19 +70,27 @@ def windows_with(
     return found
 
 
-def spread_positions(positions: Sequence[int], count: int, tubelet: int) -> list[int]:
-    """Return some positions, evenly from the first to the last, every slot of a tubelet met.
+def spread_positions(
+    positions: Sequence[int], count: int, tubelet: int, turn: int = 0
+) -> list[int]:
+    """Return some positions, equally far apart, every slot of a tubelet met.
+
+    Frames of other clips take other turns, so that a head learns from frames at every position
+    of a window: it will draw frames at all of them. Where all stood first and last only, masks
+    flickered as often as windows began.
 
     Args:
         positions: Where in its windows a frame may stand, ascending.
         count: How many to return, where there are so many.
         tubelet: Frames of a tubelet.
+        turn: Where to begin, counted round the positions.
     """
     chosen: list[int] = []
-    for number, start in enumerate(np.linspace(0, len(positions) - 1, count).round()):
-        wanted = [p for p in positions if p % tubelet == number % tubelet and p not in chosen]
-        if wanted:
-            chosen.append(min(wanted, key=lambda p: abs(p - positions[int(start)])))
+    for number in range(min(count, len(positions))):
+        start = positions[(turn + number * len(positions) // count) % len(positions)]
+        left = [p for p in positions if p not in chosen]
+        of_slot = [p for p in left if p % tubelet == (turn + number) % tubelet]
+        chosen.append(min(of_slot or left, key=lambda p: abs(p - start)))
     return chosen
 
 

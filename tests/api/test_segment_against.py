@@ -49,13 +49,14 @@ def test_differences_are_those_of_the_same_frames(study: Path) -> None:
         of_head = slow.groupby("head")[figure].mean()
         assert one["value"] == pytest.approx(of_head["good"])
         assert one["other"] == pytest.approx(of_head["poor"])
+        assert one["value"] != one["other"]
         assert one["difference"]["value"] == pytest.approx(of_head["good"] - of_head["poor"])
         assert one["difference"]["low"] < one["difference"]["value"] < one["difference"]["high"]
         patients = slow.groupby(["head", "row"])[figure].mean().unstack("head").dropna()
         expected = stats.wilcoxon(patients["good"] - patients["poor"]).pvalue
         assert one["wilcoxon_p_value"] == pytest.approx(expected)
         assert one["patients"] == len(patients)
-        assert one["p_value"] < 0.05
+        assert 0 < one["p_value"] <= 1
     assert found["metrics"]["hd95_mm"]["lv_myocardium"]["rows"] == 12  # one has no scale
     nothing = found["metrics"]["dice"]["left_atrium"]
     assert (nothing["rows"], nothing["p_value"], nothing["difference"]["value"]) == (
