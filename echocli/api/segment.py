@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by
-from echocli.api._encode import open_clips, open_set, prepare, readable
+from echocli.api._encode import LeftOut, open_clips, open_set, prepare, readable
 from echocli.api._finetune import begin_with
 from echocli.api._heads import (
     HeadFit,
@@ -108,11 +110,7 @@ def fit(
     splits = splits_of(opened.manifest)
     train = [row for row in rows if splits[row] == "train"]
     if not train:
-        raise EchoError(
-            f"No clip of a training patient in {clips} has masks and fills a window.",
-            "Preprocess a data set that has masks, such as CAMUS, EchoNet-Dynamic or the "
-            "phantom of `echocli demo`.",
-        )
+        raise _nothing_to_fit_on(opened, splits, left_out)
     train = _labelled(opened, train, config)
     generator = torch.Generator().manual_seed(config.seed)
     near = out.absolute().parent
@@ -281,6 +279,25 @@ def evaluate(
             )
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
+
+
+def _nothing_to_fit_on(
+    clips: ClipSet, splits: NDArray[np.str_], left_out: Sequence[LeftOut]
+) -> EchoError:
+    """Return why no training patient has masks that can be used, and what helps."""
+    unread = [c for c in left_out if splits[c.row] == "train" and clips.mask_frames(c.row)]
+    if not unread:
+        return EchoError(
+            f"No clip of a training patient in {clips.folder} has masks.",
+            "Preprocess a data set that has masks, such as CAMUS, EchoNet-Dynamic or the "
+            "phantom of `echocli demo`.",
+        )
+    return EchoError(
+        f"None of the {len(unread)} clip(s) of training patients with masks can be read; the "
+        f"first is {unread[0].reason}.",
+        "Use an encoder of shorter windows (`echocli pretrain --set data.seconds=0.3`), or "
+        "--from-scratch unet, which looks at single frames.",
+    )
 
 
 def _labelled(clips: ClipSet, rows: list[int], config: SegmentConfig) -> list[int]:

@@ -6,6 +6,7 @@ import typer
 
 from echocli.commands._against import AgainstOption, show_comparison
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
+from echocli.commands._options import ByOption, LabelFractionOption
 from echocli.commands._paths import STANDARD
 from echocli.commands._tasks import listed, number, subcommand, task_app, trained_with
 from echocli.errors import UsageError
@@ -45,13 +46,7 @@ def fit(
             help="linear, or dense: an attentive probe and two transposed convolutions.",
         ),
     ] = "linear",
-    label_fraction: Annotated[
-        float,
-        typer.Option(
-            "--label-fraction",
-            help="Share of the training patients whose masks are used, drawn by --seed.",
-        ),
-    ] = 1.0,
+    label_fraction: LabelFractionOption = 1.0,
 ) -> None:
     """Fit a head that draws cavity, muscle and atrium, on tokens frozen or in training.
 
@@ -145,15 +140,7 @@ def predict(
 @subcommand(app, TASK, EvaluateDesk)
 def evaluate(
     desk: EvaluateDesk,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="A,B",
-            help="Columns whose parts are shown one by one beside views and phases; sex, "
-            "age_years, scanner, frame_rate_hz and quality if left out.",
-        ),
-    ] = None,
+    by: ByOption = None,
     against: AgainstOption = None,
 ) -> None:
     """Tell how well known masks are met, of patients that the head has never seen.
@@ -167,8 +154,9 @@ def evaluate(
     0.7. --json has intervals of all. A structure that neither map holds is skipped; one that
     only one map holds counts as the worst there is.
 
-    Against another head the table is of the differences: p by paired bootstrap over patients,
-    and by Wilcoxon's signed ranks of patients; neither is corrected for the number of rows.
+    Views and phases are always shown one by one. Against another head the table is of the
+    differences: p by paired bootstrap over patients, and by Wilcoxon's signed ranks of
+    patients; neither is corrected for the number of rows.
     """
     from echocli.api import segment as api
 

@@ -19,8 +19,9 @@ from echocli.api._segment_measures import flicker
 from echocli.api._splits import share_of_patients
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_model
+from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
-from echocli.errors import EchoError, SpaceError, UsageError
+from echocli.errors import EchoError, ExitCode, SpaceError, UsageError
 from echocli.models.finetune import FitConfig
 from echocli.models.tasks.segmentation import SegmentationConfig
 from echocli.statistics.overlap import dice, overlap
@@ -28,6 +29,14 @@ from echocli.statistics.surface import distances
 from echocli.statistics.volumes import cavity_volume_mm3, smooth_curve
 
 QUICK = SegmentConfig(draws=50, head=SegmentationConfig(steps=150, batch=8))
+
+
+def short(one: Clip) -> Clip:
+    """Return the first frames of a clip, too few for a window."""
+    assert one.times_s is not None
+    assert one.masks is not None
+    few = {"frames": one.frames[:3], "times_s": one.times_s[:3]}
+    return replace(one, **few, masks=one.masks[:1], mask_frames=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -357,6 +366,39 @@ def test_missing_masks_and_heads_name_the_remedy(study: Path, tmp_path: Path) ->
     with pytest.raises(EchoError, match="not fitted on"):
         segment.evaluate(bare, study / "heads/segment")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bare"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (clip(0, timed=False), r"1 clip.*without frame times"),
+        (short(clip(0)), r"1 clip.*shorter than one window"),
+    ],
+)
+def test_masked_clips_that_the_encoder_cannot_read_are_told_from_none(
+    study: Path, tmp_path: Path, wrong: Clip, problem: str
+) -> None:
+    clips = write_clips(tmp_path / "clips", [wrong, clip(1, masks=False)])
+    with pytest.raises(EchoError, match=problem) as caught:
+        segment.fit(clips, study / "model", tmp_path / "head")
+    assert "--from-scratch unet" in caught.value.remedy
+    assert not (tmp_path / "head").exists()
+
+
+def test_a_patient_in_two_splits_is_refused(study: Path, tmp_path: Path) -> None:
+    twice = replace(clip(0), patient_id="patient1", labels={"split": "test"})
+    clips = write_clips(tmp_path / "clips", [clip(1), twice, clip(2)])
+    with pytest.raises(EchoError, match="more than one split") as caught:
+        segment.fit(clips, study / "model", tmp_path / "head")
+    assert caught.value.code == ExitCode.INPUT
+    assert not (tmp_path / "head").exists()
+
+
+def test_masks_of_another_size_never_become_a_clip(tmp_path: Path) -> None:
+    wrong = replace(clip(0), masks=np.zeros((2, 30, 32), np.uint8))
+    with pytest.raises(ValueError, match="Masks are"):
+        write_clips(tmp_path / "clips", [wrong])
+    assert not ClipSet.is_one(tmp_path / "clips")
 
 
 def test_nothing_is_clobbered_and_a_failure_leaves_what_was_there(
