@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from echocli.clips.store import ClipSet
 from echocli.statistics.bootstrap import DRAWS, LEVEL, bootstrap_intervals, weighted_mean
-from echocli.statistics.overlap import REGIONS, overlap, overlaps
+from echocli.statistics.overlap import REGIONS, overlap, overlaps, region_masks
 from echocli.statistics.subgroups import parts_of
 from echocli.statistics.surface import Spacing, distances
 
@@ -70,8 +70,8 @@ def measure(
         spacing_mm: Height and width of a pixel, if known.
     """
     regions = {
-        name: _measures(np.isin(predicted, values), np.isin(truth, values), spacing_mm)
-        for name, values in REGIONS.items()
+        name: _measures(ours, theirs, spacing_mm)
+        for name, ours, theirs in region_masks(predicted, truth)
     }
     means = overlaps(baseline, truth)
     return Tested(row, frame, regions, {name: one.dice for name, one in means.items()})

@@ -7,6 +7,7 @@ only one map holds scores 0 in every figure.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,25 @@ REGIONS: dict[str, tuple[int, ...]] = {
     "lv_epicardium": (1, 2),
 }
 """Mask values that make up each reported region; CAMUS reports cavity and muscle together."""
+
+
+def region_masks(
+    predicted: Labels, truth: Labels
+) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield each region's name and where it is in two label maps.
+
+    A region of several structures, one of which neither map holds, is empty in both: where only
+    the cavity is labelled, cavity and muscle together are nothing.
+
+    Raises:
+        ValueError: If the maps differ in shape.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"The maps are {predicted.shape} and {truth.shape}.")
+    held = {int(value) for labels in (predicted, truth) for value in np.unique(labels)}
+    for name, values in REGIONS.items():
+        shown = values if held.issuperset(values) else ()
+        yield name, np.isin(predicted, shown), np.isin(truth, shown)
 
 
 def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -66,9 +86,6 @@ def overlaps(predicted: Labels, truth: Labels) -> dict[str, Overlap]:
     Raises:
         ValueError: If the maps differ in shape.
     """
-    if predicted.shape != truth.shape:
-        raise ValueError(f"The maps are {predicted.shape} and {truth.shape}.")
     return {
-        name: overlap(np.isin(predicted, values), np.isin(truth, values))
-        for name, values in REGIONS.items()
+        name: overlap(ours, theirs) for name, ours, theirs in region_masks(predicted, truth)
     }
