@@ -82,7 +82,8 @@ def test_ticks_are_round_within_the_ends_and_few(low: float, width: float, most:
     high = low + width
     found = lines.ticks(low, high, most) if high > low else []
     assert len(found) <= most + 1
-    assert all(low - 1e-6 * width <= tick <= high + 1e-6 * width for tick in found)
+    margin = 1e-6 * width + 2 * np.spacing(max(abs(low), abs(high)))
+    assert all(low - margin <= tick <= high + margin for tick in found)
     gaps = np.diff(found)
     if len(gaps) and width > 1e-6 * abs(low):
         power = 10 ** math.floor(math.log10(gaps[0]) + 1e-9)
