@@ -77,9 +77,9 @@ class Desk:
             "reporter": self.console,
         }
 
-    def document(self, payload: Mapping[str, Any]) -> None:
-        """Print a JSON document."""
-        self.console.document(f"echocli.{self.task}-{self.VERB}/1", dict(payload))
+    def document(self, payload: Mapping[str, Any], form: str | None = None) -> None:
+        """Print a JSON document, in the form of the command or another."""
+        self.console.document(f"echocli.{self.task}-{form or self.VERB}/1", dict(payload))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +285,7 @@ class PredictDesk(ReadDesk):
         out: Path | None,
         said: Sequence[str],
         left_out: Sequence[object],
+        form: str | None = None,
     ) -> None:
         """Show predictions and leave with the right exit code.
 
@@ -294,6 +295,7 @@ class PredictDesk(ReadDesk):
             out: Where they were written, if they were.
             said: Sentences for people.
             left_out: What got no result.
+            form: Of the JSON document, if it is not that of every prediction.
         """
         import json
         import sys
@@ -301,7 +303,7 @@ class PredictDesk(ReadDesk):
         if self.as_json:
             written = None if out is None else str(out)
             rows = json.loads(table.to_json(orient="records"))
-            self.document({**summary, "out": written, "rows": rows})
+            self.document({**summary, "out": written, "rows": rows}, form)
         elif out is None:
             table.to_csv(sys.stdout, index=False)
             sys.stdout.flush()

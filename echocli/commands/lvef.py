@@ -138,7 +138,8 @@ def predict(
             reporter=desk.console,
         )
     said = [f"test: {_in_words(found.summary)}"]
-    desk.predicted(found.table, found.summary, found.out, said, found.left_out)
+    form = None if from_masks is None else "masks"
+    desk.predicted(found.table, found.summary, found.out, said, found.left_out, form)
 
 
 def _known(desk: PredictDesk) -> Path | None:

@@ -30,7 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("contract")
     (root / "key").write_text("5e" * 32)
     (root / "key").chmod(0o600)
-    with pytest.MonkeyPatch.context() as patcher, patch("echocli.api.demo.demo", quick_demo):
+    with pytest.MonkeyPatch.context() as patcher:
         patcher.setenv("ECHOCLI_KEY_FILE", str(root / "key"))
         patcher.setenv("COLUMNS", "80")
         make_study(root)
@@ -49,6 +49,7 @@ def hear(study: Path) -> Hear:
     def heard(name: str, manner: str = "") -> Heard:
         assert name in CALLS, f"{name} has no call in tests/contract.py"
         place = f"made{manner}"
-        return call(study, *words_of(name, place, *([manner] if manner else [])))
+        with patch("echocli.api.demo.demo", quick_demo):
+            return call(study, *words_of(name, place, *([manner] if manner else [])))
 
     return heard

@@ -15,6 +15,7 @@ TERMINAL = {"as_json", "json", "quiet", "null", "help"}
 """Options of how a result is shown, or names are typed."""
 FUNCTIONS = {
     "config show": "config.config",
+    "lvef predict --from-masks": "lvef.from_masks",
     "models list": "models.known_models",
     "models info": "models.describe",
     "models import": "models.import_model",
@@ -57,7 +58,7 @@ REASONS = {
 
 def function_of(name: str) -> Any:
     """Return the function that a command is a shell over, if it is over one."""
-    words = name.split()
+    words = name.partition(" --")[0].split()
     told = FUNCTIONS.get(name, f"{words[0]}.{words[-1]}")
     if told is None:
         return None

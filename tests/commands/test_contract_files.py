@@ -11,7 +11,8 @@ from contract import CALLS, Hear, all_commands, call, words_of
 READING = (
     *("classify evaluate", "config show", "doctor", "inspect", "lvef evaluate"),
     *("models info", "models list", "models verify", "pretrain --plan"),
-    *("pretrain --preset list", "schema", "segment evaluate", "shell-init", "verify"),
+    *("pretrain --preset list", "schema", "segment evaluate", "segment evaluate --against"),
+    *("shell-init", "verify"),
 )
 """Commands that look or plan."""
 DRAWN_ANEW = "run.html"
