@@ -9,6 +9,7 @@ from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._options import ByOption, LabelFractionOption
 from echocli.commands._paths import STANDARD
 from echocli.commands._tasks import listed, number, subcommand, task_app, trained_with
+from echocli.commands._words import one_of
 from echocli.errors import UsageError
 
 TASK = "segment"
@@ -43,7 +44,8 @@ def fit(
         str,
         typer.Option(
             "--head",
-            help="linear, or dense: an attentive probe and two transposed convolutions.",
+            help="dense is an attentive probe and two transposed convolutions.",
+            **one_of("linear", "dense"),
         ),
     ] = "linear",
     label_fraction: LabelFractionOption = 1.0,
