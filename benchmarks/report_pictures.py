@@ -11,22 +11,29 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browser import Page, browser, browser_path
 
 from echocli.api.report import report
+from echocli.reports.embedding_map import PALETTE
+from echocli.reports.pictures import COLOURS as LINES
+from echocli.reports.style import CSS
 
-SCREENS = {"desktop": (1280, 900, 0.26, 6), "phone": (390, 844, 0.34, 12)}
+SCREENS = {"desktop": (1280, 900, 0.25, 6), "phone": (390, 844, 0.32, 12)}
 """Width and height of the window, how much smaller, and columns of the sheet."""
 GAP = 12
-COLOURS = 32
+GREYS = 26
+COLOURS = re.findall(r"#[0-9a-f]{6}", " ".join([CSS, *PALETTE]))
+OUTLINES = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in LINES.values()]
+"""Colours of the page and of the outlines; with greys they are all that a picture needs."""
 PAGES = 10
 EDGE = 12
 BESIDE = (
@@ -61,8 +68,11 @@ def in_columns(picture: Image.Image, smaller: float, columns: int, grey: int) ->
 
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture in few colours."""
-    kind = Image.Quantize.MAXCOVERAGE  # keeps the few colours between many greys
-    few = picture.convert("RGB").quantize(COLOURS, kind, dither=Image.Dither.NONE)
+    greys = [f"#{n:02x}{n:02x}{n:02x}" for n in range(0, 256, 255 // (GREYS - 1))]
+    colours = [ImageColor.getrgb(name) for name in [*greys, *COLOURS, *OUTLINES]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in colours for part in colour])
+    few = picture.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     print(f"{path} {picture.width} x {picture.height}, {path.stat().st_size / 1e3:.0f} kB")
 
