@@ -75,6 +75,8 @@ class Console:
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
+        self._with_bar: RichConsole | None = None
+        """Where a bar is drawn at the moment; what is said meanwhile must go above it."""
 
     def say(self, message: str) -> None:
         """Tell something worth knowing, on standard error."""
@@ -110,7 +112,7 @@ class Console:
         Raises:
             ValueError: If the payload holds NaN, which JSON has no word for.
         """
-        document = {"schema": schema, **payload, "schema": schema}
+        document = {"schema": schema} | payload | {"schema": schema}
         self.result(json.dumps(document, indent=2, allow_nan=False))
 
     def table(
@@ -135,11 +137,15 @@ class Console:
     @contextmanager
     def progress(self, description: str, total: int | None, done: int = 0) -> Iterator[Advance]:
         """Show a bar on a terminal, one line a minute elsewhere, nothing when quiet."""
-        console = self._error_console()
+        console, before = _terminal(), self._with_bar
         if self.quiet:
             yield _nothing
         elif console.is_terminal and not console.is_dumb_terminal:
-            yield from _bar(console, description, total, done)
+            self._with_bar = console
+            try:
+                yield from _bar(console, description, total, done)
+            finally:
+                self._with_bar = before
         else:
             yield from self._lines(description, total, done)
 
@@ -162,10 +168,14 @@ class Console:
         yield advance
 
     def _error_console(self) -> RichConsole:
-        from rich.console import Console as RichConsole
+        return self._with_bar or _terminal()
 
-        # Made anew each time: tests and shells may replace sys.stderr under us.
-        return RichConsole(stderr=True)
+
+def _terminal() -> RichConsole:
+    from rich.console import Console as RichConsole
+
+    # Made anew each time: tests and shells may replace sys.stderr under us.
+    return RichConsole(stderr=True)
 
 
 def _nothing(done: int, remark: str = "") -> None:

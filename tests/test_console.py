@@ -109,3 +109,21 @@ def test_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with SILENT.progress("x", None) as advance:
         advance(1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_said_beside_a_bar_has_lines_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console()
+    with console.progress("reading", 3) as advance:
+        advance(1)
+        console.say("one file is damaged")
+        advance(1)
+    console.say("done")
+    drawn = capsys.readouterr().err
+    said = next(line for line in drawn.split("\n") if "damaged" in line)
+    # The line that held the bar is cleared before anything else is written in it.
+    assert said.rpartition("\x1b[2K")[2].strip() == "one file is damaged"
+    assert drawn.endswith("done\n")
