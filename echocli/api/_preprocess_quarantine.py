@@ -113,7 +113,8 @@ def write_linkage(path: Path, rows: Iterable[tuple[str, str, str, str]]) -> None
         rows: Source path, source id, clip id or empty, reason or empty.
     """
     with atomic_path(path) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary.chmod(0o600)  # it is there and still empty
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_TRUNC)
         with os.fdopen(
             descriptor, "w", newline="", encoding="utf-8", errors="surrogateescape"
         ) as f:
