@@ -130,7 +130,9 @@ def picture(title: str, lines: list[str]) -> str:
         lines = [*lines[: MOST_LINES - 20], left_out, *lines[-10:]]
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), legacy_windows=False)
     for line in (f"\x1b[1m$ {title}\x1b[0m", *lines):
-        console.print(Text.from_ansi(line), soft_wrap=True)
+        shown = Text.from_ansi(line)
+        for part in shown.divide(range(COLUMNS, len(shown), COLUMNS)):
+            console.print(part, soft_wrap=True)
     frame = FONTS.sub("", CONSOLE_SVG_FORMAT).replace("Fira Code", "DejaVu Sans Mono, Menlo")
     name = re.sub(r"\W+", "-", title)
     return console.export_svg(title="", theme=MONOKAI, code_format=frame, unique_id=name)
@@ -169,13 +171,14 @@ def main(what: str, folder: Path, *only: str) -> None:
         record_tutorial(HERE / "tutorial.md", folder)
         return
     (HERE / "screens").mkdir(exist_ok=True)
-    shown = "\n\n".join(f"## `{line}`\n\n![]({name}.svg)" for name, line in SCREENS.items())
-    (HERE / "screens/README.md").write_text(INTRODUCTION + shown + "\n", encoding="utf-8")
     for name in only or SCREENS:
         lines = screen_of(SCREENS[name], folder)
         (HERE / "screens" / f"{name}.svg").write_text(
             picture(SCREENS[name], lines), encoding="utf-8"
         )
+    there = {n: line for n, line in SCREENS.items() if (HERE / f"screens/{n}.svg").is_file()}
+    shown = "\n\n".join(f"## `{line}`\n\n![]({name}.svg)" for name, line in there.items())
+    (HERE / "screens/README.md").write_text(INTRODUCTION + shown + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
