@@ -54,7 +54,7 @@ SCREENS = {
     "models": "echocli models list",
     "shell-init": "echocli shell-init bash | head -20",
     "config": "echocli config show | head -30",
-    "demo": "echocli demo -o small --patients 15 --steps 3",
+    "demo": "echocli demo -o small --patients 15 --steps 1",
 }
 INTRODUCTION = """# Screens
 
