@@ -98,6 +98,15 @@ WRITERS = {
 HEADS = ("lvef fit", "segment fit", "classify fit")
 
 
+def write_model(root: Path, seconds: float = 0.5) -> None:
+    """Write a random encoder, which sees so many seconds, as the newest run of a study."""
+    shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
+    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
+    data = DataConfig(frames=4, size=32, seconds=seconds)
+    save_model(root / "runs/first/model", encoder, data, "vjepa", {"clip_size": 32})
+    (root / "runs/latest").write_text("first\n")
+
+
 def write_sources(root: Path) -> None:
     """Write what a researcher brings: DICOM files, clips, a random encoder, public weights."""
     (root / "key").write_text(KEY)
@@ -109,11 +118,7 @@ def write_sources(root: Path) -> None:
     with ClipSetWriter(root / "clips") as writer:
         for clip in phantom_clips(PhantomConfig(size=32, difficulty="easy"), CLIPS, seed=1):
             writer.add(clip)
-    shape = ViTConfig(frames=4, size=32, tubelet=(2, 8, 8), dim=32, depth=1, heads=2)
-    encoder = VisionTransformer(shape, torch.Generator().manual_seed(0))
-    data = DataConfig(frames=4, size=32, seconds=0.5)
-    save_model(root / "runs/first/model", encoder, data, "vjepa", {"clip_size": 32})
-    (root / "runs/latest").write_text("first\n")
+    write_model(root)
     tensors = {n.removeprefix("model."): t for n, t in MADE["discovr"]().tensors.items()}
     torch.save({"model": tensors, "epoch": 3}, root / "weights.pth")
 
