@@ -104,7 +104,8 @@ def settled(output: str) -> list[str]:
         elif letter == "K":
             lines[row] = ""
         elif letter == "m":
-            lines[row] += match.group()
+            lines[row] = match.group() if over else lines[row] + match.group()
+            over = False
         elif back:
             over = True
         elif down:
