@@ -115,11 +115,16 @@ class Console:
         document = {"schema": schema} | payload | {"schema": schema}
         self.result(json.dumps(document, indent=2, allow_nan=False))
 
+    @property
+    def draws(self) -> bool:
+        """Whether standard output is a terminal, so that tables are drawn."""
+        return sys.stdout.isatty()
+
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> None:
         """Write a table on standard output: drawn on a terminal, tab-separated elsewhere."""
-        if not sys.stdout.isatty():
+        if not self.draws:
             for row in (columns, *rows):
                 self.result("\t".join("" if value is None else str(value) for value in row))
             return

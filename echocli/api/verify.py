@@ -62,7 +62,7 @@ def verify(path: Path, *, quick: bool = False, reporter: Reporter = SILENT) -> V
     if not found:
         what = "holds nothing that echocli wrote" if path.exists() else "does not exist"
         raise EchoError(
-            f"{path} {what}.",
+            f"What was named {what}.",
             "Name a clip set, a run, a head, a table of results, or a study folder.",
         )
     outputs: list[Checked] = []

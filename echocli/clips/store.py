@@ -68,10 +68,11 @@ class ClipSet:
         """
         parts = sorted((folder / "manifest").glob("part-*.parquet"))
         if not parts:
-            what = "is not a clip set" if folder.exists() else "does not exist"
+            # Who means a recording types its name, which may be a patient's: it is not told.
+            why = "what was named is none" if folder.exists() else "what was named is not there"
             raise EchoError(
-                f"{folder} {what}.",
-                f"Make one with `echocli preprocess SOURCES -o {folder}`, or name another.",
+                f"There is no clip set: {why}.",
+                "Make one with `echocli preprocess SOURCES -o clips`, or name another.",
             )
         manifest, kind = read_parts(parts)
         return cls(folder, _each_once(manifest, folder), kind)

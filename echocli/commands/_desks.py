@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from echocli.commands._figures import Rows, show
 from echocli.commands._options import (
     BlocksOption,
     DeviceOption,
@@ -332,13 +333,15 @@ class EvaluateDesk(ReadDesk):
         summary: Mapping[str, Any],
         title: str,
         columns: Sequence[str],
-        rows: Sequence[Sequence[object]],
+        rows: Rows,
+        parts: Rows = (),
+        spare: Sequence[str] = (),
     ) -> None:
-        """Show figures: as a table, or as they are."""
+        """Show figures: as tables (see ``_figures.show``), or as they are."""
         if self.as_json:
             self.document(summary)
         else:
-            self.console.table(title, list(columns), [list(row) for row in rows])
+            show(self.console, title, columns, rows, parts, spare)
 
 
 def leave(left_out: Sequence[object]) -> None:

@@ -27,6 +27,8 @@ from echocli.commands._words import one_of
 
 TASK = "classify"
 DIGITS = 3
+SPARE = ("balanced_accuracy", "ece")
+"""Figures of parts that a terminal of 100 columns has no room for."""
 PATIENTS = "patients: "
 
 app = task_app(
@@ -183,10 +185,8 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
     rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
     counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
     rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
-    rows += part_rows(summary["subgroups"], DIGITS, empty="one class only")
-    title = how_many(test)
-    columns = part_columns(test)
-    desk.evaluated(summary, title, columns, rows)
+    parts = list(part_rows(summary["subgroups"], DIGITS, empty="one class only"))
+    desk.evaluated(summary, how_many(test), part_columns(test), rows, parts, SPARE)
 
 
 def _in_words(summary: dict[str, Any]) -> str:

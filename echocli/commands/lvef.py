@@ -186,7 +186,8 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
         summary,
         how_many(test),
         part_columns(test),
-        [*rows, *part_rows(summary["subgroups"], DIGITS)],
+        rows,
+        list(part_rows(summary["subgroups"], DIGITS)),
     )
 
 

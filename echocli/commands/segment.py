@@ -24,6 +24,8 @@ COLUMNS = [
     *("part", "structure", "Dice (95 %)", "Jaccard", "precision", "recall"),
     *("HD95 mm", "Hausdorff mm", "ASSD mm", "failed", "frames", "patients", "note"),
 ]
+SPARE = ("precision", "recall", "Hausdorff mm", "frames", "patients", "note")
+"""Columns that a terminal of 100 columns has no room for."""
 
 app = task_app(
     TASK, "Segmentation by a head on frozen tokens, or with an encoder trained for it."
@@ -173,14 +175,19 @@ def evaluate(
     rows = _rows("", everyone)
     for name, value in summary["mean_map"]["dice"].items():
         rows.append(["the mean map", name, _with_bounds(value), *[""] * (len(COLUMNS) - 3)])
-    for column, parts in summary["subgroups"].items():
-        rows += [row for part in parts for row in _rows(f"{column} ", part)]
+    parts = [
+        row
+        for column, groups in summary["subgroups"].items()
+        for group in groups
+        for row in _rows(f"{column} ", group)
+    ]
     unscaled = summary["calibrated"]["left_out_of_mm"]
     title = f"{test['frames']} labelled frame(s) of {test['patients']} patient(s)"
     if unscaled:
         title += f", {unscaled} of unknown scale"
         desk.console.say(f"{unscaled} frame(s) of unknown scale have no figure in millimetres")
-    desk.evaluated(summary, title, COLUMNS, [row for row in rows if row[2] != NONE])
+    rows, parts = ([row for row in some if row[2] != NONE] for some in (rows, parts))
+    desk.evaluated(summary, title, COLUMNS, rows, parts, SPARE)
 
 
 def _rows(column: str, part: dict[str, Any]) -> list[list[str]]:

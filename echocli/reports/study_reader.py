@@ -138,7 +138,7 @@ def read_study(root: Path) -> Results:
     results.overlays = sorted((segment / "overlays").glob("*.png"))
     if results.is_empty:
         raise EchoError(
-            f"{root} holds no results of echocli: no clips, no runs, no embeddings.",
+            "This folder holds no results of echocli: no clips, no runs, no embeddings.",
             "Run `echocli preprocess` there first, or `echocli demo` to see a whole study.",
         )
     return results
