@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from echocli.errors import NO_SPACE, UsageError
 
@@ -173,6 +173,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
             publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_text(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that only its owner can read; it stands at ``path`` after the block.
+
+    Names of files in it may be of any bytes.
+    """
+    with atomic_path(path) as temporary:
+        temporary.chmod(0o600)  # while it is empty
+        with temporary.open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
+            yield file
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from echocli.errors import EchoError
-from echocli.files import atomic_path
+from echocli.files import atomic_path, private_text
 from echocli.intake.reasons import MEANINGS, Reason, Refused
 
 NOT_FOR_VIDEO = "Nothing to mend: this kind of image is not used. Leave it out, or let it be."
@@ -112,12 +111,7 @@ def write_linkage(path: Path, rows: Iterable[tuple[str, str, str, str]]) -> None
         path: The file.
         rows: Source path, source id, clip id or empty, reason or empty.
     """
-    with atomic_path(path) as temporary:
-        temporary.chmod(0o600)  # it is there and still empty
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_TRUNC)
-        with os.fdopen(
-            descriptor, "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as f:
-            writer = csv.writer(f)
-            writer.writerow(("source", "source_id", "clip_id", "reason"))
-            writer.writerows(rows)
+    with private_text(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(("source", "source_id", "clip_id", "reason"))
+        writer.writerows(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from typing import TextIO
 
 from echocli.api._pool import Job, Limits, Note, choose_workers, run
 from echocli.console import SILENT, Reporter
-from echocli.files import atomic_path
+from echocli.files import atomic_path, private_text
 from echocli.intake.kind import Kind
 from echocli.intake.read import FileDescription, describe
 from echocli.intake.reasons import Reason, Refused
@@ -220,13 +219,9 @@ def linkage_file(path: Path) -> Iterator[Sink]:
 
     The CSV file identifies people: it stands there, whole, when the block has succeeded.
     """
-    with atomic_path(path) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(
-            descriptor, "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerow(("source", "file", "verdict", "reason"))
-            yield lambda file: writer.writerow(
-                (file.path, file.position, file.verdict, file.description.reason or "")
-            )
+    with private_text(path) as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(("source", "file", "verdict", "reason"))
+        yield lambda file: writer.writerow(
+            (file.path, file.position, file.verdict, file.description.reason or "")
+        )

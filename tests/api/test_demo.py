@@ -110,8 +110,9 @@ def is_fraction(leak: str) -> bool:
 def test_the_report_is_complete_and_promises_nothing(shown: Demonstration) -> None:
     html = (shown.study / "report.html").read_text()
     assert 'class="missing"' not in html
-    assert "cannot be read" not in html
-    assert f"{PATIENTS + 4} sources were read; {PATIENTS} became clips" in html
+    assert "are there but cannot be read" not in html
+    assert f"{PATIENTS + 4} sources read" in html
+    assert f"{PATIENTS} clips of {PATIENTS} patients" in html
     assert "Minutes of training from scratch do not make a good encoder" in html
     assert "Minutes of training do not make a good encoder" in shown.err
 
