@@ -52,6 +52,7 @@ HEADS = {
     "base": {"head_hidden": 2048, "head_bottleneck": 256, "head_outputs": 16384},
 }
 """Of DISCOVR: published for ViT-B, and in proportion below."""
+NAMES = {"discovr": "DISCOVR", "videomae": "VideoMAE", "vjepa": "V-JEPA"}
 GOAL = {"cpu": 0.55, "cuda": 0.35}
 """Asked share of the matrix rate, for ViT-B."""
 SEED = 5
@@ -194,13 +195,18 @@ def draw(points: Sequence[Point], path: Path) -> None:
             )
             shares = [p["share"] for p in alike]
             bottom.plot(tokens, shares, marker, color=colour, markersize=5)
-        top.set(title=method, xscale="log", yscale="log")
+        top.set(title=NAMES[method], xscale="log", yscale="log")
         bottom.axhline(GOAL["cpu"], color="grey", linewidth=0.8, linestyle=":")
-        bottom.set(xlabel="tokens a clip", ylim=(0, 1))
+        lengths = sorted({point["tokens"] for point in own})
+        bottom.set(xlabel="tokens a clip", ylim=(0, 1), xticks=lengths)
+        bottom.set_xticks([], minor=True)
+        bottom.set_xticklabels(map(str, lengths))
     axes[0, 0].set_ylabel("seconds a step")
     axes[1, 0].set_ylabel("share of the matrix rate")
-    axes[0, -1].legend(fontsize=7)
     figure.tight_layout()
+    labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*labels, loc="outside lower center", ncols=5, fontsize=7)
+    figure.subplots_adjust(bottom=0.16)
     figure.savefig(path, dpi=110)
 
 
