@@ -48,12 +48,14 @@ SCREENS = {
     "segment-fit": "echocli segment fit -o heads/masks",
     "segment-evaluate": "echocli segment evaluate",
     "classify-evaluate": "echocli classify evaluate",
+    "robustness": "echocli robustness lvef --perturb shadow,narrow -o worse",
     "report": "echocli report -o again.html",
     "export": "echocli export clips -o videos",
     "verify": "echocli verify .",
     "models": "echocli models list",
     "shell-init": "echocli shell-init bash | head -20",
     "config": "echocli config show | head -30",
+    "schema": "echocli schema | head -12",
     "demo": "echocli demo -o small --patients 15 --steps 1",
 }
 INTRODUCTION = """# Screens
