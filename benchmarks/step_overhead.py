@@ -3,10 +3,10 @@
 ``ratio`` runs ``pretrain`` on a clip set of phantoms, at the size of the laptop presets, with
 its logging, looks at the features and checkpoints. After each of its steps, twins of its method
 and optimiser take the same step bare: forward, loss, backward and optimiser, on a batch that is
-ready, with masks that are drawn. All processor time but theirs is the run's: reading,
-normalising and augmenting clips and drawing masks, which are told apart as well (what they cost
-of the pace, ``feeding.py`` measures), clipping gradients, moving teachers, metrics, looks,
-checkpoints, threads beside it.
+ready, with masks that are drawn. All processor time but theirs is the run's. What it spends on
+clips and masks (reading, in readers' threads too, normalising, augmenting, drawing) is told
+apart: what that costs of the pace, ``feeding.py`` measures. The rest is clipping gradients,
+moving teachers, metrics, looks, checkpoints, and threads beside it.
 ``memory`` trains a micro model and tells the memory of the process as it goes.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
@@ -24,7 +24,7 @@ import pstats
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean
@@ -33,8 +33,10 @@ from unittest.mock import patch
 
 import torch
 
+from echocli.api._pretrain_feed import Feed
 from echocli.api._pretrain_job import Job
 from echocli.api.pretrain import Choice, pretrain
+from echocli.clips.batches import Batches
 from echocli.clips.store import ClipSetWriter
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
 from echocli.models import training
@@ -107,7 +109,7 @@ def ratio(
         changes=(*changes, f"optim.steps={steps}"),
     )
     bare, marks, ready = Bare(), [], [0.0]
-    build, inputs, prepare = Job.build, Job.inputs, training.prepare
+    build, inputs = Job.build, Job.inputs
 
     def building(job: Job) -> None:
         build(job)
@@ -123,11 +125,15 @@ def ratio(
                 return
             yield batch
 
-    def preparing(*given: Any) -> Any:  # noqa: ANN401
-        begun = time.thread_time()
-        batch = prepare(*given)
-        ready[-1] += time.thread_time() - begun
-        return batch
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:  # noqa: ANN401
+            begun = time.thread_time()
+            try:
+                return function(*given)
+            finally:
+                ready[-1] += time.thread_time() - begun
+
+        return call
 
     def after_step() -> bool:
         marks.append(time.process_time() - sum(bare.seconds))
@@ -140,7 +146,9 @@ def ratio(
         cProfile.Profile() if shown else nullcontext() as profile,
         patch.object(Job, "build", building),
         patch.object(Job, "inputs", feeding),
-        patch.object(training, "prepare", preparing),
+        patch.object(training, "prepare", timed(training.prepare)),
+        patch.object(Batches, "fill", timed(Batches.fill)),
+        patch.object(Feed, "_sectors", timed(Feed._sectors)),
     ):
         pretrain(clips, choice, out=Path(folder) / "run", device="cpu", stop=after_step)
     if profile is not None:
