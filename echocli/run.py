@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from echocli.errors import EchoError, UsageError, writing
-from echocli.files import read_json, write_json, write_text
+from echocli.files import read_json, sweep, write_json, write_text
 
 SCHEMA = "echocli.run/1"
 LATEST = "latest"
@@ -273,6 +273,7 @@ def overwritten(folder: Path, *, overwrite: bool, writes: bool = True) -> Iterat
     run = Run(folder)
     begun = run.exists
     with _usable(folder):
+        sweep(folder, (run.config.name, run.metrics.name))
         if folder.exists() and not begun:
             _refuse_foreign(folder)
     if overwrite and begun:

@@ -92,7 +92,10 @@ class Study:
         """
         pointer = self.runs / "latest"
         if pointer.is_file():
-            run = self.runs / pointer.read_text(encoding="utf-8").strip()
+            run = (
+                self.runs
+                / pointer.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            )
             if run.is_dir():
                 return run
         raise EchoError(
