@@ -16,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning import PRESETS, load_encoder, pretrain, random_encoder
+from learning import PRESETS, build, load_encoder, pretrain, random_encoder
 from learning_clips import Sizes, make_clips
-from learning_figures import Judge, Outcome, compare
+from learning_figures import Encoder, FrameByFrame, Judge, Outcome, compare
 from learning_report import DIGITS, written
 
 from echocli.api._pretrain_settings import Settings, resolve_settings
+from echocli.models.methods.base import Method
+from echocli.models.methods.discovr import DISCOVR
+from echocli.models.vit import VisionTransformer
 
 STEPS = 400
 ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -72,8 +75,11 @@ ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "VideoMAE": ("videomae", ()),
     "VideoMAE, mask 50 %": ("videomae", ("videomae.mask_ratio=0.5",)),
     "VideoMAE, mask 90 %": ("videomae", ("videomae.mask_ratio=0.9",)),
+    "image only": ("discovr", ("discovr.cluster_weight=0", "discovr.video_weight=0")),
 }
 """Method and changed settings, beside its preset."""
+BY_FRAME = ("image only",)
+"""Rows whose image encoder is judged, frame by frame: their video encoder never learns."""
 COLUMNS = {"ridge": "EF error, ridge", "whitened": "AUROC, whitened", "dice": "Dice"}
 
 
@@ -84,29 +90,44 @@ def settings_of(row: str, seed: int) -> Settings:
     return resolve_settings(method=method, preset=PRESETS[method], changes=words).value
 
 
-def outcome_of(settings: Settings, judge: Judge, clips: Path, run: Path) -> Outcome:
-    """Train, unless that is done, and judge the encoder of the last step."""
-    last = run / f"{STEPS:06d}.pt"
-    if not last.exists():
-        pretrain(settings, clips, run, shares=(1.0,))
-    return judge(load_encoder(settings, last), attentive=False)
+def image_encoder(method: Method) -> VisionTransformer:
+    """Return DISCOVR's teacher of single frames."""
+    assert isinstance(method, DISCOVR)
+    return method.image.teacher
 
 
-def saved(path: Path, settings: Settings, judge: Judge, clips: Path) -> Outcome:
-    """Return an outcome, made if it is not there yet."""
-    if not path.exists():
-        if path.stem.endswith("random"):
-            made = judge(random_encoder(settings), attentive=False)
-        else:
-            made = outcome_of(settings, judge, clips, path.with_suffix(""))
-        made.save(path)
-    return Outcome.read(path)
+def encoder_of(row: str, settings: Settings, file: Path | None = None) -> Encoder:
+    """Return what a row judges: the weights of a file, or those a training begins with."""
+    if row not in BY_FRAME:
+        return random_encoder(settings) if file is None else load_encoder(settings, file)
+    images = image_encoder(build(settings))
+    if file is not None:
+        images.load_state_dict(torch.load(file, weights_only=True))
+    return FrameByFrame(images, settings.encoder.vit(settings.data).tubelet)
 
 
-def shape_name(settings: Settings) -> str:
+def outcomes(
+    row: str, settings: Settings, judge: Judge, clips: Path, files: tuple[Path, Path]
+) -> tuple[Outcome, Outcome]:
+    """Train, judge the last step and the first, as far as not done, and return both."""
+    ours, base = files
+    if not base.exists():
+        judge(encoder_of(row, settings), attentive=False).save(base)
+    if not ours.exists():
+        run = ours.with_suffix("")
+        last = run / f"{STEPS:06d}.pt"
+        if not last.exists():
+            export = image_encoder if row in BY_FRAME else Method.export_encoder
+            pretrain(settings, clips, run, (1.0,), export)
+        judge(encoder_of(row, settings, last), attentive=False).save(ours)
+    return Outcome.read(ours), Outcome.read(base)
+
+
+def shape_name(row: str, settings: Settings) -> str:
     """Name what decides the random weights of a row and the windows they see."""
     rules = getattr(settings.method_config, "fidelity", "any")
-    shape = f"{settings.data.frames}-{settings.encoder.levels}"
+    kind = "-by-frame" if row in BY_FRAME else ""
+    shape = f"{settings.data.frames}-{settings.encoder.levels}{kind}"
     return f"{settings.method}-{rules}-{shape}"
 
 
@@ -137,7 +158,7 @@ def paths(folder: Path, row: str, settings: Settings, seed: int) -> tuple[Path, 
     number = list(ROWS).index(row)
     return (
         folder / f"row{number:02d}-seed{seed}.npz",
-        folder / f"{shape_name(settings)}-seed{seed}-random.npz",
+        folder / f"{shape_name(row, settings)}-seed{seed}-random.npz",
     )
 
 
@@ -166,8 +187,8 @@ def main() -> None:
             ours, base = paths(folder, row, settings, seed)
             if options.report or ours.exists():
                 continue
-            pair = [saved(path, settings, judges[frames], clips) for path in (base, ours)]
-            found = compare(judges[frames], [pair[1]], [pair[0]])
+            judged, start = outcomes(row, settings, judges[frames], clips, (ours, base))
+            found = compare(judges[frames], [judged], [start])
             line = {
                 "row": row,
                 "seed": seed,
@@ -175,7 +196,7 @@ def main() -> None:
                 "steps": STEPS,
                 "figures": {c: found.figures[c].as_json() for c in COLUMNS},
                 "differences": {c: found.differences[c].as_json() for c in COLUMNS},
-                "rank": float(np.asarray(pair[1].rank)),
+                "rank": float(np.asarray(judged.rank)),
             }
             with (folder / "ablation.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,9 +75,13 @@ def load_encoder(settings: Settings, file: Path) -> VisionTransformer:
 
 
 def pretrain(
-    settings: Settings, clips: Path, out: Path, shares: Sequence[float] = MOMENTS
+    settings: Settings,
+    clips: Path,
+    out: Path,
+    shares: Sequence[float] = MOMENTS,
+    export: Callable[[Method], VisionTransformer] = lambda method: method.export_encoder(),
 ) -> None:
-    """Train, and write the exported encoder after some shares of the steps."""
+    """Train, and write an encoder of the method after some shares of the steps."""
     out.mkdir(parents=True, exist_ok=True)
     known = open_split(clips, "train", settings.data)
     if settings.where == "normal":
@@ -114,7 +118,7 @@ def pretrain(
             print(f"{settings.method} {done}/{steps} {cpu:.0f} s: {numbers}", flush=True)
         if done in moments:
             moment = Moment(done, cpu / 60, wall / 60, float(np.mean(losses[-100:])))
-            torch.save(method.export_encoder().state_dict(), out / f"{done:06d}.pt")
+            torch.save(export(method).state_dict(), out / f"{done:06d}.pt")
             (out / f"{done:06d}.json").write_text(json.dumps(vars(moment)))
         before = time.process_time(), time.perf_counter()
 

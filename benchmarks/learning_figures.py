@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from learning_clips import labelled_windows, open_split, places_of, window
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
@@ -87,6 +87,35 @@ class Frames(NamedTuple):
         return Frames(*(part[chosen] for part in self))
 
 
+class FrameByFrame(nn.Module):
+    """An image encoder that is asked as a video encoder is: the first frame of each tubelet.
+
+    Args:
+        images: The encoder of single frames.
+        tubelet: Frames of a tubelet, and its height and width.
+    """
+
+    def __init__(self, images: VisionTransformer, tubelet: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.images, self.tubelet = images, tubelet
+
+    def grid(self, shape: Sequence[int]) -> Grid:
+        """Return the grid of clips of a shape."""
+        times, height, width = (a // b for a, b in zip(shape[-3:], self.tubelet, strict=True))
+        return times, height, width
+
+    def forward(self, video: Tensor, keep: Tensor) -> Tensor:
+        """Return the tokens of clips in the order of their ids: all times, the same places."""
+        frames = video[:, :, :: self.tubelet[0]]
+        clips, times = len(video), frames.shape[2]
+        places = keep[:, : keep.shape[1] // times].repeat_interleave(times, dim=0)
+        tokens: Tensor = self.images(frames.transpose(1, 2).flatten(0, 1)[:, :, None], places)
+        return tokens.reshape(clips, keep.shape[1], -1)
+
+
+Encoder = VisionTransformer | FrameByFrame
+
+
 class Judge:
     """The patients that probes are fitted on, and those that judge.
 
@@ -120,7 +149,7 @@ class Judge:
         """Clips to fit on, and clips to judge."""
         return self.known, self.judges
 
-    def __call__(self, encoder: VisionTransformer, *, attentive: bool = True) -> Outcome:
+    def __call__(self, encoder: Encoder, *, attentive: bool = True) -> Outcome:
         """Fit every probe on the encoder's frozen features and apply it to the judges."""
         known, judges = self.tokens(encoder)
         fraction = torch.tensor(self.known.manifest["ef_percent"].to_numpy(np.float32))
@@ -141,7 +170,7 @@ class Judge:
             rank=health(y).effective_rank,
         )
 
-    def tokens(self, encoder: VisionTransformer) -> tuple[Tensor, Tensor]:
+    def tokens(self, encoder: Encoder) -> tuple[Tensor, Tensor]:
         """Return tokens of the windows of all known clips, and of those to be judged."""
         encoder = encoder.eval()
         known, judges = (
@@ -150,7 +179,7 @@ class Judge:
         )
         return known, judges
 
-    def frames(self, encoder: VisionTransformer) -> tuple[Frames, Frames]:
+    def frames(self, encoder: Encoder) -> tuple[Frames, Frames]:
         """Return the labelled frames of all known clips, and of those to be judged."""
         encoder = encoder.eval()
         known = self.frames_of(encoder, self.known, "known")
@@ -174,7 +203,7 @@ class Judge:
         count = np.bincount(clips, minlength=len(self.judges))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def frames_of(self, encoder: VisionTransformer, clips: ClipSet, name: str) -> Frames:
+    def frames_of(self, encoder: Encoder, clips: ClipSet, name: str) -> Frames:
         """Return the labelled frames of some clips."""
         found = labelled_windows(clips, self.data)
         rows = torch.tensor([one.clip for one in found])
@@ -208,7 +237,7 @@ def windows_of(clips: ClipSet, data: DataConfig) -> list[NDArray[np.uint8]]:
 
 @torch.no_grad()
 def encode(
-    encoder: VisionTransformer,
+    encoder: Encoder,
     cut: list[NDArray[np.uint8]],
     places: Places,
     data: DataConfig,
@@ -321,7 +350,9 @@ def compare(judge: Judge, ours: Sequence[Outcome], base: Sequence[Outcome]) -> C
     )
 
 
-def metric_of(name: str, outcome: Outcome, measured: Values, abnormal: Values) -> Metric:
+def metric_of(
+    name: str, outcome: Outcome, measured: Values, abnormal: NDArray[np.bool_]
+) -> Metric:
     """Return a figure as a function of patients' weights."""
     values = getattr(outcome, name)
     if name in ("anomaly", "whitened"):
