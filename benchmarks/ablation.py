@@ -75,6 +75,9 @@ ROWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "VideoMAE": ("videomae", ()),
     "VideoMAE, mask 50 %": ("videomae", ("videomae.mask_ratio=0.5",)),
     "VideoMAE, mask 90 %": ("videomae", ("videomae.mask_ratio=0.9",)),
+    "image branch on all frames": ("discovr", ("discovr.image_frames=all",)),
+    "image branch on a subset": ("discovr", ("discovr.image_frames=subset",)),
+    "Koleo 0.1": ("discovr", ("discovr.koleo_weight=0.1",)),
     "image only": ("discovr", ("discovr.cluster_weight=0", "discovr.video_weight=0")),
 }
 """Method and changed settings, beside its preset."""
