@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,8 @@ CHANGES = frozenset(
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 AT_END: list[Callable[[], Any]] = []
 """Done when the command has ended."""
+THE_END = b"\0that is all\0"
+"""After this nothing more is said."""
 
 
 def _when_changed(root: str, told: Callable[[], None]) -> None:
@@ -90,19 +91,32 @@ def die_at_size(count: int) -> None:
 
 
 def speak_freely() -> None:
-    """Let another process write down what this one says, before its files are limited."""
-    pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=1)
-    assert pipe.stdin
+    """Let another process write down what this one says, before its files are limited.
+
+    It goes on a word from this one: helpers, such as the server that forks workers, hold the
+    pipe too, and end only after this process.
+    """
+    ours, theirs = os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        os.close(theirs)
+        while (said := os.read(ours, 1 << 16)) and not said.endswith(THE_END):
+            os.write(1, said)
+        os.write(1, said.removesuffix(THE_END))
+        os._exit(0)
 
     def end() -> None:
+        sys.stdout.flush()
+        os.write(2, THE_END)
+        os.waitpid(writer, 0)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        pipe.wait()
 
-    os.dup2(pipe.stdin.fileno(), 1)
-    os.dup2(pipe.stdin.fileno(), 2)
-    pipe.stdin.close()
+    os.dup2(theirs, 1)
+    os.dup2(theirs, 2)
+    os.close(ours)
+    os.close(theirs)
     AT_END.append(end)
 
 

@@ -88,11 +88,11 @@ def writing_to(out: Path, share: Share, *, overwrite: bool) -> Iterator[Path]:
             "--overwrite and --shard do not go together: each process would undo the others.",
             "Remove the old clip set first, or choose another place with -o.",
         )
-    bring_back(out)
-    _refuse_others(out)
-    empty = not out.exists() or not os.listdir(out)
     with ExitStack() as stack:
         try:
+            bring_back(out)
+            _refuse_others(out)
+            empty = not out.exists() or not os.listdir(out)
             _lock(out, share, stack)
             if share.alone:
                 _sweep_beside(out)
@@ -132,8 +132,8 @@ def _explain(out: Path, error: OSError) -> NoReturn:
     if error.errno in NO_SPACE:
         raise error
     raise UsageError(
-        f"{out} cannot be written ({os.strerror(error.errno or 0)}).",
-        "Give yourself permission to write there, or choose another place with -o.",
+        f"{out} cannot be written to: {os.strerror(error.errno or 0)}.",
+        "Choose another place with -o.",
     ) from None
 
 
