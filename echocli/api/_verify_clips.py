@@ -29,7 +29,7 @@ from echocli.api._verify_rows import (
     sizes_of,
     unused_bytes,
 )
-from echocli.clips.manifest import COLUMNS, METADATA_KEY
+from echocli.clips.manifest import COLUMNS, METADATA_KEY, joined
 from echocli.clips.manifest import SCHEMA as MANIFEST_SCHEMA
 from echocli.clips.store import PACKED, ClipSet
 from echocli.errors import EchoError
@@ -138,7 +138,7 @@ def _read_rows(folder: Path, files: set[str], checked: Checked) -> tuple[pa.Tabl
         if not checked.problems:
             checked.add("there is no manifest", GO_ON)
         return pa.table({}), "clips"
-    return pa.concat_tables(tables, promote_options="permissive"), min(kinds)
+    return joined(tables), min(kinds)
 
 
 def _check_extra(files: set[str], listed: set[str], kind: str, checked: Checked) -> None:

@@ -180,23 +180,73 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
         try:
             _check_hash(part)
             table = pq.read_table(opened_by_name(part))
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
-            raise EchoError(
-                f"The manifest part {part.name} cannot be read.",
-                "Copy the clip set again, or run `echocli preprocess --overwrite`.",
-            ) from None
-        details = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+            details = dict(json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}")))
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError):
+            raise _unreadable(f"The manifest part {part.name} cannot be read.") from None
         if details.get("schema") != SCHEMA:
             raise EchoError(
                 f"The manifest part {part.name} is of kind {details.get('schema')}, this "
                 f"version reads {SCHEMA}.",
                 "Run `echocli preprocess` again with this version.",
             )
-        kind = details["kind"]
+        kind = str(details.get("kind"))
         tables.append(table)
-    tables.append(COLUMNS.empty_table())
-    union = pa.concat_tables(tables, promote_options="permissive")
-    return union.to_pandas(), kind
+    try:
+        return joined([*tables, COLUMNS.empty_table()]).to_pandas(), kind
+    except pa.ArrowException:
+        raise _unreadable("The parts of the manifest do not fit together.") from None
+
+
+def joined(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the union of some parts.
+
+    A label that nobody had named before gets its type from what a part holds of it: nothing in
+    one, numbers in the next, words in a third. Together they are words, as in one part.
+
+    Raises:
+        pa.ArrowException: If the columns that every clip has are of other types.
+    """
+    labels = dict.fromkeys(
+        name for part in parts for name in part.column_names if name not in COLUMNS.names
+    )
+    fitting = list(parts)
+    for name in labels:
+        own = [i for i, part in enumerate(parts) if name in part.column_names]
+        columns = [parts[i][name] for i in own]
+        if len({column.type for column in columns}) > 1:
+            for i, column in zip(own, _of_one_type(columns), strict=True):
+                place = fitting[i].column_names.index(name)
+                fitting[i] = fitting[i].set_column(place, name, column)
+    return pa.concat_tables(fitting, promote_options="permissive")
+
+
+def _of_one_type(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array | pa.ChunkedArray]:
+    """Return columns that can be joined: what holds nothing gives way, numbers give to words."""
+    known = {column.type for column in columns if column.null_count < len(column)}
+    numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in known)
+    as_words = len(known) > 1 and not numbers
+    return [
+        pa.nulls(len(column))
+        if column.null_count == len(column)
+        else _words(column.to_pylist())
+        if as_words
+        else column
+        for column in columns
+    ]
+
+
+def _words(values: Sequence[Label]) -> pa.Array:
+    """Return labels as words, whole numbers without a point."""
+    return pa.array([None if value is None else _word(value) for value in values], pa.string())
+
+
+def _word(value: Label) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _unreadable(problem: str) -> EchoError:
+    remedy = "Copy the clip set again, or run `echocli preprocess --overwrite`."
+    return EchoError(problem, remedy)
 
 
 def _check_hash(part: Path) -> None:
@@ -224,6 +274,4 @@ def _label_array(name: str, values: Sequence[Label]) -> pa.Array:
         kind = pa.string() if mixed or not kinds else None
         if kinds == {int, float}:
             kind = pa.float64()
-    if kind == pa.string():
-        known = [None if value is None else str(value) for value in known]
-    return pa.array(known, kind)
+    return _words(known) if kind == pa.string() else pa.array(known, kind)

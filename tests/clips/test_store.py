@@ -354,3 +354,31 @@ def test_labels_of_mixed_kinds_find_a_type(tmp_path: Path) -> None:
     assert stored.manifest["x"].tolist()[:2] == [1.0, 2.5]
     assert stored.manifest["y"].tolist()[:2] == ["a", "3"]
     assert stored.manifest["z"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(None, 3.0), (3.0, "3A"), (None, None), (True, None, "x"), (2, 4.5, None), (True, 1.0)],
+)
+def test_labels_are_the_same_in_one_part_and_in_several(
+    tmp_path: Path, values: tuple[Any, ...]
+) -> None:
+    clips = [make_clip(f"a{i}", labels={"ward": v}) for i, v in enumerate(values)]
+    together = write(tmp_path / "one", *clips).manifest["ward"]
+    for place, clip in enumerate(clips):
+        apart = write(tmp_path / "some", clip, part=f"{place:05d}")
+    found = apart.manifest["ward"]
+    assert found.isna().tolist() == together.isna().tolist()
+    assert found.dropna().tolist() == together.dropna().tolist()
+    assert found.dtype == together.dtype
+
+
+def test_parts_whose_columns_cannot_be_joined_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, make_clip("a1"))
+    manifest = tmp_path / "manifest" / "part-00000.parquet"
+    table = pq.read_table(manifest)
+    place = table.column_names.index("frames")
+    pq.write_table(table.set_column(place, "frames", [["twelve"]]), manifest)
+    manifest.with_suffix(".json").unlink()
+    with pytest.raises(EchoError, match="do not fit together"):
+        ClipSet.open(tmp_path)
