@@ -221,7 +221,7 @@ def joined(parts: Sequence[pa.Table]) -> pa.Table:
 
 
 def _of_one_type(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array | pa.ChunkedArray]:
-    """Return columns that can be joined: what holds nothing gives way, numbers give to words."""
+    """Return columns that can be joined: nothing gives way to all, numbers to words."""
     known = {column.type for column in columns if column.null_count < len(column)}
     numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in known)
     as_words = len(known) > 1 and not numbers
