@@ -25,6 +25,8 @@ class Basis(NamedTuple):
     rows: Float[Tensor, "rows directions"]
     spread: Float[Tensor, " directions"]
     """Weighted sum of squares of each column."""
+    total: Float[Tensor, ""]
+    """Sum of the weights."""
     back: Float[Tensor, "directions dim"]
     """From coefficients of these to those of the raw features."""
     mean: Float[Tensor, " dim"]
@@ -56,7 +58,8 @@ def basis_of(x: Float[Tensor, "rows dim"], weights: Float[Tensor, " rows"]) -> B
     values, vectors = values[kept], vectors[:, kept]
     if wide:
         vectors = root.T @ vectors / values.sqrt()
-    return Basis(z @ vectors, values, (vectors * varies[:, None] / scale[:, None]).T, mean)
+    back = (vectors * varies[:, None] / scale[:, None]).T
+    return Basis(z @ vectors, values, weights.sum(), back, mean)
 
 
 class Coefficients(NamedTuple):
@@ -89,10 +92,11 @@ def minimise(
 
     It is :math:`\sum_i w_i \, \mathrm{CE}_i + \frac{\alpha}{2} \lVert B \rVert^2`. The second
     derivative never exceeds half the (weighted) sum of squares of the rows (Boehning 1992,
-    Ann Inst Stat Math 44:197), which in this basis is a number a direction: each step is that
-    of Newton with the bound in place of the derivative, which needs no search along a line,
-    with momentum that begins anew where it leads uphill (O'Donoghue, Candes 2015, Found Comput
-    Math 15:715).
+    Ann Inst Stat Math 44:197), which in this basis is a number a direction, and one for the
+    offsets: each step is that of Newton with the bound in place of the derivative, which needs
+    no search along a line, with momentum that begins anew where it leads uphill (O'Donoghue,
+    Candes 2015, Found Comput Math 15:715). Fewer rows do not allow longer steps: their mean is
+    not zero, so that slopes and offsets have a part in each other.
 
     Args:
         basis: Of the rows; its spread bounds that under every set of weights.
@@ -106,7 +110,7 @@ def minimise(
     truth = functional.one_hot(targets, classes).to(basis.rows.dtype)[:, None]
     totals = weights.sum(dim=1)
     by_slope = 1 / (basis.spread / 2 + alpha)
-    by_offset = 2 / totals[:, None]
+    by_offset = 2 / basis.total
     slopes, offsets = ahead = start
     pace = torch.ones_like(totals)
     for _ in range(STEPS):

@@ -84,6 +84,20 @@ def test_several_fits_at_once_are_each_their_own() -> None:
         assert gradient.abs().max() < 1e-4
 
 
+def test_a_fold_far_from_the_mean_of_all_is_fitted_to_the_end() -> None:
+    generator = torch.Generator().manual_seed(0)
+    middles = torch.tensor([1.0] * 300 + [-10.0] * 30)[:, None]
+    x = (middles + 0.1 * torch.randn(330, 3, generator=generator)).double()
+    y = torch.randint(2, (330,), generator=generator)
+    basis = basis_of(x, torch.ones(330, dtype=torch.float64))
+    own = (middles[:, 0] < 0).double()
+    fit = minimise(basis, y, own[None], Coefficients.zero(1, 2, basis), 10.0, FIT)
+    off = basis.rows @ fit.slopes[0].T + fit.offsets[0]
+    off = (off.softmax(1) - torch.eye(2).double()[y]) * own[:, None]
+    assert (off.T @ basis.rows + 10.0 * fit.slopes[0]).abs().max() < 1e-4
+    assert off.sum(dim=0).abs().max() < 1e-4
+
+
 def test_the_penalty_is_the_best_of_a_slow_loop_over_patient_folds() -> None:
     x, y, patients = data(60, 20)
     alphas = [1e3, 1e2, 10.0, 1.0, 0.1]
