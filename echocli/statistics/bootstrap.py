@@ -22,6 +22,8 @@ DRAWS = 2000
 LEVEL = 0.95
 LEAST_DEFINED = 0.5
 """Share of draws that must define the metric for an interval to be given."""
+LEAST_PATIENTS = 2
+"""Patients without whom there is no interval: every draw of a single one is the same."""
 CELLS_AT_ONCE = 4_000_000
 
 
@@ -52,6 +54,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return every metric with its interval, all from the same draws.
 
+    A metric that most draws do not define, or the rows of a single patient, have no interval.
+
     Args:
         metrics: Functions of weights.
         patients: Patient of each row; rows of one patient are drawn together.
@@ -72,13 +76,14 @@ def bootstrap_intervals(
         for name, metric in metrics.items():
             blocks[name].append(metric(weights))
     whole = np.ones((1, len(patients)))
+    several = len(np.unique(patients)) >= LEAST_PATIENTS
     tails = ((1 - level) / 2, (1 + level) / 2)
     intervals = {}
     for name, metric in metrics.items():
         drawn = np.concatenate(blocks[name])
         drawn = drawn[np.isfinite(drawn)]
-        enough = len(drawn) >= max(1, LEAST_DEFINED * draws)
-        low, high = np.quantile(drawn, tails) if enough else (np.nan, np.nan)
+        told = several and len(drawn) >= max(1, LEAST_DEFINED * draws)
+        low, high = np.quantile(drawn, tails) if told else (np.nan, np.nan)
         intervals[name] = Interval(float(metric(whole)[0]), float(low), float(high))
     return intervals
 

@@ -36,7 +36,7 @@ class AurocTest:
     """First minus second."""
     z: float
     p_value: float
-    """Two-sided; 1 if the two never differ."""
+    """Two-sided; 1 if the two never differ, NaN where the data define no variance."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers, ``None`` for what is not finite."""
@@ -132,6 +132,9 @@ def delong_test(
 ) -> AurocTest:
     """Compare two scores of the same rows.
 
+    Two areas without variance, of a score that makes no mistake and one that says the same of
+    all, can be told apart by anybody but not tested: then interval, z and p are NaN.
+
     Args:
         positive: Whether each row truly is what the scores look for.
         first: One score.
@@ -148,8 +151,8 @@ def delong_test(
     if variance <= ROUNDING and abs(difference) <= ROUNDING:
         same = Interval(0.0, 0.0, 0.0)
         return AurocTest(float(areas[0]), float(areas[1]), same, 0.0, 1.0)
-    sd = float(np.sqrt(variance))
-    z = difference / sd if sd else float(np.copysign(np.inf, difference))
+    sd = float(np.sqrt(variance)) if variance > ROUNDING else float("nan")
+    z = difference / sd
     half = float(stats.norm.ppf((1 + level) / 2)) * sd
     return AurocTest(
         float(areas[0]),

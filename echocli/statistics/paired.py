@@ -13,6 +13,7 @@ from scipy import stats
 from echocli.statistics.bootstrap import (
     DRAWS,
     LEAST_DEFINED,
+    LEAST_PATIENTS,
     LEVEL,
     Interval,
     Metric,
@@ -53,7 +54,9 @@ def paired_bootstrap(
     """Compare a metric of two models on the same draws of patients.
 
     The p-value is twice the share of draws on the far side of zero, half of those on it:
-    ``2 min(1 + below, 1 + above) / (draws + 1)``, at most 1. It is never 0.
+    ``2 min(1 + below, 1 + above) / (draws + 1)``, at most 1. It is never 0, nor below
+    ``2 ** (1 - patients)``, which is all that the signs of so few can tell: draws of three
+    patients who agree never cross zero, however many are made.
 
     Args:
         first: Metric of one model, as a function of weights; see ``bootstrap.Metric``.
@@ -62,6 +65,10 @@ def paired_bootstrap(
         seed: Start of the random numbers.
         draws: Number of bootstrap samples.
         level: Coverage.
+
+    Returns:
+        Without interval and p-value where most draws define no difference, or there is a
+        single patient.
 
     Source:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, sections 13.3 and 15.4;
@@ -79,12 +86,12 @@ def paired_bootstrap(
     whole = np.ones((1, len(owners)))
     value = float(first(whole)[0] - second(whole)[0])
     count = len(set(owners.tolist()))
-    if len(drawn) < max(1, LEAST_DEFINED * draws):
+    if count < LEAST_PATIENTS or len(drawn) < max(1, LEAST_DEFINED * draws):
         return PairedTest(Interval(value, np.nan, np.nan), np.nan, count)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     ties = np.count_nonzero(drawn == 0) / 2
     tail = min(np.count_nonzero(drawn < 0), np.count_nonzero(drawn > 0)) + ties
-    p_value = min(1.0, 2 * (1 + tail) / (len(drawn) + 1))
+    p_value = min(1.0, max(2 * (1 + tail) / (len(drawn) + 1), 2.0 ** (1 - count)))
     return PairedTest(Interval(value, float(low), float(high)), p_value, count)
 
 

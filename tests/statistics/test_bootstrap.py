@@ -95,3 +95,13 @@ def test_nothing_to_draw_from_is_refused() -> None:
         bootstrap_intervals({}, [], seed=0)
     with pytest.raises(ValueError, match="level"):
         bootstrap_intervals({}, ["a"], seed=0, level=95)
+
+
+def test_one_patient_has_figures_without_intervals_however_many_clips() -> None:
+    values = np.arange(5.0)
+    metric = {"m": lambda w: weighted_mean(values, w)}
+    alone = bootstrap_intervals(metric, ["a"] * 5, seed=0)["m"]
+    assert alone.value == 2.0
+    assert np.isnan([alone.low, alone.high]).all()
+    two = bootstrap_intervals(metric, ["a"] * 4 + ["b"], seed=0)["m"]
+    assert two.low < two.value < two.high

@@ -123,5 +123,8 @@ def test_what_defines_no_variance_is_told() -> None:
     assert np.isnan(perfect.low)
     one = auroc_interval(truth, np.array([3.0, 0.0, 1.0, 2.0]), ["a", "a", "b", "c"])
     assert np.isnan(one.low)
+    constant = delong_test(truth, np.arange(4.0)[::-1], np.zeros(4))
+    assert (constant.first, constant.second) == (1.0, 0.5)
+    assert np.isnan([constant.z, constant.p_value, constant.difference.low]).all()
     with pytest.raises(ValueError, match="both classes"):
         auroc_interval(np.ones(4, bool), np.arange(4.0))

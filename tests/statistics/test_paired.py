@@ -53,6 +53,20 @@ def test_p_values_are_never_zero_and_one_where_nothing_differs() -> None:
     assert (same.difference.low, same.difference.high) == (0, 0)
 
 
+def test_few_patients_who_agree_say_no_more_than_their_signs() -> None:
+    for count in (2, 3, 5, 9):
+        first, patients = np.arange(1.0, count + 1), np.arange(count)
+        found = paired_bootstrap(mean_of(first), mean_of(0 * first), patients, seed=0)
+        signs = stats.binomtest(count, count).pvalue
+        assert found.p_value == pytest.approx(signs)
+        assert found.p_value == pytest.approx(
+            paired_wilcoxon(first, 0 * first, patients).p_value
+        )
+    one = paired_bootstrap(mean_of(first), mean_of(0 * first), np.zeros(9), seed=0)
+    assert one.patients == 1
+    assert np.isnan([one.p_value, one.difference.low, one.difference.high]).all()
+
+
 def test_any_metric_of_weights_can_be_compared() -> None:
     first, second, patients = errors(1.0)
     truth = np.zeros(120)
