@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -20,6 +21,9 @@ LONG, SHORT = 200, 40
 """A name of more bytes is cut to so many letters where something is added to it."""
 TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[a-z]+)?$")
 """How temporary files and folders end, and what is written beside them."""
+DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, csv.Error)
+"""What a file that was changed since we wrote it may make its reader raise; what cannot even be
+opened is an ``OSError``."""
 
 
 def sha256_of(path: Path) -> str:

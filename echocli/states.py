@@ -8,7 +8,6 @@ state gets its name first, then those that are no longer needed go.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from echocli.errors import EchoError, writing
-from echocli.files import atomic_path, read_json, sha256_of, write_json
+from echocli.files import DAMAGED, atomic_path, read_json, sha256_of, write_json
 
 SCHEMA = "echocli.state/1"
 KEPT = 2
@@ -212,14 +211,14 @@ def _read_note(path: Path) -> Saved | None:
         step, retry = int(note["step"]), int(note["retry"])
         score = None if score is None else float(score)
         return Saved(path.with_suffix(".pt"), step, retry, hashes, score)
-    except (OSError, ValueError, TypeError, KeyError):  # damaged: the state does not count
+    except (OSError, *DAMAGED):  # the state does not count
         return None
 
 
 def _old_states(folder: Path) -> list[Saved]:
     try:
         known = tuple(read_json(folder / OLD_SUMS)["sha256"])
-    except (OSError, json.JSONDecodeError, TypeError, KeyError):
+    except (OSError, *DAMAGED):
         return []
     present = [folder / name for name in OLD_NAMES if (folder / name).is_file()]
     return [Saved(path, -1 - age, 0, known) for age, path in enumerate(present)]

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import operator
 import os
 import shutil
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def open_safetensors(path: Path) -> Stored:
         raise ValueError("the table has changed since it was written")
     text = content.decode("utf-8")
     names, *body = csv.reader(io.StringIO(text))
-    count, width = header[VECTOR]["shape"]
+    count, width = map(operator.index, header[VECTOR]["shape"])
     if len(body) != count or any(len(row) != len(names) for row in body):
         raise ValueError("the table does not fit the vectors")
     place = begin + header[VECTOR]["data_offsets"][0]

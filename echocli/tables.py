@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echocli.errors import EchoError
-from echocli.files import atomic_path
+from echocli.files import DAMAGED, atomic_path
 from echocli.table_formats import COMMENT as COMMENT
 from echocli.table_formats import (
     VECTOR,
@@ -153,23 +153,15 @@ def write_embeddings(
         embeddings: What to write; a hash of the rows is added if there is none.
         check: Called with what was read back; if it raises, the file is as it was before.
     """
-    with atomic_path(path) as temporary:
-        _fill(temporary, embeddings, path.suffix)
-        if check is not None:
-            check(read_embeddings(temporary))
-
-
-def stream_embeddings(file: IO[str], embeddings: Embeddings) -> None:
-    """Write embeddings that are in memory as CSV, for pipelines."""
-    _fill(file, embeddings, None)
-
-
-def _fill(place: Path | IO[str], embeddings: Embeddings, suffix: str | None) -> None:
     table, vectors, metadata = embeddings.table, embeddings.vectors, embeddings.metadata
     metadata = {"rows_sha256": rows_sha256(table, vectors), **metadata}
-    with sink_for(place, table, vectors.shape[1], metadata, suffix=suffix) as sink:
-        sink.add(Rows(table, vectors))
-        sink.finish(metadata)
+    width, kind = vectors.shape[1], path.suffix
+    with atomic_path(path) as temporary:
+        with sink_for(temporary, table, width, metadata, suffix=kind) as sink:
+            sink.add(Rows(table, vectors))
+            sink.finish(metadata)
+        if check is not None:
+            check(read_embeddings(temporary))
 
 
 def read_embeddings(source: Path | str) -> Embeddings:
@@ -221,9 +213,10 @@ def _parse(source: Path | bytes, name: str) -> Stored:
         start = source[: len(COMMENT)]
     try:
         stored = _opened(source, start)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
-        stored = None  # whatever is wrong in it, the answer is the same
-    if stored is None or stored.metadata.get("schema") != SCHEMA:
+        ours = stored.metadata["schema"] == SCHEMA and stored.width > 0
+    except (pa.ArrowException, OSError, *DAMAGED):
+        ours = False  # whatever is wrong in it, the answer is the same
+    if not ours:
         what = "holds no embeddings that can be read" if start else "is empty"
         raise EchoError(f"{name} {what}.", "Give what `echocli embed` wrote, whole.")
     return replace(stored, batches=lambda: _readable(stored, name))
@@ -237,7 +230,7 @@ def _readable(stored: Stored, name: str) -> Iterator[NDArray[np.float32]]:
     """
     try:
         yield from stored.batches()
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, *DAMAGED):
         raise EchoError(
             f"{name} is damaged: its vectors cannot be read.",
             "Copy it again, or run `echocli embed --overwrite`.",

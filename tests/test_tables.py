@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 
 from echocli import table_formats
 from echocli.errors import EchoError
+from echocli.table_formats import COMMENT, METADATA_KEY, Rows
 from echocli.tables import (
     SCHEMA,
     Embeddings,
     examine,
     open_embeddings,
     read_embeddings,
-    stream_embeddings,
+    sink_for,
     write_embeddings,
 )
 
@@ -69,8 +71,10 @@ def test_files_give_back_everything(tmp_path: Path, name: str) -> None:
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_stream_keeps_every_bit_of_every_float(numbers: list[float]) -> None:
     vectors = np.array([numbers], dtype=np.float32)
-    file = io.StringIO()
-    stream_embeddings(file, make(vectors))
+    file, made = io.StringIO(), make(vectors)
+    with sink_for(file, made.table, len(numbers), made.metadata) as sink:
+        sink.add(Rows(made.table, vectors))
+        sink.finish(made.metadata)
     again = read_stream(file.getvalue().encode())
     np.testing.assert_array_equal(again.vectors.view(np.uint32), vectors.view(np.uint32))
 
@@ -110,6 +114,46 @@ def test_a_row_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     text = (tmp_path / "e.csv").read_text()
     (tmp_path / "e.csv").write_text(text[: text.rstrip().rindex(",")])
     with pytest.raises(EchoError):
+        read_embeddings(tmp_path / "e.csv")
+
+
+def end_with(path: Path, metadata: bytes) -> None:
+    """Give a table other metadata, which nothing seals."""
+    if path.suffix == ".parquet":
+        told = {METADATA_KEY: metadata}
+        pq.write_table(pq.read_table(path).replace_schema_metadata(told), path)
+    elif path.suffix == ".csv":
+        _, *lines = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join([COMMENT.encode() + metadata, *lines]))
+    else:
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        path.write_bytes(len(metadata).to_bytes(8, "little") + metadata + content[end:])
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.csv", "e.safetensors"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(b"[]", b"null", b'"x"', b"3", b"{}", b'{"schema": 3}', b"{" * 100_000),
+        b'{"embedding": {"shape": [7, 5.5]}, "table": {"data_offsets": []}}',
+    ],
+    ids=lambda told: told[:20].decode(),
+)
+def test_metadata_of_another_shape_are_refused(
+    tmp_path: Path, name: str, metadata: bytes
+) -> None:
+    write_embeddings(tmp_path / name, make(VECTORS))
+    end_with(tmp_path / name, metadata)
+    with pytest.raises(EchoError, match="no embeddings that can be read"):
+        read_embeddings(tmp_path / name)
+
+
+def test_a_cell_that_is_longer_than_csv_allows_is_refused(tmp_path: Path) -> None:
+    write_embeddings(tmp_path / "e.csv", make(VECTORS))
+    text = (tmp_path / "e.csv").read_text().replace("A4C", "A" * 200_000)
+    (tmp_path / "e.csv").write_text(text)
+    with pytest.raises(EchoError, match="no embeddings that can be read"):
         read_embeddings(tmp_path / "e.csv")
 
 

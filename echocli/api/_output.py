@@ -12,6 +12,7 @@ import pandas as pd
 
 from echocli.errors import UsageError
 from echocli.files import (
+    DAMAGED,
     atomic_path,
     check_place,
     claimed,
@@ -37,19 +38,29 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         UsageError: If something is there and ``overwrite`` is off.
     """
     refuse_to_replace(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(folder)
+    with folder_beside(folder) as temporary:
+        yield temporary
+        refuse_to_replace(folder, overwrite=overwrite)  # somebody else may have been faster
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        elif folder.exists():
+            folder.unlink()
+        temporary.replace(folder)
+        sync_folder(folder.parent)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside a path that is gone after the block.
+
+    Whoever writes to the path next removes it if this process is killed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
     temporary.mkdir()
     try:
         with claimed(temporary):
             yield temporary
-            refuse_to_replace(folder, overwrite=overwrite)  # somebody else may have been faster
-            if folder.is_dir():
-                shutil.rmtree(folder)
-            elif folder.exists():
-                folder.unlink()
-            temporary.replace(folder)
-        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -118,5 +129,5 @@ def _promised(out: Path) -> str | None:
     """Return the hash of a table that the figures beside it tell; ``None`` if they do not."""
     try:
         return str(read_json(out.with_suffix(".json"))["sha256"][out.name])
-    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+    except (OSError, *DAMAGED):
         return None

@@ -18,7 +18,8 @@ from echocli.api._preprocess_quarantine import (
 )
 from echocli.api._preprocess_settings import SETTINGS_FILE
 from echocli.clips.progress import STATE_FOLDER, Found, read_states
-from echocli.files import read_json, sums_of
+from echocli.errors import EchoError
+from echocli.files import DAMAGED, read_json, sums_of
 from echocli.intake.reasons import Reason, Refused
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.conclude import conclude
@@ -39,10 +40,21 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """Read the parts that are there, and what the processes noted beside them."""
+        """Read the parts that are there, and what the processes noted beside them.
+
+        Raises:
+            EchoError: If one of these notes is damaged.
+        """
         ledger = cls()
         for part in part_files(folder):
-            ledger._enter(read_json(part.with_suffix(".json")))
+            beside = part.with_suffix(".json")
+            try:
+                ledger._enter(read_json(beside))
+            except (OSError, *DAMAGED):
+                raise EchoError(
+                    f"{beside} cannot be read: it tells which sources became which clips.",
+                    "Copy the clip set again, or add --overwrite to make it anew.",
+                ) from None
         for state in read_states(folder):
             ledger.places |= state.places
         return ledger

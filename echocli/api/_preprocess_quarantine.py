@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from echocli.errors import EchoError
-from echocli.files import atomic_path, private_text
+from echocli.files import DAMAGED, atomic_path, private_text
 from echocli.intake.reasons import MEANINGS, Reason, Refused
 
 NOT_FOR_VIDEO = "Nothing to mend: this kind of image is not used. Leave it out, or let it be."
@@ -91,7 +91,7 @@ def read_quarantine(path: Path) -> list[Quarantined]:
                 )
                 for row in csv.DictReader(file)
             ]
-    except (ValueError, KeyError, TypeError, csv.Error):
+    except DAMAGED:
         raise EchoError(
             f"{path} is damaged: it cannot be read.",
             "Copy the clip set again, or run the same `echocli preprocess` once more.",

@@ -11,7 +11,7 @@ import echocli
 from echocli.api._preprocess_locks import FILES_LOCK, locked
 from echocli.clips.progress import STATE_FOLDER
 from echocli.errors import EchoError, UsageError
-from echocli.files import read_json, write_json
+from echocli.files import DAMAGED, read_json, write_json
 
 SCHEMA = "echocli.settings/1"
 SETTINGS_FILE = "settings.json"
@@ -48,7 +48,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = read_json(file)
         if content["schema"] == SCHEMA:
             return dict(content["settings"])
-    except (ValueError, KeyError, TypeError):
+    except DAMAGED:
         pass  # told below, with what mends it
     raise EchoError(
         f"{file} cannot be read.",

@@ -33,7 +33,7 @@ from echocli.clips.manifest import COLUMNS, METADATA_KEY, joined
 from echocli.clips.manifest import SCHEMA as MANIFEST_SCHEMA
 from echocli.clips.store import PACKED, ClipSet
 from echocli.errors import EchoError
-from echocli.files import opened_by_name
+from echocli.files import DAMAGED, opened_by_name
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.audit import SCHEMA as AUDIT_SCHEMA
 
@@ -121,7 +121,7 @@ def _read_rows(folder: Path, files: set[str], checked: Checked) -> tuple[pa.Tabl
             details = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"null"))
             wrong = list(schema_problems(file.schema_arrow))
             table = file.read()
-        except (pa.ArrowException, OSError, ValueError, RecursionError):
+        except (pa.ArrowException, OSError, *DAMAGED):
             checked.add(f"{name}: cannot be read", AGAIN)
             continue
         if not isinstance(details, dict) or details.get("schema") != MANIFEST_SCHEMA:
@@ -161,7 +161,7 @@ def _check_finished(folder: Path, checked: Checked) -> None:
     """Say which shares of the sources are still to be done."""
     try:
         left = ClipSet(folder, pd.DataFrame(), "clips").unfinished()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, EchoError):
         checked.add("what is written about its progress cannot be read", GO_ON)
         return
     for share in left:
@@ -189,7 +189,7 @@ def _check_papers(folder: Path, rows: int, files: set[str], checked: Checked) ->
         read_quarantine(folder / QUARANTINE_FILE)
     except FileNotFoundError:
         checked.add(f"{QUARANTINE_FILE}: missing", GO_ON)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EchoError):
         checked.add(f"{QUARANTINE_FILE}: cannot be read", GO_ON)
 
 

@@ -21,22 +21,13 @@ from echocli.checkpoint import (
     load_model,
 )
 from echocli.errors import EchoError
+from echocli.files import DAMAGED
 from echocli.run import SCHEMA as RUN_SCHEMA
 from echocli.run import Run
 from echocli.states import OLD_SUMS, saved_states
 from echocli.study import HEAD_ENCODER
 
-LOAD_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+LOAD_ERRORS = (*DAMAGED, ArithmeticError, MemoryError, OSError, RuntimeError)
 """What a config that was edited by hand, hashes included, makes a loader raise."""
 
 

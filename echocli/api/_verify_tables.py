@@ -41,7 +41,7 @@ def check_embeddings(path: Path) -> Checked:
     try:
         stored = open_embeddings(path)
         examined = examine(stored)
-    except (EchoError, UnicodeError, RecursionError):
+    except EchoError:
         checked.add("it cannot be read", EMBED_AGAIN)
         return checked
     table = stored.table

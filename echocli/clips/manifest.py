@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from echocli.clips.mask_grid import spacing_of
 from echocli.clips.record import Clip, Label
 from echocli.errors import EchoError
-from echocli.files import opened_by_name, read_json, sha256_of
+from echocli.files import DAMAGED, opened_by_name, read_json, sha256_of
 
 METADATA_KEY = b"echocli"
 SCHEMA = "echocli.clips/1"
@@ -181,7 +181,7 @@ def read_parts(parts: Sequence[Path]) -> tuple[pd.DataFrame, str]:
             _check_hash(part)
             table = pq.read_table(opened_by_name(part))
             details = dict(json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}")))
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (pa.ArrowException, OSError, *DAMAGED):
             raise _unreadable(f"The manifest part {part.name} cannot be read.") from None
         if details.get("schema") != SCHEMA:
             raise EchoError(

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from echocli.files import read_json, write_text
+from echocli.errors import EchoError
+from echocli.files import DAMAGED, read_json, write_text
 
 SCHEMA = "echocli.state/1"
 STATE_FOLDER = "state"
@@ -59,10 +60,20 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a state back."""
-        content = read_json(path)
-        places = {place: Found(*found) for place, found in content["places"].items()}
-        return cls(content["shard"], content["of"], content["finished"], places)
+        """Read a state back.
+
+        Raises:
+            EchoError: If it is damaged.
+        """
+        try:
+            content = read_json(path)
+            places = {place: Found(*found) for place, found in content["places"].items()}
+            return cls(int(content["shard"]), int(content["of"]), content["finished"], places)
+        except DAMAGED:
+            raise EchoError(
+                f"{path} cannot be read: it tells how far the clip set is.",
+                "Copy the clip set again, or make it anew: `echocli preprocess --overwrite`.",
+            ) from None
 
 
 def state_file(folder: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from echocli.errors import EchoError
+from echocli.files import DAMAGED
 from echocli.reports.study_reader import Results, Table, read_object, read_run, read_study
 
 Kind = Literal["study", "run", "head"]
@@ -92,7 +93,7 @@ def _alone(target: Target) -> Results:
         if target.kind == "run":
             return Results(runs=[read_run(target.folder)])
         return Results(heads={target.folder.name: read_object(target.folder / "config.json")})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *DAMAGED) as error:
         raise EchoError(
             f"The {target.kind} {target.folder.name} cannot be read.",
             "Run `echocli verify` on it.",

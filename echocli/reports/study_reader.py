@@ -12,7 +12,7 @@ import pandas as pd
 
 from echocli.clips.store import ClipSet
 from echocli.errors import EchoError
-from echocli.files import read_json
+from echocli.files import DAMAGED, read_json
 from echocli.intake.reasons import MEANINGS, Reason
 from echocli.reports.numbers import plain
 from echocli.run import read_metrics
@@ -109,7 +109,7 @@ def read_study(root: Path) -> Results:
             return None
         try:
             return read(path)
-        except (EchoError, OSError, ValueError, KeyError, TypeError):
+        except (EchoError, OSError, *DAMAGED):
             results.unreadable.append(what)
             return None
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 
 from echocli.main import run
-from echocli.tables import Embeddings, stream_embeddings, write_embeddings
+from echocli.tables import Embeddings, write_embeddings
 
 TENTH = ["--false-positive-rate", "0.1"]
 
@@ -140,9 +139,7 @@ def test_wrong_usage_and_missing_files_have_their_codes(
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
 def test_in_a_pipeline_rows_go_from_left_to_right(tmp_path: Path) -> None:
-    stream = io.StringIO()
-    stream_embeddings(stream, embeddings())
-    (tmp_path / "e.csv").write_text(stream.getvalue())
+    write_embeddings(tmp_path / "e.csv", embeddings())
     shell = f'cat e.csv | "{sys.executable}" -m echocli score --anomaly -o - | sort'
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", shell],
