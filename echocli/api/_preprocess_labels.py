@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class LabelTable:
         kept = {FILE, PATIENT, *COLUMNS, *named}
         unused = sum(column not in kept for column in table.columns)
         if FILE not in table:
-            return cls({}, _index(table[PATIENT].tolist(), rows), unused, 0)
+            return cls({}, _index(table[PATIENT].str.strip().tolist(), rows), unused, 0)
         index = _index([_tidy(name) for name in table[FILE]], rows)
         by_position, used = _match(index, tasks)
         return cls(by_position, {}, unused, len(index) - used)
@@ -118,6 +118,14 @@ class LabelNotes:
             "Give the same --labels (further rows may follow), or add --overwrite to make the "
             "set anew.",
         )
+
+    def without_clip(self, patients: Iterable[str]) -> int:
+        """Return of how many patients in a table of patients there is no clip.
+
+        Args:
+            patients: Keyed hashes, from ``note``, of the patients of whom there are clips.
+        """
+        return len(self._by_patient.keys() - set(patients))
 
     def _told(self, row: Mapping[str, Label]) -> str:
         known = sorted((name, value) for name, value in row.items() if value is not None)

@@ -54,7 +54,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.read(self.folder)  # what is known of the sources, by now
-        self._notes = LabelNotes(self.table, self.pseudonyms)
+        self.notes = LabelNotes(self.table, self.pseudonyms)
         self._part: Part | None = None
         self._seen: set[str] = set()
         self._splits = _splits_of(self.folder)
@@ -106,14 +106,14 @@ class Run:
             known.clips[source_id] = outcome.clip.clip_id
         self._identify(outcome, part)
         clip_id = known.clips.get(source_id)
-        notes = self._notes.note(outcome)
+        notes = self.notes.note(outcome)
         part.sources.append(Source(source_id, found.position, place, clip_id, *notes))
 
     def _check_labels(self, task: Task, found: Found, place: str) -> None:
         before = self.ledger.sources.get(found.source_id)
         if before is not None:
             same = place == before.place
-            self._notes.check(task, before.patient, before.told, same_place=same)
+            self.notes.check(task, before.patient, before.told, same_place=same)
 
     def _begun(self) -> Part:
         """Return the part in hand; a new one if there is none."""

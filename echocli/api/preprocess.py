@@ -173,6 +173,7 @@ def preprocess(
             if stopped and folder != out:
                 raise _StoppedBesideError
             ledger = _close(run, settings)
+            _tell_missed(run, ledger, reporter)
     except _StoppedBesideError:
         return replace(_result(out, Ledger.read(out), {}), stopped=True)
     if linkage:
@@ -262,14 +263,26 @@ def _check_wishes(out: Path, linkage: Path | None, size: int, dates: str) -> Non
 def _tell_labels(table: LabelTable, labels: Path | None, reporter: Reporter) -> None:
     if labels is None:
         return
-    matched = len(table.by_position) or len(table.by_patient)
-    reporter.say(f"labels: {matched} row(s) used")
+    rows, patients = len(table.by_position), len(table.by_patient)
+    reporter.say(
+        f"labels: {f'of {patients} patient(s)' if patients else f'{rows} row(s) used'}"
+    )
     if table.unused_rows:
         reporter.warn(f"{table.unused_rows} row(s) of the labels fit no source.")
     if table.unused_columns:
         reporter.say(
             f"labels: {table.unused_columns} column(s) left out; --label-column keeps one "
             "that holds numbers or classes"
+        )
+
+
+def _tell_missed(run: Run, ledger: Ledger, reporter: Reporter) -> None:
+    """Warn of patients in the table of labels of whom the finished set holds no clip."""
+    missed = run.notes.without_clip(source.patient for source in ledger.sources.values())
+    if missed and not unfinished(run.folder):
+        reporter.warn(
+            f"{missed} of {len(run.table.by_patient)} patient(s) in the labels have no clip: "
+            "see that the ids are written as in the files, with all their zeros."
         )
 
 

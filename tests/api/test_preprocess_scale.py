@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ears import Ears
 
 from echocli.api import _preprocess_parts
 from echocli.api import preprocess as module
@@ -448,6 +449,30 @@ def test_labels_by_patient_are_compared_too(inbox: Path, tmp_path: Path) -> None
     labels.write_text("patient,sex\npatient0,F\npatient1,M\n")
     with pytest.raises(UsageError, match="File 3"):
         run(inbox, out, labels=labels)
+
+
+def test_patients_in_the_labels_without_a_clip_are_told(inbox: Path, tmp_path: Path) -> None:
+    out, labels, ears = tmp_path / "clips", tmp_path / "labels.csv", Ears()
+    labels.write_text("patient,sex\n patient0 ,F\npatient1,M\nPATIENT2,M\n7,F\n")
+    run(inbox, out, labels=labels, reporter=ears)
+    assert ClipSet.open(out).manifest["sex"].notna().sum() == 4
+    assert [word for word in ears.warned if "labels" in word] == [
+        "2 of 4 patient(s) in the labels have no clip: see that the ids are written as in the "
+        "files, with all their zeros."
+    ]
+
+
+@pytest.mark.parametrize("name", ["manifest/part-00000.json", "state/1-of-1.json"])
+@pytest.mark.parametrize("content", ["[]", "{", '{"places": 3, "sources": [3]}'])
+def test_notes_that_are_damaged_are_told(
+    inbox: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    run(inbox, tmp_path / "clips")
+    (tmp_path / "clips" / name).write_text(content)
+    with pytest.raises(EchoError, match="cannot be read") as told:
+        run(inbox, tmp_path / "clips")
+    assert "--overwrite" in told.value.remedy
+    run(inbox, tmp_path / "clips", overwrite=True)
 
 
 def test_a_name_among_labels_takes_the_whole_run_back(
