@@ -61,7 +61,7 @@ def trusted_json(path: Path) -> dict[str, Any] | str:
         return f"{path.name}: missing"
     except OSError:
         return f"{path.name}: cannot be read"
-    except (ValueError, RecursionError):
+    except ValueError:
         return f"{path.name}: no JSON"
     return content if isinstance(content, dict) else f"{path.name}: no JSON object"
 
