@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from echocli.statistics.bootstrap import (
     DRAWS,
@@ -78,9 +76,17 @@ def agreement(
 ) -> dict[str, Interval]:
     """Return error, fit and Bland-Altman figures with patient-bootstrap intervals.
 
+    Args:
+        measured: In any unit.
+        predicted: In the same.
+        patients: Patient of each row.
+        seed: Start of the random numbers.
+        draws: Number of bootstrap samples.
+        level: Coverage of the intervals.
+
     Returns:
         ``mae, rmse, r2, pearson, bias, limit_low, limit_high``; the limits of agreement are
-        bias -/+ 1.96 standard deviations of the differences.
+        bias -/+ 1.96 standard deviations of the differences of all rows.
 
     Raises:
         ValueError: If the lengths differ or a value is not finite.
@@ -100,48 +106,6 @@ def agreement(
         "limit_high": lambda w: bias(m, p, w) + Z_95 * difference_sd(m, p, w),
     }
     return bootstrap_intervals(metrics, patients, seed=seed, draws=draws, level=level)
-
-
-@dataclass(frozen=True)
-class BlandAltman:
-    """Bias and limits of agreement, each with its interval under normal differences."""
-
-    bias: Interval
-    limit_low: Interval
-    limit_high: Interval
-
-
-def bland_altman(
-    measured: NDArray[np.floating], predicted: NDArray[np.floating], *, level: float = LEVEL
-) -> BlandAltman:
-    """Return bias and limits for independent rows (one clip a patient).
-
-    With several clips a patient use ``agreement``, whose intervals draw patients.
-
-    Source:
-        Bland and Altman 1999, Statistical Methods in Medical Research 8:135, section 2.1: the
-        standard error of a limit is ``sd * sqrt(1 / n + 1.96 ** 2 / (2 (n - 1)))``.
-
-    Raises:
-        ValueError: If there are fewer than two rows.
-    """
-    difference = np.asarray(predicted, np.float64) - np.asarray(measured, np.float64)
-    n = len(difference)
-    if n < 2:
-        raise ValueError("Limits of agreement need at least two rows.")
-    mean, sd = float(difference.mean()), float(difference.std(ddof=1))
-    t = float(stats.t.ppf((1 + level) / 2, n - 1))
-    of_bias = t * sd / np.sqrt(n)
-    of_limit = t * sd * np.sqrt(1 / n + Z_95**2 / (2 * (n - 1)))
-
-    def around(value: float, half: float) -> Interval:
-        return Interval(value, value - half, value + half)
-
-    return BlandAltman(
-        around(mean, of_bias),
-        around(mean - Z_95 * sd, of_limit),
-        around(mean + Z_95 * sd, of_limit),
-    )
 
 
 def _rounding(values: Values, weights: Values) -> Values:
