@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -109,42 +106,3 @@ def _among(block: nn.Module, tokens: Tokens, seen: Bool[Tensor, "batch tokens"])
     tokens = tokens + block.attn.proj(mixed.transpose(1, 2).flatten(2))
     changed: Tensor = tokens + block.mlp(block.norm2(tokens))
     return changed
-
-
-PUBLISHED = {
-    r"query_tokens": "query",
-    r"cross_attention_block\.(norm[12]\..*)": r"\1",
-    r"cross_attention_block\.xattn\.((?:q|kv)\..*)": r"attn.\1",
-    r"cross_attention_block\.mlp\.(.*)": r"mlp.\1",
-    r"(blocks\..*)": r"\1",
-}
-"""Names in the pooler of V-JEPA's and V-JEPA 2's published probes, and ours."""
-UNUSED = r"cross_attention_block\.xattn\.proj\..*"
-"""Stands in V-JEPA's files, but its code never applies it; V-JEPA 2 has dropped it."""
-
-
-def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of a published probe's pooler to those of ``AttentivePooler``.
-
-    Args:
-        weights: Tensors of one probe: an entry of ``classifiers`` (V-JEPA 2) or the
-            ``classifier`` (V-JEPA). What belongs to its classifier, ``linear``, is left out.
-
-    Raises:
-        ValueError: If a name is of neither.
-    """
-    ours = {}
-    for name, value in weights.items():
-        own = name.removeprefix("module.")
-        if own.startswith("linear.") or re.fullmatch(f"pooler.{UNUSED}", own):
-            continue
-        matches = (
-            found.expand(new)
-            for old, new in PUBLISHED.items()
-            if (found := re.fullmatch(rf"pooler\.{old}", own))
-        )
-        renamed = next(matches, None)
-        if renamed is None:
-            raise ValueError(f"{name} is no weight of an attentive probe.")
-        ours[renamed] = value
-    return ours

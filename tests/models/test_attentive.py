@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,21 @@ from oracles.attentive_by_loops import pooled
 from torch import Tensor
 from torch.testing import assert_close
 
-from echocli.models.attentive import AttentivePooler, from_published
+from echocli.models.attentive import AttentivePooler
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(), reason="The parity fixtures are not here."
 )
 PROBES = [("vjepa1_micro", 1), ("vjepa2_micro", 4)]
+RENAMED = {
+    r"module\.pooler\.": "",
+    r"cross_attention_block\.": "",
+    r"query_tokens": "query",
+    r"xattn\.": "attn.",
+}
+UNUSED = ("linear", "xattn.proj")
+"""No part of the pooler; V-JEPA's files hold a projection that its code never applies."""
 
 
 def lively(pooler: AttentivePooler, generator: torch.Generator) -> AttentivePooler:
@@ -64,27 +73,24 @@ def published(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return numbers, theirs
 
 
+def of_pooler(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a published pooler by our names."""
+    ours = {}
+    for name, value in theirs.items():
+        if not any(part in name for part in UNUSED):
+            for old, new in RENAMED.items():
+                name = re.sub(old, new, name)
+            ours[name] = value
+    return ours
+
+
 @needs_fixtures
 @pytest.mark.parametrize(("name", "depth"), PROBES)
 def test_published_probes_give_their_own_numbers(name: str, depth: int) -> None:
     numbers, theirs = published(name)
     pooler = AttentivePooler(48, 3, depth, None)
-    pooler.load_state_dict(from_published(theirs), assign=True)
+    pooler.load_state_dict(of_pooler(theirs), assign=True)
     found = pooler(numbers["tokens"])
     assert_close(found, numbers["pooled"][:, 0], atol=2e-6, rtol=1e-5)
     weight, bias = theirs["module.linear.weight"], theirs["module.linear.bias"]
     assert_close(found @ weight.T + bias, numbers["logits"], atol=2e-6, rtol=1e-5)
-
-
-@needs_fixtures
-@pytest.mark.parametrize(("name", "depth"), PROBES)
-def test_a_published_probe_short_of_a_weight_does_not_load(name: str, depth: int) -> None:
-    _, theirs = published(name)
-    del theirs["module.pooler.cross_attention_block.xattn.kv.bias"]
-    with pytest.raises(RuntimeError, match=r"attn\.kv\.bias"):
-        AttentivePooler(48, 3, depth, None).load_state_dict(from_published(theirs), assign=True)
-
-
-def test_a_weight_of_something_else_is_named() -> None:
-    with pytest.raises(ValueError, match=r"encoder\.norm\.bias"):
-        from_published({"encoder.norm.bias": torch.zeros(2)})
