@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -30,9 +28,11 @@ GAP, RIM = 0.012, 0.03
 """Gap within a text, and width of the border that rulers mark, as shares of the diagonal."""
 SHORTEST_WORD, LEAST_INK = 8, 10
 """Pixels: two letters of the smallest readable font (5 x 7) span more and have more ink."""
-SURE_SHARE, STROKES, ROWS = 0.2, 3, 4
-"""What makes a word of a blot: a share of its ink that is surely drawn, or a number of strokes
-beside each other in a number of rows."""
+STROKES, ROWS = 3, 4
+"""Strokes beside each other, and rows of such, that make a word of a blot."""
+SURE_SHARE, CALM_STROKES = 0.2, 2
+"""Share of a blot's ink that is surely drawn where fewer strokes in rows that follow each other
+make a word of it, and that number: the calm gap between two walls is one stroke."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
 """Gaps to both sides of a word in which less clear parts of the text are looked for, and the
 same for dark words, which dark tissue interrupts."""
@@ -56,13 +56,13 @@ def drawn_over(
     window = _window(shape, 2 * gap + MARGIN)
     inside = shape[window]
     found = strokes(frames[:, *window], inside)
-    sure = found.sure | _filled(motion.darkest[window], motion.brightest[window])
-    sure |= coloured_pixels(chroma[window], motion.brightest[window], inside)
-    sure &= inside
-    sure |= _beside(motion.darkest[window], motion.brightest[window], inside)
+    solid = _filled(motion.darkest[window], motion.brightest[window])
+    solid |= coloured_pixels(chroma[window], motion.brightest[window], inside)
+    solid &= inside
+    solid |= _beside(motion.darkest[window], motion.brightest[window], inside)
     amid = eroded(inside, round(RIM * diagonal)) & dilated(motion.active[window], NEAR_MOTION)
     drawn = np.zeros_like(shape)
-    drawn[window] = blot_out(replace(found, sure=sure), gap, amid)
+    drawn[window] = blot_out(found, gap, amid, solid=solid)
     unlit = unlit_strokes(motion.brightest[window], inside)
     drawn[window] |= blot_out(unlit, gap, amid, UNLIT_GAPS)
     rest = eroded(inside & ~drawn[window], MARGIN)
@@ -105,7 +105,9 @@ def _beside(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], scan: Mask
     return still & ~scan & dilated(scan, MARGIN)
 
 
-def blot_out(marks: Strokes, gap: int, amid: Mask, reach: int = WORD_GAPS) -> Mask:
+def blot_out(
+    marks: Strokes, gap: int, amid: Mask, reach: int = WORD_GAPS, solid: Mask | None = None
+) -> Mask:
     """Join marks into blots, so that the shape of what is cut out cannot be read either.
 
     Args:
@@ -114,24 +116,35 @@ def blot_out(marks: Strokes, gap: int, amid: Mask, reach: int = WORD_GAPS) -> Ma
         amid: The scan but for its border and its dark depths, where rulers have their marks:
             amid the scan, a blot too small for a word is let be, for it is tissue.
         reach: Gaps to both sides of a word in which weak marks count.
+        solid: What is drawn whatever its shape: bars, boxes, coloured pixels.
     """
     margin = gap + MARGIN
-    bright, dark, weak, sure, amid = (
+    if solid is None:
+        solid = np.zeros_like(amid)
+    bright, dark, weak, sure, amid, solid = (
         np.pad(each, margin)
-        for each in (marks.bright, marks.dark, marks.weak, marks.sure, amid)
+        for each in (marks.bright, marks.dark, marks.weak, marks.sure, amid, solid)
     )
+    sure |= solid
     likely = bright | dark | sure
     blots = eroded(dilated(likely, gap), gap) | likely
     pieces, count = ndimage.label(blots, EIGHT)
-    ink = np.bincount(pieces[likely], minlength=count + 1)
-    sure_ink = np.bincount(pieces[sure], minlength=count + 1)
+
+    def ink(of: Mask) -> NDArray[np.int_]:
+        return np.bincount(pieces[of], minlength=count + 1)
+
+    def written(of: Mask) -> NDArray[np.bool_]:
+        several = _written(of, pieces, count, STROKES, running_on=False)
+        return several | calm & _written(of, pieces, count, CALM_STROKES, running_on=True)
+
     boxes = ndimage.find_objects(pieces)
     longest = [0, *(max(side.stop - side.start for side in box) for box in boxes)]
-    words = (np.array(longest) >= SHORTEST_WORD) & (ink >= LEAST_INK)
-    written = np.maximum(*(_written_rows(each, pieces, count) for each in (bright, dark)))
-    words &= (sure_ink >= SURE_SHARE * ink) | (written >= ROWS)
-    at_border = np.bincount(pieces[sure & ~amid], minlength=count + 1) > 0
-    drawn = (words | at_border)[pieces] & blots
+    calm = ink(sure) >= SURE_SHARE * ink(likely)
+    words = written(bright) | written(dark) | (calm & written(sure))
+    words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), 1)
+    words &= (np.array(longest) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
+    at_border = dilated(sure & ~amid, gap) & blots
+    drawn = words[pieces] & blots | at_border
     drawn |= weak & _beside_words(words[pieces] & blots, reach * gap)
     drawn = eroded(dilated(drawn, gap), gap) | drawn
     return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
@@ -143,20 +156,31 @@ def _beside_words(words: Mask, reach: int) -> Mask:
     return running(np.maximum, rows, 2 * reach + 1, axes=(1,)).view(bool)
 
 
-def _written_rows(marks: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int_]:
-    """Return in how many rows each blot holds several strokes beside each other.
+def _written(
+    marks: Mask, pieces: NDArray[np.int32], count: int, strokes: int, running_on: bool
+) -> NDArray[np.bool_]:
+    """Return which blots hold several strokes beside each other in several rows.
 
     A text has them over its whole height; a valve, a wall and the pericardium are one line.
+
+    Args:
+        marks: The strokes.
+        pieces: Number of each pixel's blot.
+        count: Of the blots.
+        strokes: Least number of strokes in a row.
+        running_on: Whether the rows must follow each other.
     """
     starts = marks.copy()
     starts[:, 1:] &= ~marks[:, :-1]
     rows, columns = np.nonzero(starts)
     height = len(marks)
-    strokes_in_row = np.bincount(
-        pieces[rows, columns] * height + rows, minlength=(count + 1) * height
-    )
-    several = strokes_in_row.reshape(count + 1, height) >= STROKES
-    return np.asarray(several.sum(axis=1), dtype=np.int_)
+    in_row = np.bincount(pieces[rows, columns] * height + rows, minlength=(count + 1) * height)
+    several = in_row.reshape(count + 1, height) >= strokes
+    if not running_on:
+        return np.asarray(several.sum(axis=1) >= ROWS)
+    for step in (1, 2):  # rows by twos, then by fours: ROWS
+        several = several[:, :-step] & several[:, step:]
+    return np.asarray(np.any(several, axis=1))
 
 
 def dilated(mask: Mask, reach: int) -> Mask:

@@ -235,7 +235,9 @@ def test_blots_hold_all_that_is_surely_drawn_but_specks_amid_the_scan() -> None:
     lone[30:33, 40:43] = True
     assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, nowhere).any()
     assert not blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid).any()
-    lone[30:33, 46:49] = True  # two marks make a word
+    lone[30:33, 46:49] = True  # two marks as high as letters make a word
+    assert not blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid).any()
+    lone[33:35] = lone[32]
     assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid)[31, 40:49].all()
 
 
