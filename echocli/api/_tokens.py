@@ -102,5 +102,5 @@ def token_file(
             remedy,
         )
     reporter.say(f"keeping {size / GB:.2g} GB of tokens on disk while the probe is fitted")
-    with tempfile.TemporaryDirectory(prefix=".tokens-", dir=near) as folder:
-        yield np.memmap(Path(folder) / "tokens.f16", np.float16, "w+", shape=shape)
+    with tempfile.TemporaryFile(prefix=".tokens-", dir=near) as file:
+        yield np.memmap(file, np.float16, "w+", shape=shape)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from echocli.api._encode import open_set
-from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._output import folder_beside, refuse_to_replace, whole_folder
 from echocli.api._robust_clips import Fault, write_with_fault
 from echocli.api._robust_judges import (
     HEADS,
@@ -138,15 +138,13 @@ def robustness(
     place = {"device": device, "precision": precision}
     judge = Judge(task=task, head=head, model=model, place=place, normal_rule=normal_rule)
     rows = judge.rows(opened)
-    near = None if out is None else out.absolute().parent
-    if near is not None:
-        near.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".echocli-robustness-", dir=near) as work:
+    with folder_beside(out) if out else tempfile.TemporaryDirectory() as name:
+        work = Path(name)
         if task == "score":
-            bank = Path(work) / "bank.parquet"
+            bank = work / "bank.parquet"
             make_bank(judge, clips, bank, reporter)
             judge = replace(judge, bank=bank)
-        clean, table = _compare(opened, rows, judge, config, Path(work), reporter)
+        clean, table = _compare(opened, rows, judge, config, work, reporter)
     summary: dict[str, Any] = {
         "task": task,
         "head": None if head is None else str(head),
