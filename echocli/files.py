@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from echocli.errors import NO_SPACE, UsageError
+from echocli.locks import NoLocksError, lock
 
 LONG, SHORT = 200, 40
 """A name of more bytes is cut to so many letters where something is added to it."""
@@ -83,7 +84,7 @@ def claimed(temporary: Path) -> Iterator[None]:
     descriptor = None
     if os.name == "posix":
         descriptor = os.open(temporary, os.O_RDONLY)
-        _lock(descriptor)
+        _is_free(descriptor)
     try:
         yield
     finally:
@@ -105,8 +106,11 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
         found = TEMPORARY.search(left.name)
         if found is None or left.name[: found.start()] not in starts:
             continue
-        descriptor = os.open(left, os.O_RDONLY)
-        dead = _lock(descriptor)
+        try:
+            descriptor = os.open(left, os.O_RDONLY)
+        except OSError:
+            continue  # its owner has just ended, or is another user
+        dead = _is_free(descriptor)
         os.close(descriptor)
         if dead and left.is_dir():
             shutil.rmtree(left)
@@ -114,15 +118,35 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
             left.unlink(missing_ok=True)
 
 
-def _lock(descriptor: int) -> bool:
+def _is_free(descriptor: int) -> bool:
     """Lock a file if nobody else has; where there are no locks, nobody can be told dead."""
-    import fcntl
-
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        return lock(descriptor)
+    except NoLocksError:
         return False
-    return True
+
+
+def take_place(new: Path, folder: Path) -> None:
+    """Give a finished folder its name; what stood there goes once the new one is there.
+
+    Args:
+        new: The folder, beside where it shall stand.
+        folder: Where it shall stand.
+    """
+    before = temporary_beside(folder) if os.path.lexists(folder) else None
+    if before is not None:
+        folder.replace(before)
+    try:
+        new.replace(folder)
+    except OSError:
+        if before is not None:
+            before.replace(folder)
+        raise
+    sync_folder(folder.parent)
+    if before is not None and before.is_dir() and not before.is_symlink():
+        shutil.rmtree(before, ignore_errors=True)  # what stays is swept the next time
+    elif before is not None:
+        before.unlink()
 
 
 def opened_by_name(path: Path) -> Path | io.BytesIO:

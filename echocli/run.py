@@ -16,12 +16,11 @@ from typing import IO, Any, Self
 
 from echocli.errors import EchoError, UsageError, writing
 from echocli.files import read_json, sweep, write_json, write_text
+from echocli.locks import NoLocksError, take
 
 SCHEMA = "echocli.run/1"
 LATEST = "latest"
 LOCK = ".lock"
-NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
-"""How a file system of a cluster says that it knows no locks: then nothing guards a run."""
 
 
 class Run:
@@ -308,32 +307,23 @@ def _usable(folder: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> IO[str]:
-    """Lock a file for as long as it is open; the system frees it however the process ends."""
-    while True:
-        file = path.open("a+", encoding="utf-8")
-        try:
-            if os.name == "posix":
-                import fcntl
+    """Lock a file for as long as it is open, and say in it who does.
 
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                return file
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise UsageError(
-                f"{path.parent} is being written to by {holder}.",
-                "Wait until it ends, or choose another place with -o.",
-            ) from None
-        # Whoever held it before may have removed it: then it guards nothing.
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}\n")
-            file.flush()
-            return file
-        file.close()
+    Raises:
+        UsageError: If another process has locked it.
+    """
+    try:
+        descriptor = take(path)
+    except NoLocksError:  # then nothing guards a run
+        return path.open("a+", encoding="utf-8")
+    if descriptor is None:
+        holder = path.read_text(encoding="utf-8").strip() or "another process"
+        raise UsageError(
+            f"{path.parent} is being written to by {holder}.",
+            "Wait until it ends, or choose another place with -o.",
+        )
+    file = os.fdopen(descriptor, "r+", encoding="utf-8")
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
+    file.flush()
+    return file

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from echocli.errors import UsageError
-from echocli.files import atomic_path, new_file, new_folder, read_json, sha256_of, write_json
+from echocli.files import (
+    atomic_path,
+    claimed,
+    new_file,
+    new_folder,
+    read_json,
+    sha256_of,
+    sweep,
+    take_place,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_litter(tmp_path: Path) -> None:
@@ -65,3 +76,63 @@ def test_sha256_is_the_standard_one(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(b"echo" * 100_000)
     assert sha256_of(path) == hashlib.sha256(b"echo" * 100_000).hexdigest()
+
+
+def test_what_the_dead_left_is_swept_and_what_lives_or_is_strange_stays(tmp_path: Path) -> None:
+    dead, folder, alive, gone, others = (
+        tmp_path / f".{name}.tmp"
+        for name in (
+            *("out.csv.0000000a", "out.csv.0000000b", "out.csv.0000000c"),
+            *("out.csv.0000000d", "out.json.0000000e"),
+        )
+    )
+    for path in (dead, alive, others):
+        path.touch()
+    folder.mkdir()
+    gone.symlink_to(tmp_path / "nothing")  # as if its owner ended while we looked
+    with claimed(alive):
+        sweep(tmp_path, ["out.csv"])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, gone, others])
+
+
+@pytest.mark.parametrize("before", ["folder", "file", "link", "nothing"])
+def test_a_folder_takes_the_place_of_whatever_stood_there(tmp_path: Path, before: str) -> None:
+    new, place = tmp_path / "new", tmp_path / "place"
+    new.mkdir()
+    (new / "result").touch()
+    (tmp_path / "elsewhere").mkdir()
+    if before == "folder":
+        place.mkdir()
+        (place / "old").touch()
+    elif before == "file":
+        place.touch()
+    elif before == "link":
+        place.symlink_to(tmp_path / "elsewhere")
+    take_place(new, place)
+    assert [path.name for path in place.iterdir()] == ["result"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "place"]
+
+
+def test_a_folder_that_cannot_take_a_place_leaves_what_stood_there(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "old").touch()
+    with pytest.raises(OSError):  # noqa: PT011 - the system's own words
+        take_place(tmp_path / "none", tmp_path / "place")
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert (tmp_path / "place" / "old").exists()
+
+
+def test_the_new_folder_is_whole_before_the_old_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+
+    def die(*_: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        take_place(tmp_path / "new", tmp_path / "place")
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["new"]

@@ -13,7 +13,7 @@ MODULES = sorted([*ROOT.glob("echocli/*.py"), *ROOT.glob("echocli/[!m]*/**/*.py"
 CORE = sorted(ROOT.glob("models/**/*.py"))
 
 LAYERS = [
-    {"errors", "files", "cgroups"},
+    {"errors", "files", "locks", "cgroups"},
     {"datasets", "phantoms", "intake", "privacy", "clips"}
     | {"splits", "config", "console", "device", "study"},
     {

@@ -13,11 +13,11 @@ import numpy as np
 
 from echocli.api._embed_rows import placed
 from echocli.api._embed_units import PIXELS, Units
-from echocli.api._preprocess_locks import locked
 from echocli.config import differences
 from echocli.console import Reporter
 from echocli.errors import EchoError, SpaceError, UsageError
 from echocli.files import atomic_path, check_place, hidden_beside, read_json, write_json
+from echocli.locks import locked
 from echocli.table_formats import Rows, Stored
 from echocli.tables import (
     POSITION,

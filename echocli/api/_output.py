@@ -18,7 +18,7 @@ from echocli.files import (
     claimed,
     read_json,
     sha256_of,
-    sync_folder,
+    take_place,
     temporary_beside,
     write_json,
 )
@@ -41,12 +41,7 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     with folder_beside(folder) as temporary:
         yield temporary
         refuse_to_replace(folder, overwrite=overwrite)  # somebody else may have been faster
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        elif folder.exists():
-            folder.unlink()
-        temporary.replace(folder)
-        sync_folder(folder.parent)
+        take_place(temporary, folder)
 
 
 @contextmanager

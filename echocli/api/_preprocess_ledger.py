@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import echocli
-from echocli.api._preprocess_locks import FILES_LOCK, locked
 from echocli.api._preprocess_parts import Source, part_files
 from echocli.api._preprocess_quarantine import (
     RETRIED,
@@ -17,10 +16,11 @@ from echocli.api._preprocess_quarantine import (
     write_quarantine,
 )
 from echocli.api._preprocess_settings import SETTINGS_FILE
-from echocli.clips.progress import STATE_FOLDER, Found, read_states
+from echocli.clips.progress import FILES_LOCK, STATE_FOLDER, Found, read_states
 from echocli.errors import EchoError
 from echocli.files import DAMAGED, read_json, sums_of
 from echocli.intake.reasons import Reason, Refused
+from echocli.locks import locked
 from echocli.privacy.audit import AUDIT_FILE, QUARANTINE_FILE
 from echocli.privacy.conclude import conclude
 

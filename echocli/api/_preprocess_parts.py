@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from echocli.api._preprocess_locks import locked
 from echocli.api._preprocess_quarantine import Quarantined, write_quarantine
 from echocli.clips.progress import STATE_FOLDER
 from echocli.clips.record import Clip
 from echocli.clips.writer import SHARD_BYTES, ClipSetWriter
 from echocli.files import read_json, sha256_of, sync_folder, write_json, write_text
+from echocli.locks import locked
 from echocli.privacy.audit import QUARANTINE_FILE, audit
 
 PART_SOURCES = 100

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from echocli.api._preprocess_locks import FILES_LOCK, SET_LOCK, locked
 from echocli.api._preprocess_parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess_settings import SETTINGS_FILE
-from echocli.clips.progress import STATE_FOLDER
+from echocli.clips.progress import FILES_LOCK, SET_LOCK, STATE_FOLDER
 from echocli.clips.store import ClipSet
 from echocli.errors import NO_SPACE, UsageError
 from echocli.files import sync_folder
+from echocli.locks import locked
 from echocli.privacy.audit import AUDIT_FILE
 
 

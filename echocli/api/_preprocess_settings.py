@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import echocli
-from echocli.api._preprocess_locks import FILES_LOCK, locked
-from echocli.clips.progress import STATE_FOLDER
+from echocli.clips.progress import FILES_LOCK, STATE_FOLDER
 from echocli.errors import EchoError, UsageError
 from echocli.files import DAMAGED, read_json, write_json
+from echocli.locks import locked
 
 SCHEMA = "echocli.settings/1"
 SETTINGS_FILE = "settings.json"

@@ -19,6 +19,10 @@ from echocli.files import DAMAGED, read_json, write_text
 
 SCHEMA = "echocli.state/1"
 STATE_FOLDER = "state"
+SET_LOCK = "set.lock"
+"""Held by whoever writes to a set: by one alone, or shared by those who divide the sources."""
+FILES_LOCK = "files.lock"
+"""Held for a moment by whoever writes a file that tells of all parts."""
 
 
 class Found(NamedTuple):

@@ -16,7 +16,6 @@ from ears import Ears
 from echocli.api import _preprocess_parts
 from echocli.api import preprocess as module
 from echocli.api._preprocess_clip import Outcome, Settings, Task
-from echocli.api._preprocess_locks import locked
 from echocli.api._preprocess_quarantine import read_quarantine
 from echocli.api._preprocess_workers import Limits
 from echocli.api.preprocess import PreprocessResult, preprocess
@@ -26,6 +25,7 @@ from echocli.clips.store import ClipSet
 from echocli.errors import EchoError, MachineError, PrivacyError, UsageError
 from echocli.files import read_json
 from echocli.intake.reasons import Reason, Refused
+from echocli.locks import locked
 
 SIDE = 16
 
