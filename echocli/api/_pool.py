@@ -19,6 +19,7 @@ from typing import Generic, Protocol, TypeVar
 
 from echocli.api._pool_start import cannot_start, start_worker
 from echocli.api._pool_worker import Sign
+from echocli.device import allowed_cpus
 from echocli.errors import WorkerError
 from echocli.intake.reasons import Reason, Refused
 
@@ -75,12 +76,11 @@ def choose_workers(asked: int | None, inputs: int) -> int:
     """Return the number of worker processes.
 
     Args:
-        asked: What the user wants; as many as there are processors if ``None``.
+        asked: What the user wants; as many as there are processors for it if ``None``.
         inputs: How much there is to do.
     """
     if asked is None:
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        asked = min(allowed or os.cpu_count() or 1, MOST_WORKERS)
+        asked = min(allowed_cpus(), MOST_WORKERS)
     return max(1, min(asked, inputs))
 
 
