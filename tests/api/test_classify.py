@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ears import Ears
 from scipy import special
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
@@ -24,7 +25,6 @@ from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.writer import ClipSetWriter
-from echocli.console import _Silent
 from echocli.errors import EchoError, UsageError
 from echocli.models.finetune import FitConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
@@ -81,16 +81,6 @@ def write_model(folder: Path, seed: int = 0) -> Path:
     encoder = VisionTransformer(config, torch.Generator().manual_seed(seed))
     save_model(folder, encoder, DATA, "vjepa", {})
     return folder
-
-
-class Listening(_Silent):
-    """Keeps what was warned of."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.heard.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -241,9 +231,9 @@ def test_a_clip_gets_its_own_probabilities_whatever_stands_beside_it(
 
 
 def test_evaluation_divides_and_audits(study: Path) -> None:
-    heard = Listening()
+    ears = Ears()
     found = classify.evaluate(
-        study / "clips", study / "heads/normal", by=["sex", "view"], draws=40, reporter=heard
+        study / "clips", study / "heads/normal", by=["sex", "view"], draws=40, reporter=ears
     ).summary
     assert [part["name"] for part in found["subgroups"]["sex"]] == ["F", "M", "unknown"]
     assert sum(part["clips"] for part in found["subgroups"]["view"]) == found["test"]["clips"]
@@ -251,7 +241,7 @@ def test_evaluation_divides_and_audits(study: Path) -> None:
     assert found["leakage"]["findings"] == []
     assert found["leakage"]["near_duplicates"]["pairs"] == 0
     assert "scanner" in found["confounding"]["cramers_v"]
-    assert not [line for line in heard.heard if "stand in both" in line]
+    assert not [line for line in ears.warned if "stand in both" in line]
     assert found["per_class"]["false"]["auroc"]["value"] == pytest.approx(
         found["metrics"]["auroc"]["value"]
     )
@@ -268,12 +258,12 @@ def test_a_clip_that_returns_in_another_split_is_called_out(
     twin = Clip(**{**vars(again), "clip_id": "twin", "patient_id": "other"})
     others = [disc(number) for number in range(30)]
     folder = write_clips(tmp_path / "clips", [*others, twin])
-    heard = Listening()
-    found = classify.evaluate(folder, study / "heads/view", draws=2, reporter=heard).summary
+    ears = Ears()
+    found = classify.evaluate(folder, study / "heads/view", draws=2, reporter=ears).summary
     assert found["leakage"]["near_duplicates"]["first"] == [["clip0", "twin"]]
     assert found["leakage"]["sources_shared"][0]["splits"] == ["train", "test"]
-    assert any("look almost the same" in line for line in heard.heard)
-    assert any("fitted on" in line for line in heard.heard)
+    assert any("look almost the same" in line for line in ears.warned)
+    assert any("fitted on" in line for line in ears.warned)
 
 
 @pytest.mark.parametrize(
@@ -338,13 +328,13 @@ def test_a_rule_on_a_number_makes_two_classes(study: Path, tmp_path: Path) -> No
 def test_a_quantile_needs_patients_enough_and_says_so(study: Path, tmp_path: Path) -> None:
     for rate, kind in ((0.4, "quantile"), (0.01, "even")):
         config = ClassifyConfig(threshold="quantile", false_positive_rate=rate, draws=2)
-        heard = Listening()
+        ears = Ears()
         head = tmp_path / kind
         fitted = classify.fit(
-            study / "clips", study / "model", head, config=config, reporter=heard
+            study / "clips", study / "model", head, config=config, reporter=ears
         )
         assert fitted.config["threshold"]["kind"] == kind
-        assert any("0.5" in line for line in heard.heard) == (kind == "even")
+        assert any("0.5" in line for line in ears.warned) == (kind == "even")
 
 
 def test_without_validation_patients_nothing_is_calibrated_and_it_is_told(
@@ -352,12 +342,12 @@ def test_without_validation_patients_nothing_is_calibrated_and_it_is_told(
 ) -> None:
     clips = [disc(n, **({"split": "train"} if n // 2 % 5 == 3 else {})) for n in range(40)]
     folder = write_clips(tmp_path / "clips", clips)
-    heard = Listening()
+    ears = Ears()
     head = classify.fit(
-        folder, study / "model", tmp_path / "head", config=NORMAL, reporter=heard
+        folder, study / "model", tmp_path / "head", config=NORMAL, reporter=ears
     )
     assert head.config["calibration"]["kind"] == "none"
-    assert any("not calibrated" in line for line in heard.heard)
+    assert any("not calibrated" in line for line in ears.warned)
 
 
 def test_another_encoder_or_task_is_refused(study: Path, tmp_path: Path) -> None:

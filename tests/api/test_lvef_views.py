@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ears import Ears
 from micro import micro_clip, write_clips
 
 from echocli.api import classify, lvef
@@ -19,7 +20,7 @@ from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
-from echocli.console import SILENT, _Silent
+from echocli.console import SILENT
 from echocli.errors import EchoError, UsageError
 from echocli.models.finetune import FitConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
@@ -28,19 +29,6 @@ FIT = FitConfig(least_steps=10, epochs=1, batch=8, lr=3e-3, checks=2)
 VIEWS: dict[str, Any] = {"probe": "attentive", "views": ("A4C", "A2C"), "windows": 2}
 LVEF = lvef.LvefConfig(**VIEWS, clips_a_view=2, attentive=FIT, draws=20)
 SPLITS = ("train", "train", "train", "val", "test")
-
-
-class Listening(_Silent):
-    """Keeps what was said."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.heard.append(message)
-
-    def warn(self, message: str) -> None:
-        self.heard.append(message)
 
 
 def clip(number: int, study: int, view: str | None, **labels: Any) -> Clip:
@@ -104,7 +92,7 @@ def test_a_study_has_one_row_and_a_missing_view_is_said(
     assert (predicted["clips"] == np.where(lacking, 1, 3)).all()
     assert predicted["ef_percent"].between(0, 100).all()
     assert (predicted["measured_ef_percent"] == 30 + predicted.index % 40).all()
-    listener = Listening()
+    listener = Ears()
     lvef.predict(study / "clips", study / "heads/lvef", draws=2, reporter=listener)
     assert any("5 of 20 study(ies) lack a view (A2C in 5)" in said for said in listener.heard)
 
@@ -139,7 +127,7 @@ def test_a_study_without_any_of_the_views_is_left_out_by_name(
 def test_surplus_clips_and_labels_that_differ_are_said(tmp_path: Path) -> None:
     clips = [clip(n, 1, "A4C", ef_percent=40.0 + 10 * n) for n in range(3)]
     opened = write_clips(tmp_path / "clips", clips)
-    listener = Listening()
+    listener = Ears()
     units, left_out = studies(opened, ("A4C", "A2C"), 2, listener)
     assert units.places is not None
     assert units.places.tolist() == [[0, 1, -1, -1]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from ears import Ears
 from same_runs import assert_same_state, numbers
 
 from echocli.api import _pretrain_job as job_module
@@ -24,25 +25,6 @@ from echocli.states import load_state, saved_states
 
 STEPS = 7
 METHODS = available()
-
-
-class Ears:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
-
-    def progress(self, description: str, total: int | None, done: int = 0) -> Any:
-        from echocli.console import SILENT
-
-        return SILENT.progress(description, total, done)
 
 
 def run(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from ears import Ears
 
 from echocli.api import pretrain as pretrain_module
 from echocli.api._pretrain_auto import take_auto
@@ -19,7 +20,6 @@ from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
 from echocli.config import Layer, from_assignments
-from echocli.console import SILENT
 from echocli.device import choose_device
 from echocli.distributed import Ranks
 from echocli.errors import MachineError
@@ -27,19 +27,6 @@ from echocli.run import read_metrics
 
 PLENTY = 10**13
 PLACE: dict[str, str] = {"device": "cpu", "precision": "fp32"}
-
-
-class Ears:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-        self.progress = SILENT.progress
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ears import Ears
 from micro import micro_clip, write_clips
 from numpy.typing import NDArray
 
@@ -28,7 +29,6 @@ from echocli.api.pretrain import Choice, pretrain
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
-from echocli.console import SILENT
 from echocli.device import choose_device
 from echocli.errors import EchoError
 
@@ -226,23 +226,6 @@ def test_a_gpu_waits_only_when_its_work_is_done(monkeypatch: pytest.MonkeyPatch)
     seconds, share = clock.lap()
     assert seconds == 11.0
     assert share * seconds == pytest.approx(3.0 + 1.0 + 1.0)
-
-
-class Ears:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
-
-    def progress(self, *what: Any) -> Any:
-        return SILENT.progress(*what)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from ears import Ears
 from made_weights import HEADS, MADE, SIZE
 from safetensors.torch import save_file
 
@@ -17,7 +18,6 @@ from echocli.api._pretrain_settings import resolve_settings
 from echocli.api._pretrain_start import load_start, settings_of, start_from
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import load_model
-from echocli.console import SILENT
 from echocli.errors import EchoError, UsageError
 from echocli.models.methods.base import available, load
 from echocli.models.weights.base import Wish
@@ -39,19 +39,6 @@ def brought_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wish = Wish(heads=HEADS, frames=4, size=SIZE)
         models.import_model(str(file), out=folder / name, choice=Weights(wish=wish))
     return folder
-
-
-class Ears:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-        self.progress = SILENT.progress
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
 
 
 def built(method: str, model: Path) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ears import Ears
 from same_runs import assert_same_state, numbers
 
 from echocli.api import _pretrain_job as job_module
@@ -17,7 +18,6 @@ from echocli.api import _pretrain_steps as steps_module
 from echocli.api.pretrain import Choice, PretrainResult, pretrain
 from echocli.api.verify import verify
 from echocli.checkpoint import load_model
-from echocli.console import SILENT
 from echocli.errors import EchoError, UsageError
 from echocli.files import read_json, sha256_of, write_json
 from echocli.models.training import StepRecord
@@ -25,24 +25,6 @@ from echocli.run import Run
 from echocli.states import OLD_NAMES, OLD_SUMS, best_state, load_state, saved_states
 
 STEPS = 8
-
-
-class Ears:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.heard.append(message)
-
-    warn = say
-
-    def progress(self, *args: Any) -> Any:
-        return SILENT.progress(*args)
-
-    def heard_of(self, words: str) -> bool:
-        return any(words in message for message in self.heard)
 
 
 def run(clips: Path, out: Path, words: tuple[str, ...], **more: Any) -> PretrainResult:

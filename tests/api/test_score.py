@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ears import Ears
 
 import echocli.api.score as api
 from echocli.api._normal import choose_roles, normality, patients_needed
 from echocli.api.score import ScoreConfig, ScoreResult
-from echocli.console import SILENT
 from echocli.errors import EchoError, UsageError
 from echocli.files import read_json
 from echocli.tables import Embeddings, write_embeddings
@@ -151,32 +151,23 @@ def test_embeddings_of_another_model_are_refused(tmp_path: Path) -> None:
         )
 
 
-class Heard:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.say = self.warn = self.lines.append
-        self.progress = SILENT.progress
-
-
 def test_of_labelled_rows_given_as_normals_only_the_normal_ones_count(tmp_path: Path) -> None:
     path, given = written(tmp_path, embeddings(30)), embeddings(60, seed=1)
     given.table["normal"] = given.table["normal"].astype(object)
     given.table.loc[:3, "normal"] = None  # the clips of two patients, one of each kind
-    heard = Heard()
+    ears = Ears()
     normals = written(tmp_path, given, "n.parquet")
-    found = score(path, normals=normals, reporter=heard)
-    assert "38 row(s) that are abnormal and 4 that are unknown" in heard.lines[0]
-    assert "only the 78 normal" in heard.lines[0]
+    found = score(path, normals=normals, reporter=ears)
+    assert "38 row(s) that are abnormal and 4 that are unknown" in ears.heard[0]
+    assert "only the 78 normal" in ears.heard[0]
     keep = (given.table["normal"] == True).to_numpy()  # noqa: E712
     clean = given.table[keep].drop(columns="normal").reset_index(drop=True)
     alone = Embeddings(clean, given.vectors[keep], dict(META))
     pd.testing.assert_frame_equal(
         found.table, score(path, normals=written(tmp_path, alone, "c.parquet")).table
     )
-    by_rule = score(path, normals=normals, normal_rule="ef>=55", reporter=heard)
-    assert "40 row(s) that are abnormal and 0 that are unknown" in heard.lines[2]
+    by_rule = score(path, normals=normals, normal_rule="ef>=55", reporter=ears)
+    assert "40 row(s) that are abnormal and 0 that are unknown" in ears.heard[2]
     assert by_rule.summary["source_of_normal"].endswith("those normal by the rule ef>=55")
     given.table["normal"] = False
     with pytest.raises(EchoError, match="No row given by --normals"):

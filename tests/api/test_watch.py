@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ears import Ears
 from micro import micro_clip, write_clips
 from same_runs import assert_same_state, numbers
 
@@ -36,26 +37,6 @@ from echocli.states import load_state
 GOOD = Health(feature_std=0.5, effective_rank=20.0, mean_cosine=0.5)
 DEAD = Health(feature_std=0.001, effective_rank=18.0, mean_cosine=1.0)
 EVERY_STEP = ("watch.health_every=1", "watch.checkpoint_every=2")
-
-
-class Ears:
-    """A reporter that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-        self.remarks: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
-
-    def progress(self, description: str, total: int | None, done: int = 0) -> Any:
-        from contextlib import nullcontext
-
-        return nullcontext(lambda count, remark="": self.remarks.append(remark))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ears import Ears
 from micro import micro_clip, write_clips
 
 from echocli.api import _pretrain_probe as probe_module
@@ -109,14 +110,10 @@ def test_classes_are_counted_and_a_column_can_be_named(
 def test_there_is_no_probe_where_none_is_wished_or_possible(
     clips: ClipSet, micro_words: tuple[str, ...], wish: str
 ) -> None:
-    said: list[str] = []
-
-    class Ears:
-        warn = staticmethod(said.append)
-
+    ears = Ears()
     job = job_of(clips, (*micro_words, f"watch.probe={wish}"))
-    assert choose_question(job, Ears()) is None  # type: ignore[arg-type]
-    assert bool(said) == (wish != "none")
+    assert choose_question(job, ears) is None
+    assert bool(ears.warned) == (wish != "none")
 
 
 def test_a_patient_in_two_splits_stops_the_probe_and_not_the_training(
