@@ -100,7 +100,8 @@ def scans_of(folder: Path, seed: int, phantoms: int, files: list[Path]) -> Itera
     """Give phantoms and real loops in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(1, phantoms + 1):
-        look(folder, seed, index)
+        if not (folder / f"{seed}-{index}.npy").exists():
+            look(folder, seed, index)
     made = [folder / f"{seed}-{index}.dcm" for index in range(1, phantoms + 1)]
     for pair in range(max(len(made), len(files))):
         for path in (*made[pair : pair + 1], *files[pair : pair + 1]):

@@ -50,7 +50,7 @@ def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
     if not pieces:
         raise Refused(Reason.NO_SECTOR, "nothing in the picture keeps moving")
     row_mm, column_mm = loop.spacing_mm or (1.0, 1.0)
-    found, others = outline(motion, pieces, column_mm / row_mm)
+    found, others = outline(motion, pieces, column_mm / row_mm, loop.region)
     if any(other.sum() > SECOND_SCAN * found.piece.sum() for other in others):
         raise Refused(Reason.DUAL_SCREEN)
     shape = found.mask

@@ -1,0 +1,171 @@
+"""Sides of a fan that a rib or lung keeps dark: completed as far as the other side goes.
+
+Beams are steered as far to one side as to the other. Where one side of what moves ends nearer
+to the middle, and nothing but darkness lies beyond, the scan goes on: a fan with equal sides is
+fitted for which dark pixels count little. The other side, the arc and the noise that stirs in
+dark depths then tell how far it goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echocli.intake.fan import FINEST, Fan, Floats, around
+from echocli.intake.fitting import LITTLE, Box, fan_gain, refined, small_box, within
+from echocli.intake.loop import Region
+from echocli.intake.motion import Motion, running, shrunk
+
+Mask = NDArray[np.bool_]
+
+LOPSIDED = 0.02
+"""Radians by which the sides of a fan differ before one is taken to be in the dark."""
+DARK, ALL_DARK = 25, 0.9
+"""Grey levels that are dark, and share of dark pixels in what is dark in the small picture."""
+MOST_BRIGHT, MOST_LOST = 0.02, 0.003
+"""Share of what a fan is widened by that may stand still and not be dark, and share of what
+moves in the fan that is seen that the completed one may leave out."""
+MOST_ADDED, MOST_LEFT = 0.6, 0.25
+"""What it may add, as a share of the fan's area, and leave out, as a share of what it adds."""
+RIM = 5
+"""Pixels from what moves in which tissue ends in a shadow: still, but not yet dark."""
+STRIP, HARD_EDGE = 0.03, 0.75
+"""Radians along a side, and share of them that moves where that side is no shadow's."""
+STIRS = 0.01
+"""Share of the dark in which something moves if it belongs to the scan."""
+MIDDLE = 0.02
+"""Share of a region's width by which its middle differs from the apex that it tells."""
+ABOVE = np.arange(-0.05, 0.32, 0.03)
+"""Where the apex is looked for above what moves, as shares of its height."""
+
+
+def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | None) -> Fan:
+    """Return the fan in the picture, with equal angles on both sides if the dark allows it.
+
+    A side that is lit up to its border is where it seems to be, unless something stirs beyond
+    it, or the header's rectangle is as wide on both sides of the apex and holds the whole.
+
+    Args:
+        motion: Of the loop.
+        fan: In the small picture.
+        piece: What moves in it.
+        box: Where the scan is cut off.
+        region: The scan's rectangle by the header; one as wide as the picture tells nothing.
+    """
+    found = refined(motion, fan, box)
+    if abs(found.angle0 + found.angle1) < LOPSIDED:
+        return found
+    dark = (motion.brightest <= DARK) & ~motion.active
+    size = motion.active.shape
+    seen = Seen(within(found.mask(*size), box), motion.active, dark)
+    fitter = _Upright(motion, dark, piece, box)
+    fades = _fades(motion, found, box)
+
+    def allowed(whole: Fan, told: bool) -> bool:
+        held = within(whole.mask(*size), box)
+        return (told or seen.stirs_beyond(held)) and seen.allows(held)
+
+    if region is not None and region.width < size[1]:
+        middle = (region.column0 + region.column1 - 1) / 2
+        whole = refined(motion, fitter.under(middle, found), box, dark)
+        held = within(whole.mask(*size), box)
+        fits = held[region.slices].sum() >= (1 - MOST_BRIGHT) * held.sum()
+        near = abs(middle - found.column) <= MIDDLE * region.width
+        if fits and allowed(whole, told=fades or near):
+            return whole
+    whole = refined(motion, fitter.under(found.column, found), box, dark)
+    if allowed(whole, told=fades):
+        return whole
+    half = max(-found.angle0, found.angle1)
+    mirrored = replace(found, angle0=-half, angle1=half)
+    return mirrored if allowed(mirrored, told=False) else found
+
+
+class Seen:
+    """What is seen of a fan, and what a fan around all of it may hold besides.
+
+    Args:
+        fan: The fan that is seen, in the picture.
+        active: What moves.
+        dark: What does not, and is dark.
+    """
+
+    def __init__(self, fan: Mask, active: Mask, dark: Mask) -> None:
+        self._fan, self._active, self._dark = fan, active, dark
+        moving = (fan & active).view(np.uint8)
+        self._known = fan | running(np.maximum, moving, 2 * RIM + 1).view(bool)
+
+    def allows(self, whole: Mask) -> bool:
+        """Return whether a fan holds what moves and, besides, only what is dark."""
+        left, added = self._fan & ~whole, whole & ~self._fan
+        lost = left & self._active
+        beyond = whole & ~self._known
+        still = beyond & ~self._dark & ~self._active
+        return bool(
+            lost.sum() <= MOST_LOST * (self._fan & self._active).sum()
+            and still.sum() <= MOST_BRIGHT * beyond.sum()
+            and left.sum() <= MOST_LEFT * added.sum()
+            and added.sum() <= MOST_ADDED * self._fan.sum()
+        )
+
+    def stirs_beyond(self, whole: Mask) -> bool:
+        """Return whether something moves in a fan beyond what is seen."""
+        beyond = whole & ~self._known
+        return bool((beyond & self._active).sum() > STIRS * beyond.sum())
+
+
+def _fades(motion: Motion, fan: Fan, box: Box) -> bool:
+    """Return whether little moves along the border of the narrower side."""
+    if -fan.angle0 < fan.angle1:
+        strip = replace(fan, angle1=fan.angle0 + STRIP)
+    else:
+        strip = replace(fan, angle0=fan.angle1 - STRIP)
+    beside = within(strip.mask(*motion.active.shape), box)
+    return bool((motion.active & beside).sum() < HARD_EDGE * beside.sum())
+
+
+class _Upright:
+    """Fits fans with equal sides in the small picture.
+
+    Args:
+        motion: Of the loop.
+        dark: Pixels of the picture that count little.
+        piece: What moves in the small picture.
+        box: Where the scan is cut off.
+    """
+
+    def __init__(self, motion: Motion, dark: Mask, piece: Mask, box: Box) -> None:
+        gain = fan_gain(motion.small(), piece)
+        gain[shrunk(dark, motion.factor) > ALL_DARK] = -LITTLE
+        used = small_box(gain.shape, box, motion.factor)
+        rows, columns = np.nonzero(used)
+        self._factor = motion.factor
+        self._places: tuple[Floats, Floats, Floats]
+        self._places = gain[used], rows.astype(np.float32), columns.astype(np.float32)
+        moving = np.flatnonzero(piece.any(axis=1))
+        self._top, self._bottom = float(moving[0]), float(moving[-1])
+
+    def under(self, column: float, found: Fan) -> Fan:
+        """Return the best fan with its apex in a column of the picture."""
+        start = self._start(found, (column + 0.5) / self._factor - 0.5)
+        score, best = around(*self._places, start)
+        step = 2.0
+        while step >= FINEST:
+            tries = [replace(start, row=best.row + way * step) for way in (-1, 1)]
+            better = max((around(*self._places, each) for each in tries), key=lambda at: at[0])
+            if better[0] > score:
+                score, best = better
+            else:
+                step /= 2
+        return best
+
+    def _start(self, found: Fan, column: float) -> Fan:
+        """Return an open fan with the best of some rows for its apex."""
+        away = ABOVE * (self._bottom - self._top + 1)
+        rows = self._top - away if found.down else self._bottom + away
+        seen = found.scaled(1 / self._factor)
+        start = Fan(seen.row, column, down=seen.down, aspect=seen.aspect, upright=True)
+        tries = [replace(start, row=float(row)) for row in (seen.row, *rows)]
+        return max(tries, key=lambda each: around(*self._places, each)[0])
