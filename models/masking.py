@@ -32,7 +32,9 @@ def tube_ids(
     generator: torch.Generator,
     places: Places | None = None,
 ) -> TokenIds:
-    """Hide the same places in every frame and return what is left; one place or more.
+    """Hide the same places in every frame and return what is left.
+
+    One place at least is hidden, and one is left; of a single place nothing is hidden.
 
     Args:
         rows: Number of masks, a multiple of the clips; those of a clip are neighbours.
@@ -46,7 +48,7 @@ def tube_ids(
     """
     found = every_place(1, grid) if places is None else places
     count = found.shape[1]
-    kept = max(1, count - round(ratio * count))
+    kept = max(1, min(count - 1, count - round(ratio * count)))
     candidates = torch.ones(rows, count, dtype=torch.bool, device=generator.device)
     columns = draw_ids(candidates, kept, generator)
     per_clip = rows if places is None else rows // len(places)

@@ -45,7 +45,10 @@ def recognises(found: Found) -> bool:
 
 
 def convert(found: Found, wish: Wish) -> Converted:
-    """Turn a picture's encoder into one of clips; a clip that stands still gives what it gave.
+    """Turn a picture's encoder into one of clips.
+
+    Patches of a clip that stands still are embedded as the picture's were; their positions are
+    ours.
 
     Raises:
         KeysError: If a block has parts that ours lacks, or lacks some.

@@ -18,8 +18,10 @@ def test_a_tube_hides_the_same_places_in_every_frame(generator: torch.Generator)
     assert len({tuple(row.tolist()) for row in ids[:, 0]}) > 10
 
 
-def test_something_always_stays_visible(generator: torch.Generator) -> None:
+def test_something_is_always_visible_and_something_hidden(generator: torch.Generator) -> None:
     assert tube_ids(4, (2, 2, 2), 0.99, generator).shape == (4, 2)
+    assert tube_ids(4, (2, 2, 2), 0.01, generator).shape == (4, 2 * 3)
+    assert tube_ids(4, (2, 1, 1), 0.5, generator).shape == (4, 2)
 
 
 def test_every_place_is_visible_equally_often(generator: torch.Generator) -> None:
