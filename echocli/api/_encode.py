@@ -20,6 +20,7 @@ from echocli.api._sector import grid_of, groups, tokens_seen
 from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
+from echocli.clips.lengths import says, shorter_windows
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import spread_starts, to_video, why_not, window_indices
 from echocli.console import SILENT, Advance, Reporter
@@ -133,11 +134,24 @@ def rows_to_encode(
     if not rows:
         raise EchoError(
             f"None of the {len(clips)} clip(s) can be encoded: {_count(left_out)}.",
-            "Bring longer loops, or ones whose frame rate is known.",
+            remedy_for(clips, data),
         )
     if left_out:
         reporter.say(f"left out: {_count(left_out)}")
     return rows, left_out
+
+
+def remedy_for(clips: ClipSet, data: DataConfig) -> str:
+    """Return what helps where no clip can fill a window."""
+    ways = shorter_windows(clips, data)
+    if not ways:
+        return "Set a frame rate: `echocli preprocess --assume-fps 50`, or bring longer loops."
+    fitting = " or ".join(f"--set {way.setting}" for way in ways)
+    return (
+        f"Train an encoder of shorter windows than {says(data)}: `echocli pretrain {fitting}`. "
+        "Or draw masks, for which short loops are enough (`echocli segment`), and measure the "
+        "ejection fraction in them (`echocli lvef --from-masks`)."
+    )
 
 
 def encode_groups(

@@ -14,7 +14,7 @@ import torch
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_sector
-from echocli.models.masking import tokens_at
+from echocli.models.masking import every_place, tokens_at
 from echocli.models.sector import choose_places, columns_inside, share_of, share_of_most
 from echocli.models.shapes import Grid, Sector, TokenIds
 from echocli.models.vit import VisionTransformer
@@ -104,10 +104,32 @@ def alike(keys: Iterable[Hashable], most: int) -> Iterator[list[int]]:
 
 
 def tokens_seen(
-    clips: ClipSet, rows: Sequence[int], data: DataConfig, grid: Grid, least: float = 0.0
+    clips: ClipSet,
+    rows: Sequence[int],
+    data: DataConfig,
+    grid: Grid,
+    least: float = 0.0,
+    times: Sequence[int] | None = None,
 ) -> TokenIds | None:
-    """Return the tokens that the network sees of some clips of one group; ``None`` for all."""
+    """Return the tokens that the network sees of some clips of one group; ``None`` for all.
+
+    Args:
+        clips: The clips.
+        rows: Which of them.
+        data: The input contract.
+        grid: Tubelets of a window.
+        least: Share of the columns that is seen of every clip at least.
+        times: Tubelets along time that are seen; all if left out.
+    """
     share = max(least, share_of_clip(clips, rows[0], data, grid))
-    if share == 1:
+    whole = times is None or len(times) == grid[0]
+    if share == 1 and whole:
         return None
-    return tokens_at(choose_places(sectors_of(clips, rows, data), grid, share), grid)
+    if share == 1:
+        places = every_place(len(rows), grid)
+    else:
+        places = choose_places(sectors_of(clips, rows, data), grid, share)
+    ids = tokens_at(places, grid)
+    if whole:
+        return ids
+    return ids.view(len(rows), grid[0], -1)[:, list(times or ())].flatten(1)

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from echocli.api._compare import compare_means
+from echocli.api._compare import compare_means, nobody_shared
 from echocli.api._encode import readable
 from echocli.api._heads import roles_by_head
 from echocli.api._segment_figures import IN_MM, IN_PIXELS, Tested
 from echocli.api._segment_load import open_head
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
-from echocli.errors import EchoError
 from echocli.statistics.overlap import REGIONS
 
 
@@ -47,14 +46,10 @@ def figures_against(
     """
     labeller, config = open_head(other, None, device, precision, reporter)
     roles = roles_by_head(clips.manifest["patient_id"], config["patients"])
-    can_read = set(readable(clips, labeller.network.data)[0])
+    can_read = set(readable(clips, labeller.network.least)[0])
     shared = [one for one in ours if roles[one.row] == "test" and one.row in can_read]
     if not shared:
-        raise EchoError(
-            f"No labelled clip is of a patient that neither this head nor {other} has seen, "
-            "and can be read by both.",
-            "Compare heads that were fitted on the same split.",
-        )
+        raise nobody_shared(other)
     theirs = labeller.tested(clips, list(dict.fromkeys(one.row for one in shared)))
     owners = clips.manifest["patient_id"].iloc[[one.row for one in shared]]
     patients = owners.to_numpy(dtype=np.str_)

@@ -19,7 +19,7 @@ from echocli.api._finetune import (
     tuned_model,
 )
 from echocli.api._sector import grid_of
-from echocli.api._segment_frames import CLASSES, crop_labels
+from echocli.api._segment_frames import CLASSES, crop_labels, one_tubelet
 from echocli.api._segment_networks import Network, TokenNetwork
 from echocli.api._segment_tokens import (
     LabelledFrame,
@@ -32,6 +32,7 @@ from echocli.api._segment_unet import UNET, UNet, train_unet
 from echocli.api._splits import check_fraction, patient_numbers
 from echocli.api._tokens import token_file
 from echocli.checkpoint import LoadedModel
+from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.device import Device
@@ -47,6 +48,9 @@ from echocli.models.tasks.segmentation import (
 from echocli.statistics.bootstrap import DRAWS
 
 LINEAR, DENSE = "linear", "dense"
+PART = "part"
+"""Setting ``short`` of heads that draw what short loops fill of a window; others leave them
+out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,17 @@ class Fitted(NamedTuple):
     """The encoder, if it was trained with the head."""
 
 
+def least_of(begun: LoadedModel | UNet, config: SegmentConfig) -> DataConfig:
+    """Return what a loop must fill at least for a head to be fitted on it.
+
+    An encoder that is trained looks at whole windows; one that stays frozen was made to leave
+    tokens out.
+    """
+    if isinstance(begun, UNet) or config.tune is not None:
+        return begun.data
+    return one_tubelet(begun.data, begun.encoder.config.tubelet[0])
+
+
 def fit_head(
     begun: LoadedModel | UNet,
     clips: ClipSet,
@@ -128,7 +143,8 @@ def fit_head(
     if isinstance(begun, UNet):
         assert config.tune is not None
         return Fitted(begun, *train_unet(begun, clips, rows, config.tune, *how))
-    frames = labelled_frames(begun, clips, rows, config.windows, generator)
+    part = config.tune is None
+    frames = labelled_frames(begun, clips, rows, config.windows, generator, part=part)
     if config.tune is not None:
         return fit_end_to_end(begun, clips, frames, config.tune, *how)
     if config.probe == DENSE:
@@ -150,8 +166,8 @@ def fit_on_frozen(
     head = LinearSegmenter(model.encoder.config.tubelet, CLASSES, config)
     reporter.say(f"fitting a linear head on {len(frames)} views of labelled frames")
     head.fit(known.tokens, known.slots, known.masks, generator)
-    settings = {"probe": LINEAR, "head": asdict(config)}
-    return Fitted(TokenNetwork(model, head), known.masks, settings)
+    settings = {"probe": LINEAR, "short": PART, "head": asdict(config)}
+    return Fitted(TokenNetwork(model, head, part=True), known.masks, settings)
 
 
 def fit_dense(
@@ -198,11 +214,12 @@ def fit_dense(
     network.never_call(set(range(CLASSES)) - set(torch.unique(masks).tolist()))
     settings = {
         "probe": DENSE,
+        "short": PART,
         "fit": asdict(config),
         "step": trained.best.step,
         "steps": trained.best.steps,
     }
-    return Fitted(TokenNetwork(model, network), masks, settings)
+    return Fitted(TokenNetwork(model, network, part=True), masks, settings)
 
 
 def fit_end_to_end(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from echocli.models.augment import crop
 CLASSES = 1 + max(STRUCTURES)
 """Mask values, background counted."""
 
+BEYOND = -1
+"""In the place of a frame: there the window reaches beyond the loop."""
+
 Times = NDArray[np.float64] | None
 
 
@@ -26,13 +29,19 @@ class Window:
     """Frames of a clip that the model sees together, and which of them to keep."""
 
     indices: NDArray[np.intp]
-    """Frame at each position of the window; they never decrease."""
+    """Frame at each position of the window; they never decrease, but for those ``BEYOND``."""
     kept: tuple[tuple[int, int], ...]
     """Position in the window and frame of the clip."""
 
 
+def one_tubelet(data: DataConfig, tubelet: int) -> DataConfig:
+    """Return the input contract of a single tubelet, at the time step of whole windows."""
+    seconds = None if data.seconds is None else data.seconds * tubelet / data.frames
+    return replace(data, frames=tubelet, seconds=seconds)
+
+
 def windows_with(
-    frame: int, times_s: Times, frames: int, data: DataConfig
+    frame: int, times_s: Times, frames: int, data: DataConfig, tubelet: int | None = None
 ) -> dict[int, NDArray[np.intp]]:
     """Return every window of a clip that holds a frame, by its position in the window.
 
@@ -43,31 +52,58 @@ def windows_with(
         times_s: Time of each frame, ``None`` if unknown (enough for a stride).
         frames: How many frames the clip has.
         data: The input contract.
+        tubelet: Frames of a tubelet, where a clip that is too short for a window may fill a
+            part of one: whole tubelets, as many as it can. What is not filled is ``BEYOND``.
 
     Returns:
         Position to indices; empty if the clip cannot fill a window around the frame.
     """
-    if why_not(times_s, frames, data) is not None:
+    short = why_not(times_s, frames, data) == "too_short"
+    least = one_tubelet(data, tubelet) if short and tubelet else data
+    if why_not(times_s, frames, least) is not None:
         return {}
     found = {}
-    # Half a step beyond either end is still nearest to the first or the last frame, and lets
-    # every frame of the clip stand in some window; more would freeze the heart.
     for position in range(data.frames):
-        steps = np.arange(data.frames) - position
-        if data.stride is not None:
-            indices = frame + steps * data.stride
-            slack = data.stride // 2
-            if indices[0] >= -slack and indices[-1] < frames + slack:
-                found[position] = indices.clip(0, frames - 1).astype(np.intp)
-            continue
-        assert times_s is not None
-        assert data.seconds is not None
-        step_s = data.seconds / data.frames
-        wanted = times_s[frame] + steps * step_s
-        slack_s = step_s / 2 + SLACK_S
-        if wanted[0] >= times_s[0] - slack_s and wanted[-1] <= times_s[-1] + slack_s:
-            found[position] = nearest(times_s, wanted)
-    return found
+        indices = _around(frame, position, times_s, frames, data)
+        if least is not data:
+            whole = (indices.reshape(-1, least.frames) != BEYOND).all(axis=1)
+            indices[~whole.repeat(least.frames)] = BEYOND
+            if indices[position] != BEYOND:
+                found[position] = indices
+        elif (indices != BEYOND).all():
+            found[position] = indices
+    if least is data:
+        return found
+    held = {position: int((one != BEYOND).sum()) for position, one in found.items()}
+    most = max(held.values(), default=0)
+    return {position: one for position, one in found.items() if held[position] == most}
+
+
+def _around(
+    frame: int, position: int, times_s: Times, frames: int, data: DataConfig
+) -> NDArray[np.intp]:
+    """Return the frames of a window in which a frame has a position, else ``BEYOND``.
+
+    Half a step beyond either end is still nearest to the first or the last frame, and lets
+    every frame of the clip stand in some window; more would freeze the heart.
+    """
+    steps = np.arange(data.frames) - position
+    if data.stride is not None:
+        indices, slack = frame + steps * data.stride, data.stride // 2
+        inside = (indices >= -slack) & (indices < frames + slack)
+        return np.where(inside, indices.clip(0, frames - 1), BEYOND).astype(np.intp)
+    assert times_s is not None
+    assert data.seconds is not None
+    step_s = data.seconds / data.frames
+    wanted, slack_s = times_s[frame] + steps * step_s, step_s / 2 + SLACK_S
+    inside = (wanted >= times_s[0] - slack_s) & (wanted <= times_s[-1] + slack_s)
+    return np.where(inside, nearest(times_s, wanted), BEYOND).astype(np.intp)
+
+
+def shown_times(indices: NDArray[np.intp], tubelet: int) -> tuple[int, ...]:
+    """Return the tubelets of a window, along time, that the loop fills."""
+    filled = indices.reshape(-1, tubelet)[:, 0] != BEYOND
+    return tuple(int(time) for time in np.flatnonzero(filled))
 
 
 def spread_positions(
@@ -94,13 +130,16 @@ def spread_positions(
     return chosen
 
 
-def plan_every_frame(times_s: Times, frames: int, data: DataConfig) -> list[Window]:
+def plan_every_frame(
+    times_s: Times, frames: int, data: DataConfig, tubelet: int | None = None
+) -> list[Window]:
     """Return windows that together hold every frame of a clip, each frame kept once.
 
     Args:
         times_s: Time of each frame, ``None`` if unknown.
         frames: How many frames the clip has.
         data: The input contract.
+        tubelet: As ``windows_with`` takes it.
 
     Returns:
         Windows; empty if the clip cannot fill one.
@@ -109,7 +148,7 @@ def plan_every_frame(times_s: Times, frames: int, data: DataConfig) -> list[Wind
     plan: list[Window] = []
     while missing:
         frame = min(missing)
-        choices = windows_with(frame, times_s, frames, data)
+        choices = windows_with(frame, times_s, frames, data, tubelet)
         if not choices:
             return []
         # The earliest position leaves most of the window for the frames still to come.

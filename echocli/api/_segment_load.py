@@ -7,7 +7,7 @@ from typing import Any
 
 from echocli.api._encode import prepare
 from echocli.api._heads import encoder_of
-from echocli.api._segment_fits import DENSE
+from echocli.api._segment_fits import DENSE, PART
 from echocli.api._segment_labeller import Labeller
 from echocli.api._segment_networks import Network, TokenNetwork
 from echocli.api._segment_unet import UNET, load_unet
@@ -50,5 +50,6 @@ def open_head(
         loaded = encoder_of(head, config, model, Study())
         place = prepare(device, precision, reporter)
         kind = DenseSegmenter if config.get("probe") == DENSE else LinearSegmenter
-        network = TokenNetwork(loaded, kind.from_state(tensors).to(place.torch))
+        part = config.get("short") == PART
+        network = TokenNetwork(loaded, kind.from_state(tensors).to(place.torch), part)
     return Labeller(network, average, place), config

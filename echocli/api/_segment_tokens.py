@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._sector import alike, grid_of, share_of_clip, tokens_seen
-from echocli.api._segment_frames import masks_to_model, spread_positions, windows_with
+from echocli.api._segment_frames import (
+    masks_to_model,
+    shown_times,
+    spread_positions,
+    windows_with,
+)
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
@@ -51,6 +56,8 @@ def labelled_frames(
     rows: Sequence[int],
     windows: int,
     generator: torch.Generator,
+    *,
+    part: bool = False,
 ) -> list[LabelledFrame]:
     """Return the labelled frames of some clips, each in several of its windows.
 
@@ -63,13 +70,14 @@ def labelled_frames(
         windows: Windows a labelled frame, so that it stands early and late in them; at least
             as many as a tubelet has frames.
         generator: Draws among the frames, if all together are too many.
+        part: Whether short clips may fill a part of a window; see ``windows_with``.
     """
     tubelet, counts = model.encoder.config.tubelet, clips.manifest["frames"].tolist()
-    windows = max(windows, tubelet[0])
+    windows, least = max(windows, tubelet[0]), tubelet[0] if part else None
     frames = []
     for turn, row in enumerate(rows):
         for mask, frame in enumerate(clips.mask_frames(row)):
-            choices = windows_with(frame, clips.times_s(row), counts[row], model.data)
+            choices = windows_with(frame, clips.times_s(row), counts[row], model.data, least)
             for position in spread_positions(sorted(choices), windows, tubelet[0], turn + mask):
                 frames.append(LabelledFrame(row, mask, choices[position], position))
     side = model.data.size
@@ -112,9 +120,11 @@ def encode_windows(
         for row in {f.row for f in frames}
     }
     with reporter.progress("encode labelled frames", len(frames)) as done:
-        for group in alike((shares[f.row] for f in frames), BATCH):
+        tubelet = model.encoder.config.tubelet[0]
+        keys = ((shares[f.row], shown_times(f.indices, tubelet)) for f in frames)
+        for group in alike(keys, BATCH):
             batch = [frames[index] for index in group]
-            windows = [clips.frames(f.row)[f.indices] for f in batch]
+            windows = [f.indices for f in batch]
             grids = tokens_of(model, clips, [f.row for f in batch], windows, place)
             yield from zip(group, grids, strict=True)
             done(len(batch))
@@ -135,7 +145,7 @@ def tokens_of(
     model: LoadedModel,
     clips: ClipSet,
     rows: Sequence[int],
-    windows: Sequence[NDArray[np.uint8]],
+    windows: Sequence[NDArray[np.intp]],
     place: Device,
 ) -> Tensor:
     """Return tokens, ``(windows, time, height, width, dim)``; NaN where nothing is looked at.
@@ -144,16 +154,16 @@ def tokens_of(
         model: The encoder.
         clips: The clips.
         rows: The clip of each window; all have equal shares of the grid in their sector.
-        windows: Frames, which may differ in size.
+        windows: Frames of each, which may differ in size; the same tubelets of all are filled.
         place: Where to compute.
     """
     encoder, data = model.encoder.to(place.torch), model.data
-    videos = [
-        to_video(torch.from_numpy(np.ascontiguousarray(w))[None].to(place.torch), data)
-        for w in windows
-    ]
+    # What is beyond the loop is never looked at: any frame may stand there.
+    pixels = [clips.frames(row)[np.maximum(w, 0)] for row, w in zip(rows, windows, strict=True)]
+    videos = [to_video(torch.from_numpy(w)[None].to(place.torch), data) for w in pixels]
     grid = grid_of(encoder, data)
-    seen = tokens_seen(clips, rows, data, grid)
+    times = shown_times(windows[0], encoder.config.tubelet[0])
+    seen = tokens_seen(clips, rows, data, grid, times=times)
     keep = None if seen is None else seen.to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
         tokens: Tensor = encoder(torch.cat(videos), keep).float()

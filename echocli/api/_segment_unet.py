@@ -77,17 +77,23 @@ class UNet:
     method: str = UNET
     sha256: str = ""
     """It is no encoder, whose features a head would read."""
+    tubelet: None = None
+    """Frames are all that it knows."""
+
+    @property
+    def least(self) -> DataConfig:
+        """What a loop must fill at least: one frame."""
+        return self.data
 
     def logits(
         self,
         clips: ClipSet,
         row: int,
-        windows: Sequence[NDArray[np.uint8]],
+        windows: Sequence[NDArray[np.intp]],
         place: Device,
     ) -> Tensor:
         """Return logits; see ``Network``."""
-        del clips, row
-        frames = torch.from_numpy(np.stack(windows)).to(place.torch)
+        frames = torch.from_numpy(clips.frames(row)[np.stack(windows)]).to(place.torch)
         network = self.network.to(place.torch)
         bf16 = place.precision == "bf16"
         with torch.inference_mode(), torch.autocast(place.torch.type, torch.bfloat16, bf16):

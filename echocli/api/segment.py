@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by
-from echocli.api._encode import LeftOut, open_clips, open_set, prepare, readable
+from echocli.api._encode import open_clips, open_set, prepare, readable
 from echocli.api._finetune import begin_with
 from echocli.api._heads import (
     HeadFit,
@@ -30,15 +28,21 @@ from echocli.api._segment_ef import ef_from_masks, mean_ef
 from echocli.api._segment_figures import ALWAYS, Tested, figures, flicker_figure
 from echocli.api._segment_files import check_kinds
 from echocli.api._segment_fits import SegmentConfig as SegmentConfig
-from echocli.api._segment_fits import fit_head
+from echocli.api._segment_fits import fit_head, least_of
 from echocli.api._segment_labeller import Labeller, mean_map
 from echocli.api._segment_load import TASK, open_head
 from echocli.api._segment_output import open_output
+from echocli.api._segment_rows import (
+    counts_of,
+    drawable,
+    labelled_share,
+    nothing_to_fit_on,
+    tell_short,
+    tell_untimed,
+)
 from echocli.api._segment_unet import UNet, blank_unet
-from echocli.api._splits import share_of_patients, splits_of
-from echocli.checkpoint import LoadedModel
-from echocli.clips.contract import DataConfig
-from echocli.clips.store import ClipSet
+from echocli.api._splits import splits_of
+from echocli.checkpoint import LoadedModel, load_head
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
 from echocli.files import sums_of, write_json
@@ -105,13 +109,14 @@ def fit(
     else:
         begun = begin_with(model, config.tune, opened, out, config.seed)
     place = prepare(device, precision, reporter)
-    rows, left_out = readable(opened, begun.data)
+    rows, left_out = readable(opened, least_of(begun, config))
     rows = [row for row in rows if opened.mask_frames(row)]
     splits = splits_of(opened.manifest)
     train = [row for row in rows if splits[row] == "train"]
     if not train:
-        raise _nothing_to_fit_on(opened, splits, left_out)
-    train = _labelled(opened, train, config)
+        raise nothing_to_fit_on(opened, splits, left_out)
+    train = labelled_share(opened, train, config)
+    tell_short(opened, rows, begun.data, reporter)
     generator = torch.Generator().manual_seed(config.seed)
     near = out.absolute().parent
     fitted = fit_head(begun, opened, train, config, generator, near, place, reporter)
@@ -131,9 +136,9 @@ def fit(
         "mean_ef_percent": mean_ef(opened, train),
         "label_fraction": config.label_fraction,
         "n": {
-            "train": _counts(opened, train),
+            "train": counts_of(opened, train),
             **{
-                name: _counts(opened, [row for row in rows if splits[row] == name])
+                name: counts_of(opened, [row for row in rows if splits[row] == name])
                 for name in ("val", "test")
             },
         },
@@ -189,7 +194,7 @@ def predict(
         open_clips(source, size=size, labels=labels, reporter=reporter) as clips,
         whole_folder(out, overwrite=overwrite) as folder,
     ):
-        rows, left_out = _readable(clips, labeller.network.data, source, reporter)
+        rows, left_out = drawable(clips, labeller.network, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         warn_of_seen(roles[rows], reporter)
         tested: list[Tested] = []
@@ -203,7 +208,7 @@ def predict(
                 if roles[row] == "test" and clips.mask_frames(row):
                     tested += labeller.compare(clips, row, maps[list(clips.mask_frames(row))])
                 done(1)
-        _tell_untimed(clips, rows, write, reporter)
+        tell_untimed(clips, rows, write, reporter)
         volumes = output.volume_table()
         how = {"seed": head_config["seed"], "draws": draws}
         summary = {
@@ -250,12 +255,14 @@ def evaluate(
         EchoError: If no clip has masks and is of such a patient; with ``against``, if the
             other head has seen all of them.
     """
+    if against is not None:
+        load_head(against, TASK)  # refused before the work, not after it
     labeller, head_config = open_head(head, model, device, precision, reporter)
     size = labeller.network.clip_size
     with open_clips(source, size=size, labels=labels, reporter=reporter) as clips:
         asked = None if by is None else [name for name in by if name not in ALWAYS]
         columns = columns_to_divide_by(clips.manifest, asked)
-        rows, left_out = _readable(clips, labeller.network.data, source, reporter)
+        rows, left_out = drawable(clips, labeller.network, source, reporter)
         roles = roles_by_head(clips.manifest["patient_id"], head_config["patients"])
         chosen = [row for row in rows if roles[row] == "test" and clips.mask_frames(row)]
         if not chosen:
@@ -279,62 +286,3 @@ def evaluate(
             )
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)
-
-
-def _nothing_to_fit_on(
-    clips: ClipSet, splits: NDArray[np.str_], left_out: Sequence[LeftOut]
-) -> EchoError:
-    """Return why no training patient has masks that can be used, and what helps."""
-    unread = [c for c in left_out if splits[c.row] == "train" and clips.mask_frames(c.row)]
-    if not unread:
-        return EchoError(
-            f"No clip of a training patient in {clips.folder} has masks.",
-            "Preprocess a data set that has masks, such as CAMUS, EchoNet-Dynamic or the "
-            "phantom of `echocli demo`.",
-        )
-    return EchoError(
-        f"None of the {len(unread)} clip(s) of training patients with masks can be read; the "
-        f"first is {unread[0].reason}.",
-        "Use an encoder of shorter windows (`echocli pretrain --set data.seconds=0.3`), or "
-        "--from-scratch unet, which looks at single frames.",
-    )
-
-
-def _labelled(clips: ClipSet, rows: list[int], config: SegmentConfig) -> list[int]:
-    """Return the rows of the patients whose masks are used."""
-    patients = clips.manifest["patient_id"].astype(str)
-    chosen = share_of_patients(patients.iloc[rows], config.label_fraction, config.seed)
-    return [row for row in rows if patients.iloc[row] in chosen]
-
-
-def _tell_untimed(
-    clips: ClipSet, rows: Sequence[int], write: Sequence[str], reporter: Reporter
-) -> None:
-    untimed = sum(clips.times_s(row) is None for row in rows)
-    if "mp4" in write and untimed:
-        reporter.warn(
-            f"{untimed} clip(s) of unknown frame rate have no film: preprocess with "
-            "--assume-fps."
-        )
-
-
-def _readable(
-    clips: ClipSet, data: DataConfig, source: Path | Sequence[Path], reporter: Reporter
-) -> tuple[list[int], list[dict[str, str]]]:
-    rows, left_out = readable(clips, data)
-    named = left_out_of(clips, left_out, source, reporter)
-    if not rows:
-        raise EchoError(
-            f"None of the {len(clips)} clip(s) can be segmented; the first because "
-            f"{named[0]['reason']}.",
-            "Bring longer loops, or ones whose frame rate is known.",
-        )
-    return rows, named
-
-
-def _counts(clips: ClipSet, rows: Sequence[int]) -> dict[str, int]:
-    return {
-        "clips": len(rows),
-        "frames": sum(len(clips.mask_frames(row)) for row in rows),
-        "patients": int(clips.manifest["patient_id"].iloc[list(rows)].nunique()),
-    }

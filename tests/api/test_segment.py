@@ -32,10 +32,10 @@ QUICK = SegmentConfig(draws=50, head=SegmentationConfig(steps=150, batch=8))
 
 
 def short(one: Clip) -> Clip:
-    """Return the first frames of a clip, too few for a window."""
+    """Return the first frames of a clip, too few for a single token."""
     assert one.times_s is not None
     assert one.masks is not None
-    few = {"frames": one.frames[:3], "times_s": one.times_s[:3]}
+    few = {"frames": one.frames[:2], "times_s": one.times_s[:2]}
     return replace(one, **few, masks=one.masks[:1], mask_frames=(0,))
 
 

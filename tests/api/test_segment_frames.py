@@ -8,9 +8,11 @@ import torch
 from micro import micro_clip, write_clips
 
 from echocli.api._segment_frames import (
+    BEYOND,
     labels_to_clip,
     masks_to_model,
     plan_every_frame,
+    shown_times,
     spread_positions,
     windows_with,
 )
@@ -120,3 +122,46 @@ def test_every_frame_of_a_tubelet_meets_labels(tubelet: int, tmp_path: Path) -> 
     for mask in (0, 1):
         met = {one.position % tubelet for one in found if one.mask == mask}
         assert met == set(range(tubelet))
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate_hz", "data", "tubelet"),
+    [
+        (20, 50.0, DataConfig(frames=16, seconds=1.0), 2),  # a half beat of CAMUS
+        (20, 50.0, DataConfig(frames=16, seconds=1.0), 4),
+        (5, 50.0, DataConfig(frames=16, seconds=1.0), 2),  # one tubelet and a little
+        (10, 50.0, DataConfig(frames=64, stride=3), 2),
+    ],
+)
+def test_a_loop_shorter_than_a_window_fills_whole_tubelets_of_it(
+    frames: int, rate_hz: float, data: DataConfig, tubelet: int
+) -> None:
+    times_s = times(frames, rate_hz)
+    assert plan_every_frame(times_s, frames, data) == []
+    plan = plan_every_frame(times_s, frames, data, tubelet)
+    assert sorted(f for window in plan for _, f in window.kept) == list(range(frames))
+    span = data.stride or data.seconds / data.frames * rate_hz  # frames a step
+    longest = int((frames - 1 + span) / span / tubelet)
+    for window in plan:
+        filled = window.indices != BEYOND
+        shown = shown_times(window.indices, tubelet)
+        assert filled.reshape(-1, tubelet).all(axis=1).nonzero()[0].tolist() == list(shown)
+        assert filled.sum() == len(shown) * tubelet
+        assert list(shown) == list(range(shown[0], shown[-1] + 1))
+        assert 1 <= len(shown) <= max(1, longest)
+        there = window.indices[filled]
+        apart = np.diff(there)
+        assert (apart >= 0).all()
+        # At the model's own step: half of it may be missing at either end of the loop.
+        inner = (there[:-1] > 0) & (there[1:] < frames - 1)
+        assert (np.abs(apart - span)[inner] <= 1).all()
+        assert all(window.indices[position] == frame for position, frame in window.kept)
+
+
+def test_windows_that_a_loop_can_fill_are_the_same_with_tubelets() -> None:
+    data = DataConfig(frames=16, seconds=1.0)
+    whole, parts = (windows_with(30, times(60, 50.0), 60, data, n) for n in (None, 2))
+    assert whole.keys() == parts.keys()
+    assert all((whole[p] == parts[p]).all() for p in whole)
+    assert windows_with(0, times(1, 50.0), 1, data, 2) == {}  # not even a tubelet
+    assert windows_with(0, None, 20, data, 2) == {}  # nor without times
