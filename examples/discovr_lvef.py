@@ -10,7 +10,6 @@ from __future__ import annotations
 from _tables import Place, Row, place_of, tell, told
 
 from echocli.api import lvef
-from echocli.api._finetune import TuneConfig, tuning_fit
 from echocli.models.finetune import FitConfig
 
 DIFFERENCES = (
@@ -28,7 +27,9 @@ def main(place: Place, blocks: int = 3, fit: FitConfig | None = None) -> list[Ro
     clips, encoder = place.clips(), place.encoder()
     kinds = {
         "linear": lvef.LvefConfig(),
-        "blocks": lvef.LvefConfig(tune=TuneConfig(blocks=blocks, fit=fit or tuning_fit())),
+        "blocks": lvef.LvefConfig(
+            tune=lvef.TuneConfig(blocks=blocks, fit=fit or lvef.tuning_fit())
+        ),
     }
     found = {}
     for name, config in kinds.items():

@@ -14,11 +14,17 @@ from torch import Tensor
 
 from echocli.api._encode import clip_size, open_clips
 from echocli.api._heads import left_out_of, load_pair, roles_by_head, summarise, warn_of_seen
-from echocli.api._probes import Floats, Says, ask_head
+from echocli.api._probes import Floats, Said, Says, ask_head
 from echocli.api._units import Units
+from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.study import Study
+
+SaysOn = Callable[[Mapping[str, Any], Mapping[str, Tensor], torch.device], Says]
+"""What a probe says, from its config, its state and the device that computes."""
+Pair = tuple[LoadedModel, dict[str, Tensor], dict[str, Any]]
+"""An encoder, the state of a head on it and the head's config."""
 
 
 class Look(NamedTuple):
@@ -45,7 +51,7 @@ class Look(NamedTuple):
 @contextmanager
 def looking(
     task: str,
-    says: Callable[[Mapping[str, Any], Mapping[str, Tensor], torch.device], Says],
+    says: SaysOn,
     source: Path | Sequence[Path],
     head: Path,
     model: Path | None,
@@ -59,7 +65,7 @@ def looking(
 
     Args:
         task: What the head is for.
-        says: What its probe says, from its config, its state and the device that computes.
+        says: What its probe says.
         source: Clip set, or files and folders to be read in place.
         head: Folder of the head.
         model: The encoder; the one the head remembers if left out.
@@ -71,22 +77,51 @@ def looking(
     Raises:
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
-    loaded, tensors, config = load_pair(head, task, model, Study())
-    with open_clips(source, size=clip_size(loaded), labels=labels, reporter=reporter) as clips:
-        found = ask_head(
-            loaded,
-            config,
-            lambda place: says(config, tensors, place),
-            clips,
-            device=device,
-            precision=precision,
-            reporter=reporter,
-        )
+    pair = load_pair(head, task, model, Study())
+    with open_clips(source, size=clip_size(pair[0]), labels=labels, reporter=reporter) as clips:
+        found = _ask(says, pair, clips, device=device, precision=precision, reporter=reporter)
         left_out = left_out_of(clips, found.left_out, source, reporter)
-        roles = roles_by_head(found.units.patients, config["patients"])
-        seen = Look(config, found.clips, found.units, found.said, roles, left_out)
+        seen = _as_look(found, pair[2], left_out)
         warn_of_seen(seen.roles_of_clips, reporter)
         yield seen
+
+
+def look_again(
+    task: str,
+    says: SaysOn,
+    clips: ClipSet,
+    head: Path,
+    **wishes: Any,  # noqa: ANN401
+) -> Look:
+    """Return what another head, with the encoder that it remembers, says of open clips.
+
+    Args:
+        task: What the head is for.
+        says: What its probe says.
+        clips: The clips.
+        head: Folder of the head.
+        wishes: Where to compute, how exactly, and who is told.
+
+    Raises:
+        EchoError: If head and encoder do not belong together or no clip can be read.
+    """
+    pair = load_pair(head, task, None, Study())
+    return _as_look(_ask(says, pair, clips, **wishes), pair[2], [])
+
+
+def _ask(
+    says: SaysOn,
+    pair: Pair,
+    clips: ClipSet,
+    **wishes: Any,  # noqa: ANN401
+) -> Said:
+    loaded, tensors, config = pair
+    return ask_head(loaded, config, lambda place: says(config, tensors, place), clips, **wishes)
+
+
+def _as_look(found: Said, config: dict[str, Any], left_out: list[dict[str, str]]) -> Look:
+    roles = roles_by_head(found.units.patients, config["patients"])
+    return Look(config, found.clips, found.units, found.said, roles, left_out)
 
 
 def begin_summary(seen: Look, head: Path) -> dict[str, Any]:

@@ -50,6 +50,12 @@ def check_ef(ef_percent: Floats, clip_ids: NDArray[np.object_]) -> None:
         )
 
 
+def reduced(measured: Floats, name: str) -> NDArray[np.bool_]:
+    """Return whose ejection fraction lies below one of ``CUTS``."""
+    cut, included = CUTS[name]
+    return np.asarray(measured <= cut if included else measured < cut)
+
+
 def figures(
     measured: Floats,
     predicted: Floats,
@@ -82,11 +88,11 @@ def figures(
         draws=draws,
     )
     aurocs = {}
-    for name, (cut, included) in CUTS.items():
-        reduced = measured <= cut if included else measured < cut
-        if 0 < reduced.sum() < len(reduced):
-            found = classification(reduced, -predicted, None, patients, seed=seed, draws=draws)
-            aurocs[name] = {**found["auroc"].as_json(), "positive": int(reduced.sum())}
+    for name in CUTS:
+        low = reduced(measured, name)
+        if 0 < low.sum() < len(low):
+            found = classification(low, -predicted, None, patients, seed=seed, draws=draws)
+            aurocs[name] = {**found["auroc"].as_json(), "positive": int(low.sum())}
     inside = np.abs(predicted - measured) <= half_width
     return {
         "test": {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from echocli.api._lvef_figures import NO_FIGURES, check_ef, figures
 from echocli.api._lvef_masks import BOTH
@@ -77,13 +78,12 @@ def tell_of_masks(
         "uncalibrated": int(table["edv_ml"].isna().sum()),
         "left_out": left_out,
     }
-    if "measured_ef_percent" not in table:
-        return {**summary, **NO_FIGURES}
-    known = table[table["measured_ef_percent"].notna()]
-    fitted, tested = (known[known["split"] == split] for split in ("train", "test"))
-    base = known if fitted.empty else fitted
+    tested = table[tested_studies(table)]
     if tested.empty:
         return {**summary, **NO_FIGURES}
+    known = table[table["measured_ef_percent"].notna()]
+    fitted = known[known["split"] == "train"]
+    base = known if fitted.empty else fitted
     found = figures(
         tested["measured_ef_percent"].to_numpy(np.float64),
         tested["ef_percent"].to_numpy(np.float64),
@@ -95,6 +95,26 @@ def tell_of_masks(
     )
     found["test"]["studies"] = found["test"].pop("clips")
     return {**summary, **found}
+
+
+def tested_studies(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which studies have a measured value and a patient whom the head never saw."""
+    if "measured_ef_percent" not in table:
+        return np.zeros(len(table), dtype=np.bool_)
+    known = table["measured_ef_percent"].notna() & (table["split"] == "test")
+    return known.to_numpy(dtype=np.bool_)
+
+
+def rows_of_studies(clips: ClipSet, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest's row of each study: of its first clip.
+
+    Args:
+        clips: What is known of the clips.
+        table: A row a study.
+    """
+    first = clips.manifest.drop_duplicates(KEYS).set_index(KEYS)
+    rows = first.loc[pd.MultiIndex.from_frame(table[KEYS])]
+    return rows.reset_index()
 
 
 def doubts_of(table: pd.DataFrame) -> Iterator[str]:

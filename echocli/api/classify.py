@@ -12,6 +12,7 @@ import pandas as pd
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._classes import Classes, check_training, class_words
+from echocli.api._classify_against import figures_against
 from echocli.api._classify_figures import Codes, Floats, fit_reading, subgroups
 from echocli.api._classify_look import TASK, check_test, figures_of, looking, tell
 from echocli.api._classify_probes import ClassifyConfig as ClassifyConfig
@@ -23,6 +24,7 @@ from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
 from echocli.api._units import Units
+from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.statistics.bootstrap import DRAWS
@@ -212,6 +214,7 @@ def evaluate(
     head: Path,
     *,
     by: Sequence[str] | None = None,
+    against: Path | None = None,
     model: Path | None = None,
     labels: Path | None = None,
     draws: int = DRAWS,
@@ -225,6 +228,7 @@ def evaluate(
         source: Clip set with the label.
         head: Folder written by ``fit``.
         by: Columns whose parts are shown one by one; the usual ones if left out.
+        against: Another head of the same classes, to be compared with on the same clips.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         draws: Bootstrap samples.
@@ -234,8 +238,11 @@ def evaluate(
 
     Raises:
         UsageError: If the label or a column to divide by is unknown.
-        EchoError: If no labelled clip is of such a patient, or all are of one class.
+        EchoError: If no labelled clip is of such a patient, or all are of one class; with
+            ``against``, if the heads share no such patient or tell other classes.
     """
+    if against is not None:
+        load_head(against, TASK)  # refused before the work, not after it
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
         look, rows = seen.look, seen.tested
@@ -256,6 +263,8 @@ def evaluate(
         )
         summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)
         summary["confounding"] = confounding(table[labelled], seen.codes[labelled], **how)
+        if against is not None:
+            summary["against"] = figures_against(seen, against, draws, **place)
     for finding in summary["confounding"]["findings"]:
         reporter.warn(finding)
     del summary["patients"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,29 @@ import pandas as pd
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._encode import open_set
+from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with
+from echocli.api._finetune import scratch_fit as scratch_fit
+from echocli.api._finetune import tuning_fit as tuning_fit
 from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import begin_lesson, describe_lesson
+from echocli.api._lvef_against import figures_against
 from echocli.api._lvef_figures import subgroups
 from echocli.api._lvef_look import TASK, figures_of, looking, tell
 from echocli.api._lvef_masks import measure_studies
-from echocli.api._lvef_masks_told import doubts_of, tell_of_masks, with_measured
+from echocli.api._lvef_masks_told import SEED as MASKS_SEED
+from echocli.api._lvef_masks_told import (
+    doubts_of,
+    rows_of_studies,
+    tell_of_masks,
+    tested_studies,
+    with_measured,
+)
 from echocli.api._lvef_probes import LvefConfig as LvefConfig
 from echocli.api._lvef_probes import fit_probe
 from echocli.api._lvef_rows import LABEL, labelled_clips, measured_of, prediction_interval
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
+from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
@@ -158,6 +170,7 @@ def evaluate(
     head: Path,
     *,
     by: Sequence[str] | None = None,
+    against: Path | None = None,
     model: Path | None = None,
     labels: Path | None = None,
     draws: int = DRAWS,
@@ -171,6 +184,7 @@ def evaluate(
         source: Clip set with the label ``ef_percent``.
         head: Folder written by ``fit``.
         by: Columns whose parts are shown one by one; the usual ones if left out.
+        against: Another head, to be compared with on the same clips.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
         draws: Bootstrap samples.
@@ -180,8 +194,11 @@ def evaluate(
 
     Raises:
         UsageError: If a column to divide by is unknown.
-        EchoError: If no labelled clip is of a patient that the head never saw.
+        EchoError: If no labelled clip is of a patient that the head never saw, or, with
+            ``against``, that neither has.
     """
+    if against is not None:
+        load_head(against, TASK)  # refused before the work, not after it
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     with looking(source, head, model, labels, **place) as seen:
         tested, look = seen.tested, seen.look
@@ -203,6 +220,8 @@ def evaluate(
             draws=draws,
         )
         summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)
+        if against is not None:
+            summary["against"] = figures_against(seen, against, draws, **place)
     return LvefPredictions(seen.table, summary, None, look.left_out)
 
 
@@ -230,6 +249,61 @@ def from_masks(
         EchoError: If no clip has masks, no mask a cavity, or a measured value is impossible.
     """
     refuse_to_replace_table(out, overwrite=overwrite)
+    found, _ = _measure(masks, clips, draws, reporter)
+    if out is not None:
+        write_table(out, found.table, {"schema": SCHEMA, **found.summary}, overwrite=overwrite)
+    return replace(found, out=out)
+
+
+def evaluate_masks(
+    masks: Path,
+    *,
+    clips: Path | None = None,
+    by: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    reporter: Reporter = SILENT,
+) -> LvefPredictions:
+    """Return how ejection fractions from masks meet measured ones, with subgroups.
+
+    Patients of whom the head that drew the masks has seen masks do not count; where readers
+    drew them, all do.
+
+    Args:
+        masks: Folder that ``segment`` wrote, or a clip set whose clips have masks.
+        clips: As ``from_masks`` takes it.
+        by: Columns whose parts are shown one by one; the usual ones if left out.
+        draws: Bootstrap samples.
+        reporter: Is told what matters.
+
+    Raises:
+        UsageError: If a column to divide by is unknown.
+        EchoError: As ``from_masks``, and if no such study is labelled.
+    """
+    found, known = _measure(masks, clips, draws, reporter)
+    tested = tested_studies(found.table)
+    if not tested.any():
+        raise EchoError(
+            f"None of the {len(found.table)} study(ies) is labelled with {LABEL} and of a "
+            "patient that the head which drew the masks has not seen.",
+            "Name the clip set with the labels: `echocli lvef evaluate CLIPS --from-masks "
+            "FOLDER`.",
+        )
+    studies = rows_of_studies(known, found.table)[tested].reset_index(drop=True)
+    parts = subgroups(
+        studies,
+        columns_to_divide_by(studies, by),
+        found.table["measured_ef_percent"].to_numpy(np.float64)[tested],
+        found.table["ef_percent"].to_numpy(np.float64)[tested],
+        seed=MASKS_SEED,
+        draws=draws,
+    )
+    return replace(found, summary={**found.summary, "subgroups": parts})
+
+
+def _measure(
+    masks: Path, clips: Path | None, draws: int, reporter: Reporter
+) -> tuple[LvefPredictions, ClipSet]:
+    """Return what masks say of studies, and the clips that they are of."""
     maps = open_set(masks, reporter)
     if clips is None and maps.kind == "masks" and ClipSet.is_one(Study().clips):
         clips = Study().clips
@@ -239,6 +313,4 @@ def from_masks(
     summary = tell_of_masks(table, left_out, masks, draws)
     for sentence in doubts_of(table):
         reporter.warn(sentence)
-    if out is not None:
-        write_table(out, table, {"schema": SCHEMA, **summary}, overwrite=overwrite)
-    return LvefPredictions(table, summary, out, left_out)
+    return LvefPredictions(table, summary, None, left_out), known

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from echocli.commands._against import AgainstOption, show_comparison
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._options import (
     ByOption,
@@ -167,17 +168,28 @@ def predict(desk: PredictDesk) -> None:
 
 
 @subcommand(app, TASK, EvaluateDesk)
-def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
+def evaluate(desk: EvaluateDesk, by: ByOption = None, against: AgainstOption = None) -> None:
     """Tell how well classes are told apart, in whom, and whether anything gives them away.
 
     * `echocli classify evaluate --by sex,scanner`: men and women, machine by machine
 
+    * `echocli classify evaluate --against heads/other`: is the difference more than luck?
+
     Beside the figures: parts of the patients (those with fewer than 30 are flagged), patients
     and clips that stand in two splits, and how well metadata alone would tell the class.
+
+    Against another head of the same classes the table is of the differences: p by DeLong's
+    test for areas under the ROC, else by paired bootstrap over patients; not corrected for
+    the number of rows.
     """
     from echocli.api import classify as api
 
-    summary = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes).summary
+    summary = api.evaluate(
+        desk.source, desk.head_folder, by=listed(by), against=against, **desk.wishes
+    ).summary
+    if against is not None:
+        show_comparison(desk, summary, DIGITS)
+        return
     test = summary["test"]
     groups = {"": summary["metrics"]}
     if summary["patient_metrics"] is not None and test["patients"] < test["clips"]:

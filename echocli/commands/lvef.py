@@ -1,11 +1,19 @@
 """``echocli lvef``: fit, predict, evaluate."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
+from echocli.commands._against import AgainstOption, show_comparison
+from echocli.commands._desks import (
+    TUNED,
+    EvaluateDesk,
+    FitDesk,
+    PredictDesk,
+    ReadDesk,
+)
 from echocli.commands._options import (
     ByOption,
     ClipsAViewOption,
@@ -28,6 +36,8 @@ from echocli.commands._words import one_of
 from echocli.errors import UsageError
 
 TASK = "lvef"
+MASKS = "masks"
+"""Form of the JSON document where masks are measured."""
 DIGITS = 2
 
 app = task_app(
@@ -101,19 +111,19 @@ def fit(
     desk.fitted(result, said)
 
 
+FromMasksOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-masks",
+        metavar="FOLDER",
+        help="Measure it in masks, without a head: what segment wrote, or a clip set with "
+        "masks.",
+    ),
+]
+
+
 @subcommand(app, TASK, PredictDesk)
-def predict(
-    desk: PredictDesk,
-    from_masks: Annotated[
-        Path | None,
-        typer.Option(
-            "--from-masks",
-            metavar="FOLDER",
-            help="Measure it in masks, without a head: what segment wrote, or a clip set with "
-            "masks.",
-        ),
-    ] = None,
-) -> None:
+def predict(desk: PredictDesk, from_masks: FromMasksOption = None) -> None:
     """Predict the ejection fraction of clips, with prediction intervals.
 
     * `echocli lvef videos/ -o -`: rows on standard output
@@ -138,11 +148,11 @@ def predict(
             reporter=desk.console,
         )
     said = [f"test: {_in_words(found.summary)}"]
-    form = None if from_masks is None else "masks"
+    form = None if from_masks is None else MASKS
     desk.predicted(found.table, found.summary, found.out, said, found.left_out, form)
 
 
-def _known(desk: PredictDesk) -> Path | None:
+def _known(desk: ReadDesk) -> Path | None:
     """Return the clip set that tells what masks are of, if one is named.
 
     Raises:
@@ -159,18 +169,53 @@ def _known(desk: PredictDesk) -> Path | None:
 
 
 @subcommand(app, TASK, EvaluateDesk)
-def evaluate(desk: EvaluateDesk, by: ByOption = None) -> None:
+def evaluate(
+    desk: EvaluateDesk,
+    by: ByOption = None,
+    against: AgainstOption = None,
+    from_masks: FromMasksOption = None,
+) -> None:
     """Tell error and agreement on labelled patients that the head has never seen, and in whom.
 
     * `echocli lvef evaluate --by sex,scanner`: men and women, machine by machine
 
+    * `echocli lvef evaluate --against heads/other`: is the difference more than luck?
+
+    * `echocli lvef evaluate --from-masks predictions/segment`: Simpson's beside the labels
+
     Between two readers the ejection fraction of one patient varies by 7 to 14 points. Limits
     of agreement (Bland-Altman) have intervals of their own. Beside the figures: parts of the
     patients (those with fewer than 30 are flagged), and what stands in two splits.
+
+    Against another head the table is of the differences: p by paired bootstrap over patients
+    and by Wilcoxon's signed ranks of patients for the error, by DeLong's test for areas under
+    the ROC; not corrected for the number of rows.
     """
     from echocli.api import lvef as api
 
-    summary = api.evaluate(desk.source, desk.head_folder, by=listed(by), **desk.wishes).summary
+    if from_masks is not None:
+        if against is not None:
+            raise UsageError("--against compares two heads.", "Leave it out, or --from-masks.")
+        found = api.evaluate_masks(
+            from_masks, clips=_known(desk), by=listed(by), reporter=desk.console
+        )
+        if desk.as_json:
+            rows = json.loads(found.table.to_json(orient="records"))
+            desk.document({**found.summary, "out": None, "rows": rows}, MASKS)
+        else:
+            _show(desk, found.summary)
+        return
+    summary = api.evaluate(
+        desk.source, desk.head_folder, by=listed(by), against=against, **desk.wishes
+    ).summary
+    if against is None:
+        _show(desk, summary)
+    else:
+        show_comparison(desk, summary, DIGITS)
+
+
+def _show(desk: EvaluateDesk, summary: dict[str, Any]) -> None:
+    """Show the figures of an evaluation, and of parts of its patients."""
     test = summary["test"]
     groups = {
         "": summary["metrics"],

@@ -163,6 +163,28 @@ def test_drawn_masks_are_joined_to_their_clips_and_keep_who_was_fitted_on(
         assert after["flags"] == before["flags"]
 
 
+def test_masks_are_evaluated_as_heads_are(
+    tmp_path: Path, measured: lvef.LvefPredictions
+) -> None:
+    write_clips(tmp_path / "clips", studies())
+    found = lvef.evaluate_masks(tmp_path / "clips", by=["view"], draws=20).summary
+    assert found["metrics"] == measured.summary["metrics"]
+    parts = {part["name"]: part for part in found["subgroups"]["view"]}
+    assert {name: part["patients"] for name, part in parts.items()} == {"A4C": 4, "unknown": 1}
+    table = measured.table.set_index("study_id")
+    off = (table["ef_percent"] - table["measured_ef_percent"]).abs()
+    assert parts["A4C"]["metrics"]["mae"]["value"] == pytest.approx(off.drop("s5").mean())
+    with pytest.raises(UsageError, match="no column scaner"):
+        lvef.evaluate_masks(tmp_path / "clips", by=["scaner"])
+    with ClipSetWriter(tmp_path / "masks", kind="masks") as writer:
+        made = studies()[0]
+        assert made.masks is not None
+        drawn: dict[str, Any] = {"frames": made.masks, "labels": {"split": "train"}}
+        writer.add(Clip(**{**vars(made), **drawn, "masks": None, "mask_frames": ()}))
+    with pytest.raises(EchoError, match="None of the 1 study"):
+        lvef.evaluate_masks(tmp_path / "masks", clips=tmp_path / "clips")
+
+
 def test_nothing_to_measure_is_refused(tmp_path: Path) -> None:
     bare = clip(0, 0, "A4C", A4C, masks=None, mask_frames=())
     write_clips(tmp_path / "bare", [bare])
