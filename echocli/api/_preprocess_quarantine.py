@@ -81,6 +81,9 @@ def read_quarantine(path: Path) -> list[Quarantined]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if rows.fieldnames is None:
+                raise ValueError("not even a header")
             return [
                 Quarantined(
                     row["source_id"],
@@ -89,7 +92,7 @@ def read_quarantine(path: Path) -> list[Quarantined]:
                     row["explanation"],
                     row["remedy"],
                 )
-                for row in csv.DictReader(file)
+                for row in rows
             ]
     except DAMAGED:
         raise EchoError(
