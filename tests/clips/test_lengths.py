@@ -10,7 +10,7 @@ from micro import micro_clip, write_clips
 
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
-from echocli.clips.lengths import ENOUGH, says, shorter_windows
+from echocli.clips.lengths import ENOUGH, by_seconds, by_stride, says, shorter_windows
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import why_not
 from echocli.config import from_assignments
@@ -56,6 +56,34 @@ def test_less_stride_or_fewer_frames(clips: ClipSet) -> None:
     assert stride.stride is not None
     assert kept(clips, replace(stride, stride=stride.stride + 1)) < ENOUGH * len(clips)
     assert kept(clips, replace(frames, frames=frames.frames + 2)) < ENOUGH * len(clips)
+
+
+@pytest.mark.parametrize("tubelet", [1, 2])
+@pytest.mark.parametrize(("frames", "stride"), [(1, 1), (2, 3), (16, 2), (16, 4), (7, 5)])
+def test_what_goes_by_stride_fits_and_the_next_longer_does_not(
+    frames: int, stride: int, tubelet: int
+) -> None:
+    data = DataConfig(frames=frames, stride=stride)
+    for span in range(40):
+        for setting, fitting in by_stride(data, span, tubelet):
+            assert fitting == changed(data, setting)
+            assert fitting.span <= span
+            assert fitting.stride is not None
+            one_more = (
+                replace(fitting, stride=fitting.stride + 1)
+                if setting.startswith("data.stride")
+                else replace(fitting, frames=fitting.frames + tubelet)
+            )
+            assert one_more.span > span
+
+
+@pytest.mark.parametrize("frames", [2, 3, 16])
+def test_seconds_that_fit_exactly_are_not_cut(frames: int) -> None:
+    data = DataConfig(frames=frames, seconds=9.0)
+    for seconds in [*(k / 100 for k in range(1, 100)), *(1 + k / 20 for k in range(40))]:
+        fitting = replace(data, seconds=seconds)
+        assert by_seconds(data, fitting.span) == [(f"data.seconds={seconds:g}", fitting)]
+    assert by_seconds(data, -1e-6) == []
 
 
 def test_nothing_shorter_helps_what_fits_or_has_no_frames(clips: ClipSet) -> None:
