@@ -78,11 +78,6 @@ def recipes() -> list[Recipe]:
     return [*_native(), *_jpeg(), *_lossless_jpeg(), *_other_streams(), *_videos()]
 
 
-def every_syntax() -> list[tuple[str, Callable[[], Dataset]]]:
-    """Return the name and the builder of each recipe."""
-    return [(recipe.name, recipe.build) for recipe in recipes()]
-
-
 def _native() -> Iterator[Recipe]:
     for name, syntax in (
         ("implicit", ImplicitVRLittleEndian),

@@ -12,7 +12,6 @@ from echocli.intake.dicom import Header
 from echocli.intake.extent import Extent, fragments
 from echocli.intake.reasons import Reason, Refused
 
-ITEM_HEAD_BYTES = 8
 MAGIC = (
     b"\xff\xd8\xff",  # JPEG, JPEG-LS
     b"\xff\x4f\xff\x51",  # JPEG 2000 codestream

@@ -152,7 +152,6 @@ class Header:
     recommended_rate_hz: float | None
     trim: tuple[int, int] | None
     """First and last frame to be played, from 1."""
-    heart_rate_bpm: float | None
     r_wave_times_ms: tuple[float, ...]
     contrast: bool
     """Whether a contrast agent is named."""
@@ -270,7 +269,6 @@ def _typed(
         cine_rate_hz=told.number("CineRate"),
         recommended_rate_hz=told.number("RecommendedDisplayFrameRate"),
         trim=_trim(told),
-        heart_rate_bpm=told.number("HeartRate"),
         r_wave_times_ms=told.numbers("RWaveTimeVector"),
         contrast=bool(told.text("ContrastBolusAgent")),
         parts=max(told.integer("InConcatenationTotalNumber"), 1),
