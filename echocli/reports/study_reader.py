@@ -17,7 +17,7 @@ from echocli.intake.reasons import MEANINGS, Reason
 from echocli.reports.numbers import plain
 from echocli.run import read_metrics
 from echocli.study import Study
-from echocli.tables import Embeddings, read_embeddings
+from echocli.tables import IDS, Embeddings, read_embeddings
 
 T = TypeVar("T")
 
@@ -187,9 +187,14 @@ def read_run(folder: Path) -> RunRecord:
 
 def _read_table(path: Path) -> Table:
     beside = path.with_suffix(".json")
-    return Table(pd.read_csv(path), read_object(beside) if beside.is_file() else {})
+    return Table(_rows(path), read_object(beside) if beside.is_file() else {})
 
 
 def _read_volumes(path: Path) -> Table:
     summary = path.with_name("segment.json")
-    return Table(pd.read_csv(path), read_object(summary) if summary.is_file() else {})
+    return Table(_rows(path), read_object(summary) if summary.is_file() else {})
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    """Read a table; ids are words, even where all have digits only."""
+    return pd.read_csv(path, dtype=dict.fromkeys((*IDS, "nearest"), str))

@@ -147,3 +147,12 @@ def test_equal_vectors_and_a_single_direction_have_a_map_too() -> None:
         assert points.shape == (5, 2)
         assert np.isfinite(points).all()
         assert all(0 <= share <= 1 for share in shares)
+
+
+def test_ids_of_digits_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "heads" / "lvef").mkdir(parents=True)
+    (tmp_path / "heads" / "lvef" / "config.json").write_text('{"task": "lvef"}')
+    (tmp_path / "scores.csv").write_text("clip_id,patient_id,score,nearest\n0012,1e5,1.5,007\n")
+    scores = read_study(tmp_path).scores
+    assert scores is not None
+    assert scores.rows.iloc[0].tolist() == ["0012", "1e5", 1.5, "007"]
