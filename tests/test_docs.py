@@ -81,7 +81,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hearts = [draw_patient(SEED, index, config) for index in range(PATIENTS)]
     write_dicom_study(folder / "echo-demo", hearts, height=180, width=240)
     write_refusals(folder / "echo-demo" / "other", hearts[0], height=180, width=240)
-    (folder / "practice").symlink_to("echo-demo")
     (folder / "hearts").mkdir()
     with pytest.MonkeyPatch.context() as monkeypatch:
         enter(folder / "hearts", monkeypatch)
