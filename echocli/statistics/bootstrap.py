@@ -101,6 +101,15 @@ def patient_weights(
         yield chosen[:, of_row].astype(np.float64)
 
 
+def least_p_value(patients: int) -> float:
+    """Return the least two-sided p-value that so many patients allow.
+
+    If two models are equal, each patient may as well have favoured the other: of all such
+    exchanges, ``2 ** patients``, two are the most extreme.
+    """
+    return min(1.0, 2.0 ** (1 - patients))
+
+
 def weighted_mean(values: NDArray[np.generic], weights: Values) -> Values:
     """Return the mean of the values under each row of weights; NaN where no weight is left."""
     total = weights.sum(axis=-1)

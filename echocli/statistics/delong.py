@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from echocli.statistics.bootstrap import LEVEL, Interval, Values
+from echocli.statistics.bootstrap import LEVEL, Interval, Values, least_p_value
 
 Patients = Sequence[str] | NDArray[np.generic]
 LEAST = 2
@@ -36,7 +36,8 @@ class AurocTest:
     """First minus second."""
     z: float
     p_value: float
-    """Two-sided; 1 if the two never differ, NaN where the data define no variance."""
+    """Two-sided, no less than ``least_p_value``; 1 if the two never differ, NaN where the data
+    define no variance."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers, ``None`` for what is not finite."""
@@ -146,6 +147,7 @@ def delong_test(
         ValueError: As ``auroc_covariance``.
     """
     areas, covariance = auroc_covariance(positive, np.stack([first, second]), patients)
+    least = least_p_value(len(set(range(len(first)) if patients is None else patients)))
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= ROUNDING and abs(difference) <= ROUNDING:
@@ -159,7 +161,7 @@ def delong_test(
         float(areas[1]),
         Interval(difference, difference - half, difference + half),
         z,
-        float(2 * stats.norm.sf(abs(z))),
+        float(np.maximum(least, 2 * stats.norm.sf(abs(z)))),  # NaN stays
     )
 
 

@@ -17,6 +17,7 @@ from echocli.statistics.bootstrap import (
     LEVEL,
     Interval,
     Metric,
+    least_p_value,
     patient_weights,
 )
 
@@ -55,8 +56,8 @@ def paired_bootstrap(
 
     The p-value is twice the share of draws on the far side of zero, half of those on it:
     ``2 min(1 + below, 1 + above) / (draws + 1)``, at most 1. It is never 0, nor below
-    ``2 ** (1 - patients)``, which is all that the signs of so few can tell: draws of three
-    patients who agree never cross zero, however many are made.
+    ``least_p_value``: draws of three patients who agree never cross zero, however many are
+    made.
 
     Args:
         first: Metric of one model, as a function of weights; see ``bootstrap.Metric``.
@@ -91,7 +92,7 @@ def paired_bootstrap(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     ties = np.count_nonzero(drawn == 0) / 2
     tail = min(np.count_nonzero(drawn < 0), np.count_nonzero(drawn > 0)) + ties
-    p_value = min(1.0, max(2 * (1 + tail) / (len(drawn) + 1), 2.0 ** (1 - count)))
+    p_value = min(1.0, max(2 * (1 + tail) / (len(drawn) + 1), least_p_value(count)))
     return PairedTest(Interval(value, float(low), float(high)), p_value, count)
 
 

@@ -105,6 +105,13 @@ def test_two_scores_are_compared_with_their_correlation() -> None:
     assert (same.p_value, same.difference.value) == (1.0, 0.0)
 
 
+def test_few_patients_say_no_more_than_if_scores_were_exchanged() -> None:
+    truth = np.array([True, True, True, False, False, False])
+    better, worse = np.array([4.0, 3, 2, 1, 2, 1]), np.array([1.0, 2, 1, 3, 4, 2])
+    assert delong_test(truth, better, worse).p_value == 2**-5
+    assert delong_test(truth, better, worse, list("aabbcc")).p_value == 2**-2
+
+
 def test_where_nothing_differs_few_tests_say_so() -> None:
     p_values = []
     for seed in range(300):
