@@ -192,10 +192,6 @@ class DISCOVR(Method):
         video_logits = self.video.judge(video, seen)
         cls = self.video.student.summarise(video, ids[:, 1:].flatten(0, 1))
         video_loss, video_centre = self.video.distil(cls, video_logits, self.team)
-        others = cls.reshape(batch, views - 1, -1)
-        koleo = torch.zeros_like(video_loss)
-        if config.koleo_weight:
-            koleo = koleo_loss(others, self.team)
 
         frames = self.frames(video, draws)
         each = None if places is None else places.repeat_interleave(len(frames) // batch, dim=0)
@@ -209,21 +205,25 @@ class DISCOVR(Method):
         forth, back, used = self.cluster_losses(*pairs)
         cluster_loss = forth + back
         image_scale = self.rules.image_scale(len(frames) * self.team.pieces)
-        return StepOutput(
-            loss=config.video_weight * video_loss
+        loss = (
+            config.video_weight * video_loss
             + config.image_weight * image_scale * image_loss
             + config.cluster_weight * cluster_loss
-            + config.koleo_weight * koleo,
-            metrics={
-                **({"koleo": koleo.detach()} if config.koleo_weight else {}),
-                "video": video_loss.detach(),
-                "image": image_loss.detach(),
-                "cluster": cluster_loss.detach(),
-                "prototypes_used": used,
-                # Falls to 0 when the teacher says the same of every clip.
-                "teacher_std": self.team.std(video_logits).mean(),
-            },
-            state={"video": video_centre, "image": image_centre},
+        )
+        metrics = {
+            "video": video_loss.detach(),
+            "image": image_loss.detach(),
+            "cluster": cluster_loss.detach(),
+            "prototypes_used": used,
+            # Falls to 0 when the teacher says the same of every clip.
+            "teacher_std": self.team.std(video_logits).mean(),
+        }
+        if config.koleo_weight:
+            koleo = koleo_loss(cls.reshape(batch, views - 1, -1), self.team)
+            loss = loss + config.koleo_weight * koleo
+            metrics["koleo"] = koleo.detach()
+        return StepOutput(
+            loss=loss, metrics=metrics, state={"video": video_centre, "image": image_centre}
         )
 
     def frames(
