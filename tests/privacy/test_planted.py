@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -139,6 +140,35 @@ def test_embedding_the_folder_itself_leaks_nothing(
     assert code in (ExitCode.DONE, ExitCode.PARTIAL), said
     assert out.exists()
     assert find_leaks([out, *said], worked.hospital.planted()) == []
+
+
+@pytest.mark.skipif(not find_spec("mlflow"), reason="MLflow is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # theirs
+def test_trackers_the_report_the_bundle_and_the_cache_hold_nothing_planted(
+    worked: Worked,
+    micro_words: tuple[str, ...],
+    tmp_path: Path,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable, name in (("HOME", "home"), ("XDG_CACHE_HOME", "cache")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    run = tmp_path / "runs" / "first"
+    settings = (*micro_words, "watch.trackers=['mlflow','tensorboard']")
+    light = ("--device", "cpu", "--precision", "fp32")
+    said = []
+    for words in (
+        ["pretrain", worked.clips, "--method", "videomae", "--steps", "2", "-o", run, *light]
+        + [part for setting in settings for part in ("--set", setting)],
+        ["report", run, "-o", tmp_path / "run.html"],
+        ["doctor", tmp_path, "--bundle", tmp_path / "doctor.zip"],
+    ):
+        code, texts = call(*words)
+        assert code == ExitCode.DONE, texts
+        said += texts
+    assert (run / "mlflow" / "runs.db").is_file()
+    assert list((run / "tensorboard").iterdir())
+    assert find_leaks([tmp_path, *said], worked.hospital.planted()) == []
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
