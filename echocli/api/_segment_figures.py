@@ -26,6 +26,8 @@ IN_PIXELS = ("dice", "jaccard", "precision", "recall", "failure_rate")
 IN_MM = ("hd95_mm", "hausdorff_mm", "assd_mm")
 PHASES = {"ed_frame": "ED", "es_frame": "ES"}
 """Columns that name a frame, and its phase of the heart."""
+BETWEEN = "between"
+"""Phase of frames that are neither, where both are known."""
 ALWAYS = ("view", "phase", "view_phase")
 """Columns by which figures are always divided, where they are known."""
 
@@ -161,6 +163,8 @@ def _table(clips: ClipSet, frames: Sequence[Tested]) -> pd.DataFrame:
     table = clips.manifest.iloc[[one.row for one in frames]].reset_index(drop=True)
     numbers = pd.Series([one.frame for one in frames])
     phase = pd.Series(None, index=table.index, dtype=object)
+    if set(PHASES) <= set(table):
+        phase[table[[*PHASES]].notna().all(axis=1)] = BETWEEN
     for column, name in PHASES.items():
         if column in table:
             phase[(table[column] == numbers).fillna(value=False)] = name

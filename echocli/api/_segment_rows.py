@@ -21,9 +21,9 @@ from echocli.console import Reporter
 from echocli.errors import EchoError
 
 REMEDY = (
-    "Where frame rates are unknown, `echocli preprocess --assume-fps` sets one. Heads that are "
-    "fitted with --from-scratch unet look at single frames and need none; those on a frozen "
-    "encoder read loops that are shorter than a window, others do not."
+    "Loops shorter than a window are read by heads on a frozen encoder (leave "
+    "--finetune-blocks and --from-scratch out) and by --from-scratch unet, which looks at "
+    "single frames and needs no frame rate. `echocli preprocess --assume-fps` sets one."
 )
 
 

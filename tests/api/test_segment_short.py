@@ -107,10 +107,23 @@ def test_encoders_in_training_and_older_heads_leave_short_loops_out_by_name(
     tuned = SegmentConfig(tune=TuneConfig(blocks=1))
     with pytest.raises(EchoError, match="shorter than one window") as caught:
         segment.fit(study / "clips", study / "model", tmp_path / "head", config=tuned)
-    assert "on a frozen encoder" in caught.value.remedy
+    assert "leave --finetune-blocks" in caught.value.remedy
     assert "--from-scratch unet" in caught.value.remedy
     tensors, config = load_head(study / "head", "segment")
     del config["short"]
     save_head(tmp_path / "older", tensors, config)
     with pytest.raises(EchoError, match="shorter than one window"):
         segment.evaluate(study / "clips", tmp_path / "older", model=study / "model")
+
+
+def test_frames_between_the_ends_of_a_half_beat_are_a_part_of_their_own(
+    study: Path, tmp_path: Path
+) -> None:
+    frames = (ED, 3, ES)
+    one = half_beat(4)
+    labels = {**one.labels, "ed_frame": ED, "es_frame": ES}
+    masks = ventricle(4, 32)[1][list(frames)]
+    traced = replace(one, labels=labels, masks=masks, mask_frames=frames)
+    clips = write_clips(tmp_path / "clips", [traced])
+    found = segment.evaluate(clips, study / "head", draws=2).summary["subgroups"]["phase"]
+    assert {part["name"]: part["frames"] for part in found} == {"ED": 1, "ES": 1, "between": 1}
