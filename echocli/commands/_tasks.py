@@ -137,6 +137,18 @@ def how_many(counts: Mapping[str, Any]) -> str:
     return f"{units} of {counts['patients']} patient(s)"
 
 
+def judged_on(counts: Mapping[str, Any]) -> str:
+    """Return on how many clips, or studies, and patients figures were found."""
+    return how_many(counts) + doubt(counts["patients"])
+
+
+def doubt(patients: int) -> str:
+    """Return what is to be said beside figures of so many patients, if they are few."""
+    from echocli.reports.sections_end import FEWEST
+
+    return ", too few to quote" if patients < FEWEST else ""
+
+
 def part_columns(counts: Mapping[str, Any]) -> list[str]:
     """Return the header over ``part_rows``, and over rows of all that were counted."""
     unit = "studies" if "studies" in counts else "clips"

@@ -16,6 +16,7 @@ from echocli.commands._options import (
 from echocli.commands._tasks import (
     figure_rows,
     how_many,
+    judged_on,
     listed,
     number,
     part_columns,
@@ -198,7 +199,7 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None, against: AgainstOption = N
     counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
     rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
     parts = list(part_rows(summary["subgroups"], DIGITS, empty="one class only"))
-    desk.evaluated(summary, how_many(test), part_columns(test), rows, parts, SPARE)
+    desk.evaluated(summary, judged_on(test), part_columns(test), rows, parts, SPARE)
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -212,5 +213,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     return (
         f"AUROC {value} ({low} to {high}); accuracy {accuracy}, always saying "
         f"{commonest['class']} {number(commonest['accuracy']['value'], DIGITS)}; "
-        f"{how_many(test)}"
+        f"{judged_on(test)}"
     )

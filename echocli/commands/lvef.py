@@ -24,6 +24,7 @@ from echocli.commands._options import (
 from echocli.commands._tasks import (
     figure_rows,
     how_many,
+    judged_on,
     listed,
     number,
     part_columns,
@@ -229,7 +230,7 @@ def _show(desk: EvaluateDesk, summary: dict[str, Any]) -> None:
     ]
     desk.evaluated(
         summary,
-        how_many(test),
+        judged_on(test),
         part_columns(test),
         rows,
         list(part_rows(summary["subgroups"], DIGITS)),
@@ -244,5 +245,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     test = summary["test"]
     return (
         f"mean absolute error {value} points ({low} to {high}), predicting the mean "
-        f"{number(mean['value'], DIGITS)}; {how_many(test)}"
+        f"{number(mean['value'], DIGITS)}; {judged_on(test)}"
     )

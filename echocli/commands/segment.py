@@ -8,7 +8,14 @@ from echocli.commands._against import AgainstOption, show_comparison
 from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._options import ByOption, LabelFractionOption
 from echocli.commands._paths import STANDARD
-from echocli.commands._tasks import listed, number, subcommand, task_app, trained_with
+from echocli.commands._tasks import (
+    doubt,
+    listed,
+    number,
+    subcommand,
+    task_app,
+    trained_with,
+)
 from echocli.commands._words import one_of
 from echocli.errors import UsageError
 
@@ -186,6 +193,7 @@ def evaluate(
     if unscaled:
         title += f", {unscaled} of unknown scale"
         desk.console.say(f"{unscaled} frame(s) of unknown scale have no figure in millimetres")
+    title += doubt(test["patients"])
     rows, parts = ([row for row in some if row[2] != NONE] for some in (rows, parts))
     desk.evaluated(summary, title, COLUMNS, rows, parts, SPARE)
 
@@ -229,4 +237,5 @@ def _in_words(summary: dict[str, Any]) -> str:
     test = summary["test"]
     return (
         f"Dice {', '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"
+        f"{doubt(test['patients'])}"
     )
