@@ -23,7 +23,8 @@ def checklist_section(results: Results) -> Section:
         "Two guidelines that journals ask for, in our words, with what the files of this study "
         "answer. It is a beginning, not a certificate: read each answer before you sign it. "
         "The wording that counts is that of the guidelines: CLAIM (Mongan 2020, Radiol Artif "
-        "Intell 2:e200029) and TRIPOD+AI (Collins 2024, BMJ 385:e078378)."
+        "Intell 2:e200029; its update of 2024 numbers some items anew) and TRIPOD+AI (Collins "
+        "2024, BMJ 385:e078378)."
     )
     body = [
         paragraph(told),

@@ -3,7 +3,7 @@
 Source:
     Mongan, Moy and Kahn 2020, Checklist for Artificial Intelligence in Medical Imaging (CLAIM),
     Radiology: Artificial Intelligence 2(2):e200029. The numbers are those of that checklist;
-    its update of 2024 numbers some of them anew.
+    its update (Tejani et al. 2024, doi 10.1148/ryai.240300) numbers some of them anew.
 """
 
 from __future__ import annotations

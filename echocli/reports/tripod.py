@@ -1,7 +1,7 @@
 """The items of TRIPOD+AI, in our own words.
 
 Source:
-    Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378, table 2.
+    Collins et al. 2024, TRIPOD+AI statement, BMJ 385:e078378; checklist of 11 January 2024.
 """
 
 from __future__ import annotations
