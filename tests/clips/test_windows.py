@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from echocli.clips.contract import DataConfig
 from echocli.clips.windows import (
+    draws,
     epoch_order,
     nearest,
     spread_starts,
@@ -110,6 +111,12 @@ def test_orders_are_permutations_that_depend_on_the_key_alone() -> None:
 
 
 GOLDEN_ORDER = [3, 2, 1, 0, 4, 5]
+
+
+@pytest.mark.parametrize("key", [(0,), (7, 0, 3, 1), (2**32 - 1, 5), (2**32, 5), (2**70, 0, 2)])
+def test_draws_are_those_of_numpy_for_the_key_as_it_is(key: tuple[int, ...]) -> None:
+    plain = np.random.PCG64(np.random.SeedSequence(key)).random_raw(3)
+    assert draws(3, *key).tolist() == plain.tolist()
 
 
 def test_starts_are_even_and_differ_by_sample() -> None:
