@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from .folds import deal_patients
-from .optim import OptimConfig, build_optimizer
+from .optim import OptimConfig, build_optimizer, shorten
 from .schedules import schedule
 from .vit import VisionTransformer
 
@@ -220,7 +220,7 @@ def train_on_labels(
         value = loss(output.float(), wanted).mean()
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(trained, optim.clip)
+        shorten(trained, optim.clip)
         optimizer.step()
         losses.append(value.detach())
         if step * config.checks // optim.steps > (step - 1) * config.checks // optim.steps:

@@ -1,10 +1,14 @@
-"""How weights are changed: settings, and AdamW over what decays and what does not."""
+"""How weights are changed: settings, AdamW over what decays and what does not, clipping."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -86,3 +90,22 @@ def decays(name: str, parameter: Tensor, config: OptimConfig) -> bool:
     if config.decayed == "published":
         return parameter.ndim > 1 and "bias" not in name
     return parameter.ndim == 2 and name.endswith("weight")
+
+
+@torch.no_grad()
+def shorten(weights: Iterable[nn.Parameter], longest: float) -> Float[Tensor, ""]:
+    """Shorten the gradient of weights, and return how long it was before.
+
+    ``nn.utils.clip_grad_norm_`` computes the same numbers, but sorts tensors by device and type
+    and, on a processor, calls each by itself: 0.85 instead of 0.51 ms of a step of 46 ms.
+
+    Args:
+        weights: All of one device and type; those without a gradient are passed over.
+        longest: Length to keep at most; infinite leaves the gradient as it is.
+    """
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    length: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if longest < math.inf:
+        # Times 1 where it is short enough: to ask would make a GPU wait.
+        torch._foreach_mul_(gradients, (longest / (length + 1e-6)).clamp(max=1.0))
+    return length

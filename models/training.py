@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from .augment import AugmentConfig, Changes, augment, crop, draw_changes
 from .methods.base import Draws, Method, StepOutput
-from .optim import OptimConfig, build_optimizer
+from .optim import OptimConfig, build_optimizer, shorten
 from .schedules import longest_gradient, schedule, teacher_progress
 from .sector import Scan, choose_places
 from .shapes import Video
@@ -119,7 +119,7 @@ def train(
         video, draws = prepare(method, batch, augmentation, share, draw)
         lr = schedule(optimizer, step, config)
         output = look(method, network, video, draws, precision)
-        grad_norm = gathered(nn.utils.clip_grad_norm_(trained, longest_gradient(step, config)))
+        grad_norm = gathered(shorten(trained, longest_gradient(step, config)))
         optimizer.step()
         optimizer.zero_grad()  # now, or gradients would lie beside the next step's activations
         state = {name: team.mean(number) for name, number in output.state.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods import base
-from echocli.models.optim import OptimConfig, build_optimizer
+from echocli.models.optim import OptimConfig, build_optimizer, shorten
 from echocli.models.schedules import learning_rate, schedule, weight_decay
 from echocli.models.training import Precision, train
 
@@ -65,6 +66,31 @@ def test_all_but_biases_and_vectors_decay_as_published(method: base.Method) -> N
     assert all(name.endswith("bias") or "norm" in name for name in spared)
     assert not any(name.endswith("bias") or "norm" in name for name in decayed)
     assert any("token" in name for name in decayed)  # of masks or of the class
+
+
+@pytest.mark.parametrize("longest", [math.inf, 0.5, 1e6])
+def test_gradients_are_shortened_as_pytorch_does_it(longest: float) -> None:
+    ours, theirs = [
+        [torch.nn.Parameter(torch.zeros(3, 4)), *make_weights(seeded())] for _ in range(2)
+    ]
+    assert ours[0].grad is None, "a weight that nothing asked for"
+    length = shorten(ours, longest)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, longest)
+    assert length == expected
+    for mine, other in zip(ours[1:], theirs[1:], strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        assert torch.equal(mine.grad, other.grad)
+        assert (mine.grad.norm() < 0.5) or longest > 0.5
+
+
+def make_weights(generator: torch.Generator) -> list[torch.nn.Parameter]:
+    weights = []
+    for shape in ((5,), (7, 3), (2, 3, 4)):
+        weight = torch.nn.Parameter(torch.zeros(shape))
+        weight.grad = torch.randn(shape, generator=generator)
+        weights.append(weight)
+    return weights
 
 
 def test_records_tell_the_step(method: base.Method, make_batches: MakeBatches) -> None:
