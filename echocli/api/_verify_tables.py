@@ -31,7 +31,8 @@ SCORE_AGAIN = "Make it again: `echocli score --anomaly` with --overwrite."
 EMBED_AGAIN = "Make them again: `echocli embed` with --overwrite."
 PREDICT_AGAIN = "Make them again: the same command with --overwrite."
 SEGMENT_FILES = re.compile(
-    r"(areas|curves|volumes)\.csv|(overlays|png)/[0-9A-Za-z_-]+\.png|nifti/[0-9A-Za-z_-]+\.nii\.gz"
+    r"(areas|curves|volumes)\.csv|(overlays|png)/[0-9A-Za-z_-]+\.png"
+    r"|nifti/[0-9A-Za-z_-]+\.nii\.gz|mp4/[0-9A-Za-z_-]+\.mp4"
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from echocli.reports import figures
+from echocli.reports.clip_words import units
 from echocli.reports.csvs import csv_of
 from echocli.reports.numbers import interval, interval_note, interval_rows, part
 from echocli.reports.page import (
@@ -39,9 +40,9 @@ def classes_section(results: Results) -> Section:
     rows, summary = results.classes.rows, results.classes.summary
     names = [str(name) for name in summary.get("classes", [])]
     told = paragraph(
-        f"Classes of {summary.get('label')} ({', '.join(names)}) of {len(rows)} clips of "
-        f"{rows['patient_id'].nunique()} patients, by a probe on the features. "
-        f"{_how_called(summary)}"
+        f"Classes of {summary.get('label')} ({', '.join(names)}) of {len(rows)} "
+        f"{units(rows)} of {rows['patient_id'].nunique()} patients, by a probe on the "
+        f"features. {_how_called(summary)}"
     )
     if not summary.get("metrics"):
         note = "No two classes are known of patients that the probe never saw: no figures."
@@ -89,10 +90,11 @@ def _metrics(summary: dict[str, Any]) -> Html:
         for name, value in interval_rows(summary.get("metrics"))
     ]
     test, baseline = part(summary, "test"), part(summary, "predict_the_commonest")
+    unit = "studies" if "studies" in test else "clips"
     caption = (
-        f"Classes, test split: {test.get('clips')} clips of {test.get('patients')} patients. "
+        f"Classes, test split: {test.get(unit)} {unit} of {test.get('patients')} patients. "
         f"Always saying {summary.get('label')} = {baseline.get('class')} would be right in "
-        f"{interval(baseline.get('accuracy'))} of the clips."
+        f"{interval(baseline.get('accuracy'))} of the {unit}."
     )
     return together(
         [

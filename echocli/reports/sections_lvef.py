@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from echocli.reports import figures
-from echocli.reports.clip_words import rows_by_id
+from echocli.reports.clip_words import key_of, rows_by_id, rows_by_study, units
 from echocli.reports.numbers import interval, interval_note, number, part, plain
 from echocli.reports.page import (
     EMPTY,
@@ -45,13 +45,15 @@ def lvef_section(results: Results) -> Section:
         fitted = ef_figures(head, part(head, "metrics"), "probe") if head else EMPTY
         return Section("lvef", TITLE, join([none, fitted]))
     rows = lvef.rows
+    of_masks = "masks" in lvef.summary
+    how = "the method of discs in masks, two views of a study together where both are there"
     told = paragraph(
-        f"Ejection fraction of {len(rows)} clips of {rows['patient_id'].nunique()} patients, "
-        f"by {_how(head)}."
+        f"Ejection fraction of {len(rows)} {units(rows)} of {rows['patient_id'].nunique()} "
+        f"patients, by {how if of_masks else _how(head)}."
     )
     known = measured_rows(rows)
     if len(known) < 2:
-        note = "Nothing was measured in patients that the probe never saw: no figures."
+        note = "Nothing was measured in patients that the head never saw: no figures."
         return Section("lvef", TITLE, join([told, paragraph(note, "note")]))
     measured = known["measured_ef_percent"].to_numpy(np.float64)
     predicted = known["ef_percent"].to_numpy(np.float64)
@@ -64,7 +66,9 @@ def lvef_section(results: Results) -> Section:
                 _agreement(measured, predicted),
             ]
         ),
-        ef_figures(lvef.summary, part(lvef.summary, "metrics"), "probe"),
+        ef_figures(
+            lvef.summary, part(lvef.summary, "metrics"), "masks" if of_masks else "probe"
+        ),
         _coverage(lvef.summary),
         _worst(known, results),
     ]
@@ -126,11 +130,12 @@ def ef_figures(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Htm
         (plain(name), interval(value), interval(baseline.get(name)) if name in baseline else "")
         for name, value in metrics.items()
     ]
+    unit = "studies" if "studies" in test else "clips"
     for name, value in part(summary, "auroc").items():
-        what = f"AUROC of EF {name.replace('_', ' ')} ({value.get('positive')} clips)"
+        what = f"AUROC of EF {name.replace('_', ' ')} ({value.get('positive')} {unit})"
         rows.append((what, interval(value), "0.500"))
     caption = (
-        f"Ejection fraction by {of}, test split: {test.get('clips')} clips of "
+        f"Ejection fraction by {of}, test split: {test.get(unit)} {unit} of "
         f"{test.get('patients')} patients, standard deviation of the measured EF "
         f"{number(test.get('sd_ef_percent'))}"
     )
@@ -149,21 +154,22 @@ def _coverage(summary: dict[str, Any]) -> Html:
     return paragraph(
         f"Each prediction comes with an interval of {2 * made['half_width']:.0f} points, set "
         f"on {made.get('patients', '?')} validation patients to hold the measurement in "
-        f"{made.get('level', 0):.0%} of the clips; of the test clips it held {covered:.0%}."
+        f"{made.get('level', 0):.0%} of cases; of the test patients' it held {covered:.0%}."
     )
 
 
 def _worst(known: pd.DataFrame, results: Results) -> Html:
-    """Show the clips whose prediction is furthest from what was measured."""
-    clips, places = results.clips, rows_by_id(results.clips)
-    if clips is None:
+    """Show the clips, or studies by their first one, whose prediction is furthest off."""
+    clips, key = results.clips, key_of(known)
+    if clips is None or key not in known:
         return EMPTY
-    seen = known[known["clip_id"].astype(str).isin(list(places))]
+    places = (rows_by_id if key == "clip_id" else rows_by_study)(clips)
+    seen = known[known[key].astype(str).isin(list(places))]
     off = (seen["ef_percent"] - seen["measured_ef_percent"]).abs()
     drawn = []
     for index in off.sort_values(ascending=False, kind="stable").index[:WORST]:
         row = seen.loc[index]
-        own = places[str(row["clip_id"])]
+        own = places[str(row[key])]
         told = (
             f"measured {row['measured_ef_percent']:.0f} %, predicted {row['ef_percent']:.0f} %"
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echocli.reports.clip_words import key_of
 from echocli.reports.numbers import interval, plain
 from echocli.reports.page import EMPTY, Html, Section, join, paragraph, table
 from echocli.reports.sections_anomaly import judged
@@ -97,14 +98,15 @@ def _anomaly(results: Results) -> Html:
 
 def _with_labels(rows: pd.DataFrame, results: Results) -> pd.DataFrame:
     """Return rows with the columns of the clip set that groups are made by."""
-    if results.clips is None or "clip_id" not in rows:
+    key = key_of(rows)
+    if results.clips is None or key not in rows:
         return rows[:0]
-    manifest = results.clips.manifest
+    manifest = results.clips.manifest.drop_duplicates(key)
     more = [name for name in MORE if name in manifest and manifest[name].nunique() > 1]
     wanted = [*usual_columns(manifest), *more]
-    labels = manifest[["clip_id", *wanted]]
+    labels = manifest[[key, *wanted]]
     own = rows.drop(columns=[name for name in wanted if name in rows])
-    return own.merge(labels, on="clip_id", how="inner").reset_index(drop=True)
+    return own.merge(labels, on=key, how="inner").reset_index(drop=True)
 
 
 def _boot(values: dict[str, NDArray[np.float64]], patients: NDArray[np.str_]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from micro import write_clips
 
 from echocli.api import lvef
+from echocli.api.report import report
 from echocli.api.verify import verify
 from echocli.clips.record import Clip
 from echocli.clips.writer import ClipSetWriter
@@ -183,6 +184,16 @@ def test_masks_are_evaluated_as_heads_are(
         writer.add(Clip(**{**vars(made), **drawn, "masks": None, "mask_frames": ()}))
     with pytest.raises(EchoError, match="None of the 1 study"):
         lvef.evaluate_masks(tmp_path / "masks", clips=tmp_path / "clips")
+
+
+def test_a_report_of_studies_names_them_and_shows_their_first_clips(tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips", studies())
+    lvef.from_masks(tmp_path / "clips", tmp_path / "predictions/lvef.csv", draws=20)
+    page = report(tmp_path).out.read_text()
+    assert "Ejection fraction of 5 studies of 5 patients, by the method of discs" in page
+    assert "Ejection fraction by masks, test split: 5 studies of 5 patients" in page
+    assert "Where it was furthest off" in page
+    assert "None clips" not in page
 
 
 def test_nothing_to_measure_is_refused(tmp_path: Path) -> None:

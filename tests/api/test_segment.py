@@ -18,6 +18,7 @@ from echocli.api._segment_figures import measure
 from echocli.api._segment_measures import flicker
 from echocli.api._splits import share_of_patients
 from echocli.api.segment import SegmentConfig
+from echocli.api.verify import verify
 from echocli.checkpoint import load_model
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet
@@ -273,6 +274,7 @@ def test_curves_and_masks_as_files_say_what_the_clip_set_says(
         for path in (out / kind).iterdir()
     }
     assert len(names) == 2 + 2 * FRAMES + 2
+    assert verify(out).whole
     listed = set(json.loads((out / "segment.json").read_text())["sha256"])
     assert names <= listed
     assert {
