@@ -13,12 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from echocli.clips.manifest import COLUMNS
+from echocli.clips.manifest import COLUMNS, ID
 from echocli.clips.mask_grid import spacing_of
 from echocli.clips.store import PACKED
 
-SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
-"""What an id looks like."""
 HASH = re.compile(r"[0-9a-f]{64}")
 LATER = (
     "mask_height", "mask_width", "mask_box", "mask_row_mm", "mask_column_mm",
@@ -49,7 +47,7 @@ def row_problems(row: dict[str, Any], sizes: dict[str, int]) -> Iterator[str]:
         yield "its size makes no sense"
         return
     for name in ("clip_id", "patient_id", "study_id", "source_sha256"):
-        if row[name] is None or not SAFE_NAME.fullmatch(row[name]):
+        if row[name] is None or not ID.fullmatch(row[name]):
             yield f"its {name} is no id"
     frames, height, width = shape
     yield from _place_problems(row, "shard", "offset", frames * height * width, sizes)

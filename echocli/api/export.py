@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,8 +22,6 @@ from echocli.errors import EchoError, UsageError
 from echocli.files import check_place, new_folder, read_json, sweep, write_json
 
 LARGEST_SCALE = 16
-SAFE_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
-"""What an id looks like that may become the name of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +175,6 @@ def _begin(out: Path, clips: ClipSet, config: ExportConfig, *, overwrite: bool) 
     folder of somebody's own.
     """
     names, sums = clips.manifest["clip_id"].tolist(), clips.manifest["pixels_sha256"].tolist()
-    if not all(SAFE_NAME.fullmatch(name) for name in names):  # they become names of files
-        raise EchoError(
-            f"The manifest of {clips.folder} holds ids that are none.",
-            f"See what is wrong with it: `echocli verify {clips.folder}`.",
-        )
     wanted = dict(zip(names, sums, strict=True))
     sweep(out, [RECORD, *exported_names({"settings": asdict(config), "clips": wanted})])
     is_ours = (out / RECORD).is_file() and read_json(out / RECORD).get("schema") == SCHEMA

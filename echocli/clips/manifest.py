@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from echocli.clips.mask_grid import spacing_of
-from echocli.clips.record import Clip, Label
+from echocli.clips.record import Clip, Label, mean_rate_hz, word_of
 from echocli.errors import EchoError
 from echocli.files import DAMAGED, opened_by_name, read_json, sha256_of
 
 METADATA_KEY = b"echocli"
+ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+"""What an id looks like: that of a clip becomes the name of files."""
 SCHEMA = "echocli.clips/1"
 
 COLUMNS = pa.schema(
@@ -142,13 +145,6 @@ def _mask_columns(clip: Clip) -> dict[str, Any]:
     }
 
 
-def mean_rate_hz(times_s: np.ndarray[Any, np.dtype[np.float64]] | None) -> float | None:
-    """Return the mean frame rate, or ``None`` where no two times are known."""
-    if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
-        return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
-
-
 def write_part(path: Path, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
     """Write the rows of one part to a (temporary) path."""
     names = [name for row in rows for name in row if name not in COLUMNS.names]
@@ -236,12 +232,10 @@ def _of_one_type(columns: Sequence[pa.ChunkedArray]) -> list[pa.Array | pa.Chunk
 
 
 def _words(values: Sequence[Label]) -> pa.Array:
-    """Return labels as words, whole numbers without a point."""
-    return pa.array([None if value is None else _word(value) for value in values], pa.string())
-
-
-def _word(value: Label) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """Return a column of labels as words."""
+    return pa.array(
+        [None if value is None else word_of(value) for value in values], pa.string()
+    )
 
 
 def _unreadable(problem: str) -> EchoError:

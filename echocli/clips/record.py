@@ -57,3 +57,19 @@ class Clip:
     """Shifted day of the examination, ``YYYY-MM-DD``; ``None`` if dates are dropped."""
     notes: tuple[str, ...] = ()
     """Doubts and repairs, in the program's own words, such as ``region_rescaled``."""
+
+
+def word_of(value: object) -> str:
+    """Return a label as a word: truth values and whole numbers always the same way."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def mean_rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
+    """Return the mean number of frames a second; ``None`` where no two times are known."""
+    if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.clips.manifest import read_parts
+from echocli.clips.manifest import ID, read_parts
 from echocli.clips.mask_grid import Box, on_frames, spacing_of
 from echocli.clips.progress import unfinished
 from echocli.clips.query import rows_where
@@ -33,6 +33,8 @@ LOOKED_UP = (
     "height",
     "width",
     "times_s",
+    "row_mm",
+    "column_mm",
     "r_waves_s",
     "mask_frames",
     "mask_height",
@@ -64,7 +66,8 @@ class ClipSet:
         same source counts once.
 
         Raises:
-            EchoError: If the folder is no clip set, or holds two versions of a clip.
+            EchoError: If the folder is no clip set, or holds two versions of a clip, or an id
+                that could lead out of a folder as the name of a file.
         """
         parts = sorted((folder / "manifest").glob("part-*.parquet"))
         if not parts:
@@ -75,6 +78,11 @@ class ClipSet:
                 "Make one with `echocli preprocess SOURCES -o clips`, or name another.",
             )
         manifest, kind = read_parts(parts)
+        if not all(ID.fullmatch(str(name)) for name in manifest["clip_id"]):
+            raise EchoError(
+                f"The manifest of {folder} holds ids that are none.",
+                f"See what is wrong with it: `echocli verify {folder}`.",
+            )
         return cls(folder, _each_once(manifest, folder), kind)
 
     @staticmethod
@@ -159,7 +167,7 @@ class ClipSet:
 
     def spacing_mm(self, row: int) -> tuple[float, float] | None:
         """Return the height and width of a pixel, or ``None`` if they are unknown."""
-        row_mm, column_mm = self.manifest[["row_mm", "column_mm"]].iloc[row]
+        row_mm, column_mm = (self._columns[name][row] for name in ("row_mm", "column_mm"))
         return None if pd.isna(row_mm) else (float(row_mm), float(column_mm))
 
     def forget(self) -> None:

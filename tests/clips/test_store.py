@@ -382,3 +382,13 @@ def test_parts_whose_columns_cannot_be_joined_are_refused(tmp_path: Path) -> Non
     manifest.with_suffix(".json").unlink()
     with pytest.raises(EchoError, match="do not fit together"):
         ClipSet.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "", "a" * 65, "a b", ".", "c\n"])
+def test_an_id_that_could_lead_out_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with ClipSetWriter(tmp_path) as writer:
+        writer.add(make_clip("a1"))
+        writer.add(replace(make_clip("a2"), clip_id=name))
+    with pytest.raises(EchoError, match="ids that are none") as told:
+        ClipSet.open(tmp_path)
+    assert "verify" in told.value.remedy
