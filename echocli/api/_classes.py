@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echocli.api._normal import normality
 from echocli.clips.manifest import COLUMNS
+from echocli.clips.record import word_of
 from echocli.errors import EchoError, UsageError
 
 Words = NDArray[np.object_]
@@ -52,7 +53,7 @@ def class_words(table: pd.DataFrame, label: str) -> Words:
             f"Cut it by a rule: --label '{label}<{column.median():.3g}'.",
         )
     words = np.full(len(column), None, dtype=object)
-    words[known] = [_word(value) for value in column[known]]
+    words[known] = [word_of(value) for value in column[known]]
     return words
 
 
@@ -203,24 +204,16 @@ def check_training(
             )
 
 
-def _word(value: Any) -> str:  # noqa: ANN401
-    """Return a class as it is written: truth values and whole numbers always the same way."""
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value)).lower()
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
 def _no_column(table: pd.DataFrame, label: str) -> UsageError:
-    there = label_columns(table)
+    there = [name for name in label_columns(table) if name != "split"]
     if not there:
         return UsageError(
             f"There is no label column {label}: these clips have no labels.",
-            "Give a table of them: `echocli preprocess SOURCES --labels labels.csv`.",
+            "Give a table: `echocli preprocess SOURCES --labels labels.csv --overwrite`.",
         )
     near = get_close_matches(label, there, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     return UsageError(
-        f"There is no label column {label}.", f"{hint}There are {', '.join(sorted(there))}."
+        f"There is no label column {label}.",
+        f"{hint}The clips have {', '.join(sorted(there))}.",
     )

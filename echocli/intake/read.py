@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.clips.record import mean_rate_hz
 from echocli.intake.damage import find_damage
 from echocli.intake.decode import can_decode, decode, missing_decoder
 from echocli.intake.dicom import Header, read_header, syntax_name
@@ -25,7 +26,7 @@ from echocli.intake.r_waves import find_r_waves
 from echocli.intake.reasons import Reason, Refused
 from echocli.intake.regions import Scan, find_scan
 from echocli.intake.sources import Content, content_of
-from echocli.intake.timing import frame_times, rate_hz, timing_notes
+from echocli.intake.timing import frame_times, timing_notes
 from echocli.intake.vendors import vendor_of
 from echocli.intake.video import describe_video, read_video
 
@@ -256,8 +257,8 @@ def _describe_dicom(path: Path) -> FileDescription:
         frames=header.frames if header.rows else None,
         rows=header.rows or None,
         columns=header.columns or None,
-        rate_hz=rate_hz(times),
-        time_source=time_source if rate_hz(times) else "unknown",
+        rate_hz=mean_rate_hz(times),
+        time_source=time_source if mean_rate_hz(times) else "unknown",
         spacing_mm=scan.spacing_mm,
         spacing_source=scan.spacing_source,
         transfer_syntax=syntax_name(header.transfer_syntax),

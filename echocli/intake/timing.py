@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.clips.record import mean_rate_hz
 from echocli.intake.dicom import Header
 
 Times = tuple[NDArray[np.float64] | None, str]
@@ -66,7 +67,7 @@ def timing_notes(header: Header, times_s: NDArray[np.float64] | None, source: st
         frames = header.frames if times_s is None else len(times_s)
         if _uneven(header.frame_time_vector_ms, frames) is None:
             notes.append("vector_ignored")
-    rate = rate_hz(times_s)
+    rate = mean_rate_hz(times_s)
     if rate is not None:
         if source not in HINTS and _disagree(rate, header.cine_rate_hz):
             notes.append("rates_disagree")
@@ -75,13 +76,6 @@ def timing_notes(header: Header, times_s: NDArray[np.float64] | None, source: st
     if header.trim and (header.trim[0] > 1 or header.trim[1] < header.frames):
         notes.append("trimmed")
     return notes
-
-
-def rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
-    """Return the mean number of frames a second."""
-    if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
-        return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
 
 
 def _disagree(rate: float, cine_rate: float | None) -> bool:

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echocli.clips.record import word_of
+
 Flags = NDArray[np.bool_]
 
 USUAL = ("sex", "age_years", "scanner", "frame_rate_hz", "quality")
@@ -118,7 +120,7 @@ def _names(column: str, values: pd.Series) -> dict[str, Flags]:
         band[known] = np.searchsorted(cuts, numbers.to_numpy(float), side="right")
         named = _bands(cuts)
         return {named[i]: band == i for i in range(len(named)) if (band == i).any()}
-    words = values.map(lambda value: _word(value)).to_numpy(dtype=object)
+    words = values.map(word_of).to_numpy(dtype=object)
     found = sorted(set(words[known]), key=_order)
     return {word: known & (words == word) for word in found}
 
@@ -126,14 +128,6 @@ def _names(column: str, values: pd.Series) -> dict[str, Flags]:
 def _bands(cuts: Sequence[float]) -> list[str]:
     inner = [f"{low:g} to <{high:g}" for low, high in pairwise(cuts)]
     return [f"<{cuts[0]:g}", *inner, f">={cuts[-1]:g}"]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value)).lower()
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _order(word: str) -> tuple[float, str]:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from echocli.clips.record import mean_rate_hz
 from echocli.intake.loop import NOTES
-from echocli.intake.timing import HINTS, RISING, frame_times, rate_hz, timing_notes
+from echocli.intake.timing import HINTS, RISING, frame_times, timing_notes
 
 
 def header(**told: Any) -> Any:
@@ -29,7 +30,7 @@ def test_frame_time_is_in_milliseconds() -> None:
     times, source = frame_times(header(frame_time_ms=25.0), 5)
     assert source == "frame_time"
     np.testing.assert_allclose(times, [0, 0.025, 0.05, 0.075, 0.1])
-    assert rate_hz(times) == pytest.approx(40)
+    assert mean_rate_hz(times) == pytest.approx(40)
 
 
 @pytest.mark.parametrize("first", [0.0, 33.0, -1.0])
@@ -70,7 +71,7 @@ def test_playback_rates_are_the_last_resort_and_marked() -> None:
         assert said in HINTS
         first = next(iter(told.values()))
         expected = 1000 / first if source == "actual_frame_duration" else first
-        assert rate_hz(times) == pytest.approx(expected)
+        assert mean_rate_hz(times) == pytest.approx(expected)
         assert timing_notes(header(**told), times, said) == ["rate_is_a_hint"]
     assert frame_times(header(cine_rate_hz=50.0, frame_time_ms=40.0), 9)[1] == "frame_time"
 
@@ -131,5 +132,5 @@ def test_times_are_the_running_sum(steps: list[float]) -> None:
 
 
 def test_one_frame_has_no_rate() -> None:
-    assert rate_hz(np.array([0.0])) is None
-    assert rate_hz(None) is None
+    assert mean_rate_hz(np.array([0.0])) is None
+    assert mean_rate_hz(None) is None
