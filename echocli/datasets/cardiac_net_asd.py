@@ -13,12 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from echocli.datasets import _site_volumes
-from echocli.datasets._site_volumes import IMAGE, images_of
+from echocli.datasets._cardiac_net import SPLIT, has_both, loops_of
 from echocli.datasets.base import DatasetItem
-from echocli.datasets.cardiac_uda import CODES
 from echocli.datasets.rules import NormalRule
-from echocli.intake.loop import CineLoop
 
 CLASSES = {"ASD": "asd", "Non-ASD": "non_asd"}
 
@@ -33,37 +30,14 @@ EXPECTED = {"clips": 231, "asd": 100, "non_asd": 131}
 
 def recognise(folder: Path) -> bool:
     """Return whether both classes' folders lie in it, with loops."""
-    return all(next((folder / name).glob(f"*{IMAGE}"), None) for name in CLASSES)
+    return has_both(folder, CLASSES)
 
 
 def how_split(folder: Path) -> str:
     """Return what the column ``split`` means."""
-    return "by echocli's hash of the loop: the authors publish no list and name no patient"
+    return SPLIT
 
 
 def loops(folder: Path) -> Iterator[DatasetItem]:
     """List the loops, the ill first."""
-    row = 0
-    for name, diagnosis in CLASSES.items():
-        for path in images_of(folder / name):
-            row += 1
-            yield DatasetItem(
-                path=path,
-                reader=read,
-                row=row,
-                labels={
-                    "dataset": "cardiac_net_asd",
-                    "view": "A4C",
-                    "diagnosis": diagnosis,
-                },
-                patient=f"{diagnosis}/{path.name.removesuffix(IMAGE)}",
-            )
-
-
-def read(path: Path) -> CineLoop:
-    """Read one loop; labels mean what they mean in CardiacUDA's four-chamber view.
-
-    Args:
-        path: The loop.
-    """
-    return _site_volumes.read(path, CODES[4])
+    return loops_of(folder, "cardiac_net_asd", CLASSES)
