@@ -26,6 +26,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "classify fit": ("clips", "-o", "{}/head", "--windows", "1", *LIGHT),
     "classify predict": ("clips", "-o", "{}/classes.csv", *LIGHT),
     "classify evaluate": ("clips", *LIGHT),
+    "classify evaluate --against": ("heads/classify", "clips", *LIGHT),
     "config show": ("--preset", "laptop"),
     "demo": ("-o", "{}/study"),
     "doctor": (".",),
@@ -37,6 +38,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "lvef fit --probe attentive": ("clips", "-o", "{}/head", "--epochs", "1", *LIGHT),
     "lvef predict --from-masks": ("clips", "-o", "{}/ef.csv"),
     "lvef evaluate": ("clips", *LIGHT),
+    "lvef evaluate --against": ("heads/lvef", "clips", *LIGHT),
+    "lvef evaluate --from-masks": ("clips",),
     "models list": (),
     "models info": ("runs/first/model",),
     "models import": (

@@ -1,6 +1,5 @@
 """``echocli lvef``: fit, predict, evaluate."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +200,8 @@ def evaluate(
             from_masks, clips=_known(desk), by=listed(by), reporter=desk.console
         )
         if desk.as_json:
+            import json
+
             rows = json.loads(found.table.to_json(orient="records"))
             desk.document({**found.summary, "out": None, "rows": rows}, MASKS)
         else:

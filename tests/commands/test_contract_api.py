@@ -15,6 +15,7 @@ TERMINAL = {"as_json", "json", "quiet", "null", "help"}
 """Options of how a result is shown, or names are typed."""
 FUNCTIONS = {
     "config show": "config.config",
+    "lvef evaluate --from-masks": "lvef.evaluate_masks",
     "lvef predict --from-masks": "lvef.from_masks",
     "models list": "models.known_models",
     "models info": "models.describe",
@@ -43,6 +44,7 @@ REASONS = {
     "only_changed": "a method of the result",
     "bundle": "a function of the result",
     "doctor overwrite": "of the bundle",
+    "lvef evaluate from_masks": "chooses the function",
     "lvef predict from_masks": "chooses the function",
     **dict.fromkeys(
         ("linkage", "inspect out", "inspect overwrite"),

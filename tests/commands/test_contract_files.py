@@ -9,7 +9,8 @@ import pytest
 from contract import CALLS, Hear, all_commands, call, words_of
 
 READING = (
-    *("classify evaluate", "config show", "doctor", "inspect", "lvef evaluate"),
+    *("classify evaluate", "classify evaluate --against", "config show", "doctor", "inspect"),
+    *("lvef evaluate", "lvef evaluate --against", "lvef evaluate --from-masks"),
     *("models info", "models list", "models verify", "pretrain --plan"),
     *("pretrain --preset list", "schema", "segment evaluate", "segment evaluate --against"),
     *("shell-init", "verify"),

@@ -16,8 +16,9 @@ NO_DOCUMENT = {"shell-init": "it prints code for a shell"}
 TABLES = {
     "config show": "settings are neither paths nor ids",
     "doctor": "what is not ok, with what mends it",
-    "segment evaluate --against": "figures",
+    "lvef evaluate --from-masks": "figures",
     **{f"{task} evaluate": "figures" for task in ("lvef", "segment", "classify")},
+    **{f"{task} evaluate --against": "figures" for task in ("lvef", "segment", "classify")},
 }
 """Commands whose result is neither a path nor an id: with -q it stands alone."""
 SPEAKING = sorted({*CALLS} - {*NO_DOCUMENT})
