@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from echocli.errors import NO_SPACE, UsageError
-from echocli.locks import NoLocksError, lock
+from echocli.locks import lock
 
 LONG, SHORT = 200, 40
 """A name of more bytes is cut to so many letters where something is added to it."""
@@ -122,7 +122,7 @@ def _is_free(descriptor: int) -> bool:
     """Lock a file if nobody else has; where there are no locks, nobody can be told dead."""
     try:
         return lock(descriptor)
-    except NoLocksError:
+    except OSError:  # NFS lets only those lock a file who may write to it
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import shutil
@@ -93,6 +94,25 @@ def test_what_the_dead_left_is_swept_and_what_lives_or_is_strange_stays(tmp_path
     with claimed(alive):
         sweep(tmp_path, ["out.csv"])
     assert sorted(tmp_path.iterdir()) == sorted([alive, gone, others])
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK])
+def test_where_files_cannot_be_locked_they_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no locks for readers")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".table.csv.0000000a.tmp").touch()
+    write_json(tmp_path / "table.csv", 3)
+    sweep(tmp_path, ["table.csv"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".table.csv.0000000a.tmp",
+        "table.csv",
+    ]
 
 
 @pytest.mark.parametrize("before", ["folder", "file", "link", "nothing"])
