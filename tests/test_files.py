@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from echocli.files import (
     take_place,
     write_json,
 )
+
+posix = pytest.mark.skipif(os.name != "posix", reason="locks and links of POSIX systems")
 
 
 def test_a_failed_write_leaves_what_was_there_and_no_litter(tmp_path: Path) -> None:
@@ -79,6 +82,7 @@ def test_sha256_is_the_standard_one(tmp_path: Path) -> None:
     assert sha256_of(path) == hashlib.sha256(b"echo" * 100_000).hexdigest()
 
 
+@posix
 def test_what_the_dead_left_is_swept_and_what_lives_or_is_strange_stays(tmp_path: Path) -> None:
     dead, folder, alive, gone, others = (
         tmp_path / f".{name}.tmp"
@@ -96,6 +100,7 @@ def test_what_the_dead_left_is_swept_and_what_lives_or_is_strange_stays(tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([alive, gone, others])
 
 
+@posix
 @pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK])
 def test_where_files_cannot_be_locked_they_are_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -115,6 +120,7 @@ def test_where_files_cannot_be_locked_they_are_written_all_the_same(
     ]
 
 
+@posix
 @pytest.mark.parametrize("before", ["folder", "file", "link", "nothing"])
 def test_a_folder_takes_the_place_of_whatever_stood_there(tmp_path: Path, before: str) -> None:
     new, place = tmp_path / "new", tmp_path / "place"
