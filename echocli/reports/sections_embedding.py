@@ -162,8 +162,8 @@ def _leaks(embeddings: Embeddings) -> Html:
     if not rows:
         return EMPTY
     note = (
-        "A nearest-neighbour guess from the embedding alone. Far above chance, the embedding "
-        "knows how a clip was taken, and a score may rest on that."
+        "What a linear probe tells of patients it has not seen, from the embedding alone. Far "
+        "above chance, the embedding knows how a clip was taken, and a score may rest on that."
     )
     head = ["told from the embedding", "classes", "balanced accuracy", "chance"]
     caption = "What the embedding knows that is not the heart"
