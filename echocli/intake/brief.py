@@ -29,8 +29,8 @@ that is two fifths of their own, too; parts of a bright word by half the limit."
 CELL = 32
 """Half the side in pixels of the squares in which the strokes of a word are looked for."""
 STROKES, ROWS = 4, 4
-"""Strokes beside each other, and rows of such, that make a group of strokes a word. Loops
-without text, real ones and phantoms, have two such rows at most."""
+"""Strokes beside each other, and rows of such on end, that make a group of strokes a word.
+Loops without text, real ones and phantoms, have two such rows at most."""
 
 
 def brief_strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Iterator[Strokes]:
@@ -69,7 +69,7 @@ def _held(frames: NDArray[np.uint8]) -> Grey:
 
 
 def words_in(marks: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """Return the marks of squares in which several stand beside each other in several rows.
+    """Return the marks of squares in which several stand beside each other in rows on end.
 
     Nearly all parts of all loops hold none.
     """
@@ -80,10 +80,12 @@ def words_in(marks: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     padded[: marks.shape[0], : marks.shape[1]] = starts
     in_row = padded.reshape(height, -1, CELL).sum(axis=2)
     several = in_row[:, :-1] + in_row[:, 1:] >= STROKES
-    rows = several.reshape(-1, CELL, several.shape[1]).sum(axis=1)
-    found = np.pad(rows[:-1] + rows[1:] >= ROWS, 1)
-    if not found.any():
+    for step in (1, 2):  # rows by twos, then by fours: ROWS
+        several = several[:-step] & several[step:]
+    if not several.any():
         return None
+    several = np.pad(several, ((0, ROWS - 1), (0, 0))).reshape(-1, CELL, several.shape[1])
+    found = np.pad(several.any(axis=1), 1)
     cells = found[1:, 1:] | found[1:, :-1] | found[:-1, 1:] | found[:-1, :-1]
     squares = cells.repeat(CELL, 0).repeat(CELL, 1)
     return np.asarray(marks & squares[: marks.shape[0], : marks.shape[1]])

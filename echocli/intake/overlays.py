@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from echocli.intake.brief import brief_strokes
+from echocli.intake.flash import flashed_strokes
 from echocli.intake.motion import Motion, running
 from echocli.intake.strokes import Strokes, strokes, unlit_strokes
 
@@ -69,6 +70,9 @@ def drawn_over(
     for brief in brief_strokes(frames[:, *window], rest):
         reach = UNLIT_GAPS if brief.dark.any() else WORD_GAPS
         drawn[window] |= blot_out(brief, gap, amid, reach)
+    flashed = flashed_strokes(frames[:, *window], inside)
+    if flashed is not None:
+        drawn[window] |= blot_out(flashed, gap, amid, UNLIT_GAPS)
     return drawn
 
 
