@@ -30,6 +30,7 @@ from echocli.commands._options import (
     SeedOption,
 )
 from echocli.commands._paths import STANDARD, expand
+from echocli.commands._rows import as_records, print_rows
 from echocli.console import Console
 from echocli.errors import ExitCode, UsageError
 from echocli.study import Study
@@ -298,16 +299,11 @@ class PredictDesk(ReadDesk):
             left_out: What got no result.
             form: Of the JSON document, if it is not that of every prediction.
         """
-        import json
-        import sys
-
         if self.as_json:
             written = None if out is None else str(out)
-            rows = json.loads(table.to_json(orient="records"))
-            self.document({**summary, "out": written, "rows": rows}, form)
+            self.document({**summary, "out": written, "rows": as_records(table)}, form)
         elif out is None:
-            table.to_csv(sys.stdout, index=False)
-            sys.stdout.flush()
+            print_rows(table)
         else:
             for sentence in said:
                 self.console.say(sentence)

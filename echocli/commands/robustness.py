@@ -1,6 +1,5 @@
 """``echocli robustness``."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ from echocli.commands._options import (
     SeedOption,
 )
 from echocli.commands._paths import STANDARD
+from echocli.commands._rows import as_records, print_rows
 from echocli.commands._tasks import listed, number
 from echocli.console import Console
 from echocli.errors import ExitCode, UsageError
@@ -107,8 +107,7 @@ def command(
     if as_json:
         console.document(SCHEMA, _document(result))
     elif to_stdout:
-        result.table.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
+        print_rows(result.table)
     else:
         _tell(console, result)
         console.result(str(result.out))
@@ -126,10 +125,8 @@ def _numbers(words: str) -> tuple[float, ...]:
 
 
 def _document(result: "RobustnessResult") -> dict[str, Any]:
-    import json
-
-    rows = json.loads(result.table.to_json(orient="records"))
-    return {**result.summary, "out": str(result.out) if result.out else None, "table": rows}
+    out = str(result.out) if result.out else None
+    return {**result.summary, "out": out, "table": as_records(result.table)}
 
 
 def _tell(console: Console, result: "RobustnessResult") -> None:

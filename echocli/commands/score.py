@@ -15,6 +15,8 @@ from echocli.commands._options import (
     SeedOption,
 )
 from echocli.commands._paths import STANDARD
+from echocli.commands._rows import as_records, print_rows
+from echocli.commands._tasks import doubt
 from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import UsageError
@@ -153,8 +155,7 @@ def command(
     if as_json:
         console.document(f"echocli.{'vote' if vote else 'score'}/1", _document(result))
     elif to_stdout:
-        result.table.to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
+        print_rows(result.table)
     else:
         _summarise(console, result.summary, vote=vote)
         console.result(str(result.out))
@@ -164,7 +165,6 @@ def _source(named: Path | None, study: Study, *, to_stdout: bool) -> Path:
     """Return where the embeddings come from: as named, from a pipe, or the study's own."""
     if named is not None:
         return named
-
     if (to_stdout or not study.embeddings.exists()) and _is_fed():
         return STANDARD
     return study.embeddings
@@ -182,10 +182,8 @@ def _is_fed() -> bool:
 
 
 def _document(result: "ScoreResult | VoteResult") -> dict[str, Any]:
-    import json
-
-    rows = json.loads(result.table.to_json(orient="records"))
-    return {**result.summary, "out": str(result.out) if result.out else None, "rows": rows}
+    out = str(result.out) if result.out else None
+    return {**result.summary, "out": out, "rows": as_records(result.table)}
 
 
 def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None:
@@ -215,5 +213,5 @@ def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None
         )
         console.say(
             f"test: {figures} on {test['clips']} clip(s) of {test['patients']} patient(s), "
-            f"{test['abnormal_clips']} abnormal"
+            f"{test['abnormal_clips']} abnormal{doubt(test['patients'])}"
         )
