@@ -169,7 +169,8 @@ def _has_bf16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):  # it asks the current one
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(BF16_FLAGS & cpu_flags())
 
 

@@ -179,10 +179,11 @@ def to_video(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
     # In place: a batch costs more to get from the system than to compute.
     grey = to_size(windows.to(torch.float32, copy=True), data.size).div_(255)
     video = grey[:, None].expand(-1, data.channels, -1, -1, -1).contiguous()
-    shape = (1, -1, 1, 1, 1)
-    mean = torch.tensor(data.mean, device=video.device).view(shape)
-    std = torch.tensor(data.std, device=video.device).view(shape)
-    return video.sub_(mean).div_(std)
+    # As plain numbers: a tensor of them would have to be sent, and a GPU finish its work first.
+    for channel in range(data.channels):
+        mean, std = (values[channel % len(values)] for values in (data.mean, data.std))
+        video[:, channel].sub_(mean).div_(std)
+    return video
 
 
 def to_sector(sectors: NDArray[np.bool_], data: DataConfig) -> torch.Tensor:

@@ -88,6 +88,8 @@ class Method(nn.Module, ABC):
 
     def ready(self, draws: Draws, device: torch.device) -> Draws:
         """Return draws as ``forward`` takes them, on a device."""
+        if device.type == "cuda":  # else the way there may wait for all that the GPU has to do
+            draws = {name: ids.pin_memory() for name, ids in draws.items()}
         here = {name: ids.to(device, non_blocking=True) for name, ids in draws.items()}
         if self.compiled:
             for name in here:

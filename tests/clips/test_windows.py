@@ -149,6 +149,14 @@ def test_colour_networks_see_grey_three_times() -> None:
         torch.testing.assert_close(video[0, channel], (windows[0] / 255 - mean) / std)
 
 
+def test_one_mean_may_serve_all_channels() -> None:
+    data = DataConfig(frames=1, size=8, channels=3, mean=(0.1,), std=(1.0, 2.0, 3.0))
+    windows = torch.randint(0, 256, (1, 1, 8, 8), dtype=torch.uint8)
+    video = to_video(windows, data)
+    for channel, std in enumerate(data.std):
+        torch.testing.assert_close(video[0, channel], (windows[0] / 255 - 0.1) / std)
+
+
 def test_shrinking_keeps_the_mean_and_the_shape_of_the_heart() -> None:
     data = DataConfig(frames=1, size=16, mean=(0.0,), std=(1.0,))
     tall = torch.zeros(1, 1, 64, 32, dtype=torch.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from echocli.clips.contract import DataConfig
+from echocli.clips.windows import to_video
 from echocli.models.augment import AugmentConfig
 from echocli.models.methods import base
 from echocli.models.optim import OptimConfig, build_optimizer, shorten
 from echocli.models.schedules import learning_rate, schedule, weight_decay
+from echocli.models.sector import Scan
 from echocli.models.training import Precision, train
+from echocli.models.work import empty_twin
 
 MakeMethod = Callable[..., base.Method]
 MakeBatches = Callable[..., Any]
@@ -228,6 +233,70 @@ def test_a_step_waits_for_nothing_but_its_masks(
     with Waits() as waits:
         next(steps)
     assert waits.found == []
+
+
+class Sent(TorchDispatchMode):
+    """Remember what is sent to another device, and whether what is under way waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[bool] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and made.device != args[0].device:
+            self.waited.append(not (kwargs or {}).get("non_blocking"))
+        elif func is torch.ops.aten.copy_.default and args[0].device != args[1].device:
+            self.waited.append(not (len(args) > 2 and args[2]))
+        return made
+
+
+def test_masks_and_crops_alone_are_sent_and_nothing_waits_for_them(
+    method: base.Method, make_batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A device that computes shapes only stands for a GPU: what lies elsewhere is refused.
+    monkeypatch.setattr(torch, "autocast", lambda *given, **more: nullcontext())
+    twin = empty_twin(method, "meta")
+    groups = [{"params": list(twin.encoder.parameters()), "decays": True}]
+    optimizer = torch.optim.AdamW(groups, foreach=True)  # the fused one knows no such device
+    batches = [Scan(video.to("meta"), torch.ones(4, 32, 32)) for video in make_batches(4, 0, 2)]
+    steps = train(
+        twin,
+        batches,
+        CONFIG,
+        seeded(),
+        optimizer=optimizer,
+        augmentation=AugmentConfig(),
+        share=0.75,
+    )
+    with Sent() as sent:
+        assert [record.values.device.type for record in steps] == ["meta", "meta"]
+    assert sent.waited, "masks are drawn elsewhere"
+    assert not any(sent.waited)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA's")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_a_step_on_a_gpu_never_waits(method: base.Method) -> None:
+    data = DataConfig(frames=4, size=32)
+    bytes_ = torch.randint(0, 256, (3, 4, 4, 32, 32), dtype=torch.uint8).to("cuda")
+    steps = train(
+        method.to("cuda"),
+        (to_video(windows, data) for windows in bytes_),
+        CONFIG,
+        seeded(),
+        augmentation=AugmentConfig(),
+        precision="bf16",
+    )
+    next(steps)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        record = next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(record.loss)
 
 
 def test_the_watch_for_waits_sees_them() -> None:
