@@ -10,6 +10,7 @@ import numpy as np
 import simplejpeg
 from made_dicom import ultrasound
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
@@ -179,3 +180,13 @@ def video_stream(
             file.mux(stream.encode(picture))
         file.mux(stream.encode())
     return out.getvalue()
+
+
+def through_jpeg(frames: NDArray[np.uint8], quality: int = 85) -> NDArray[np.uint8]:
+    """Return grey frames as a lossy file would give them back."""
+    out = np.empty_like(frames)
+    for index, frame in enumerate(frames):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
+        out[index] = np.array(Image.open(buffer))
+    return out

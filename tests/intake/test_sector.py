@@ -1,10 +1,10 @@
 """The sector is found, what is drawn in it or beside it is not, and doubt ends in refusal."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_streams import through_jpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
@@ -68,15 +68,6 @@ def write(
     ink = np.array(stencil, float) / 255
     frames[:] = np.rint(frames * (1 - ink) + value * ink).astype(np.uint8)
     return np.asarray(ink > 0.5)
-
-
-def through_jpeg(frames: NDArray[np.uint8], quality: int = 85) -> NDArray[np.uint8]:
-    out = np.empty_like(frames)
-    for index, frame in enumerate(frames):
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
-        out[index] = np.array(Image.open(buffer))
-    return out
 
 
 @pytest.mark.parametrize("tilt", [-0.15, 0.0, 0.15])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_streams import through_jpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
@@ -88,15 +89,6 @@ def write(
         frames[index] = np.rint(under * (1 - alpha) + how.value * alpha).astype(np.uint8)
         seen |= (ink > 0.4) & (np.abs(frames[index] - under) >= TISSUE_BELOW)
     return replace(loop, frames=frames), seen
-
-
-def through_jpeg(frames: NDArray[np.uint8], quality: int = 85) -> NDArray[np.uint8]:
-    out = np.empty_like(frames)
-    for index, frame in enumerate(frames):
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
-        out[index] = np.array(Image.open(buffer))
-    return out
 
 
 def texts() -> Iterator[tuple[str, Written]]:
