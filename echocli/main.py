@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -81,6 +82,7 @@ def run(arguments: list[str] | None = None) -> None:
     # Threads that wait by spinning can slow a shared machine down many times. What reads this
     # does so once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_everything_out()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if COMPLETING in os.environ:
         typer.completion.get_completion_inspect_parameters()  # makes the shells known
@@ -90,6 +92,21 @@ def run(arguments: list[str] | None = None) -> None:
         build_app(_named(words))(insert_default_subcommand(words), prog_name="echocli")
     finally:
         _flush()
+
+
+def let_everything_out() -> None:
+    """Let standard output take all letters, and names of any bytes, whatever its encoding is.
+
+    What is no terminal gets UTF-8, as our files are, and on Windows no carriage returns, so
+    that the next program, ours or another, reads the same everywhere.
+    """
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):
+        return
+    if stream.isatty():
+        stream.reconfigure(errors="backslashreplace")
+    else:
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _named(words: list[str]) -> list[str] | None:
@@ -137,7 +154,16 @@ def insert_default_subcommand(words: list[str]) -> list[str]:
         return words
     if following and following[0] in subcommands:
         return words
+    if following and _is_mistyped(following[0], subcommands):
+        return words  # the group names the nearest
     return [*words[: position + 1], DEFAULT_SUBCOMMAND, *words[position + 1 :]]
+
+
+def _is_mistyped(word: str, commands: Iterable[str]) -> bool:
+    """Tell a subcommand with a slip in it from the name of a file."""
+    from difflib import get_close_matches
+
+    return bool(get_close_matches(word, commands, 1, 0.75)) and not Path(word).exists()
 
 
 def guard(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,6 +57,14 @@ WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 class Page(TyperCommand):
     """A command with a plain help page."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Read the words; what is wrong with them is told as of this command."""
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[no-any-return]
+        except WrongUsage as error:
+            error.ctx = error.ctx or ctx  # type: ignore[attr-defined]
+            raise
+
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the page."""
         formatter.write(help_page(self, ctx))

@@ -1,5 +1,6 @@
 """What the user named: paths typed, or a list of them on standard input."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,4 +25,5 @@ def expand(named: Sequence[Path], *, null: bool) -> list[Path]:
 def _listed(null: bool) -> list[Path]:
     # Names are bytes: one that is no UTF-8 must reach the file system unchanged.
     text = sys.stdin.buffer.read().decode(sys.getfilesystemencoding(), "surrogateescape")
-    return [Path(name) for name in text.split("\0" if null else "\n") if name]
+    names = text.split("\0") if null else text.replace(os.linesep, "\n").split("\n")
+    return [Path(name) for name in names if name]

@@ -107,7 +107,11 @@ def command(
     choose. Where the test split is labelled, figures with 95 % intervals are written beside
     the scores, in scores.json.
     """
-    if anomaly == vote:
+    if anomaly and vote:
+        raise UsageError(
+            "--anomaly and --vote are two scores.", "Ask for one, then for the other."
+        )
+    if not anomaly and not vote:
         raise UsageError(
             "`echocli score` needs to be told what to score.",
             "Use `echocli score --anomaly`: the distance of each clip from normal ones; or "

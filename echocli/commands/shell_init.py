@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from echocli.commands._words import one_of
 from echocli.console import Console
 
 
@@ -34,7 +35,13 @@ def shell_code(shell: Shell, commands: list[str]) -> str:
 
 
 def command(
-    shell: Annotated[Shell, typer.Argument(help="The shell that will read the code.")],
+    shell: Annotated[
+        str,
+        typer.Argument(
+            help="The shell that will read the code: bash, zsh or fish.",
+            **{**one_of(*Shell), "metavar": "SHELL"},
+        ),
+    ],
 ) -> None:
     r"""Print shell code that makes `echo pretrain`, `echo embed` ... run echocli.
 
@@ -53,4 +60,4 @@ def command(
     """
     from echocli.main import command_names
 
-    Console().result(shell_code(shell, command_names()).rstrip("\n"))
+    Console().result(shell_code(Shell(shell), command_names()).rstrip("\n"))

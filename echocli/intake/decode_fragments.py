@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from echocli.intake.dicom import Header
-from echocli.intake.extent import Extent, fragments
+from echocli.intake.extent import Extent, fragments, read_at
 from echocli.intake.reasons import Reason, Refused
 
 MAGIC = (
@@ -93,13 +93,13 @@ class Fragments:
 
     def _read(self, part: Part) -> bytes:
         offset, length = part
-        data = os.pread(self._descriptor, length, offset)
+        data = read_at(self._descriptor, length, offset)
         if len(data) < length:
             raise Refused(Reason.TRUNCATED)
         return data
 
     def _starts_by_content(self) -> list[int]:
-        heads = (os.pread(self._descriptor, 8, offset) for offset, _ in self.parts)
+        heads = (read_at(self._descriptor, 8, offset) for offset, _ in self.parts)
         return [index for index, head in enumerate(heads) if head.startswith(MAGIC)]
 
     def _starts_by_table(self, header: Header) -> list[int]:
@@ -153,7 +153,7 @@ class _Stream(io.RawIOBase):
             return 0
         offset, length = self._parts[index]
         into = self._position - int(self._begins[index])
-        data = os.pread(self._descriptor, min(len(buffer), length - into), offset + into)
+        data = read_at(self._descriptor, min(len(buffer), length - into), offset + into)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

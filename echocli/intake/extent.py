@@ -36,6 +36,17 @@ class Extent:
     """Whether bytes are kept in words of 16 bits, which matters if these are swapped."""
 
 
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Return bytes of an open file from a place on, and leave it where it is being read."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, length, offset)
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)  # Windows
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, length)
+    os.lseek(descriptor, before, os.SEEK_SET)
+    return data
+
+
 def check_pixels(path: Path, header: Header) -> None:
     """Check by lengths alone that the declared pixels lie within the file.
 
@@ -101,7 +112,7 @@ def fragments(descriptor: int, extent: Extent, size: int) -> Iterator[tuple[int,
         )
     position = extent.start
     while True:
-        head = os.pread(descriptor, 8, position)
+        head = read_at(descriptor, 8, position)
         if len(head) < 8:
             raise Refused(Reason.TRUNCATED)
         group, element, length = struct.unpack("<HHL", head)

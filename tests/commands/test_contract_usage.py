@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from contract import Heard, all_commands, call
 
-from echocli.main import command_names
+from echocli.main import command_names, insert_default_subcommand
 
 COMMANDS = all_commands()
 NAME = "QUILLFEATHER^ZEPHYRINE"
@@ -114,6 +114,31 @@ def test_every_word_of_an_option_is_completed(
     name: str, option: str, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert word in completed(monkeypatch, f"echocli {name} {option} {word[:1]}")
+
+
+@pytest.mark.parametrize("typed", ["predikt", "fitt", "evaluat"])
+def test_a_mistyped_subcommand_is_no_file(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = call(tmp_path, "lvef", typed)
+    assert heard.code == 2
+    assert f"No such command '{typed}'" in heard.err
+    assert "Did you mean" in heard.err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / typed).mkdir()
+    assert insert_default_subcommand(["lvef", typed]) == ["lvef", "predict", typed]
+
+
+def test_wrong_usage_names_the_page_of_its_command(tmp_path: Path) -> None:
+    heard = call(tmp_path, "lvef", "fit", "-o")
+    assert heard.code == 2
+    assert "`echocli lvef fit -h`" in heard.err
+
+
+def test_two_scores_at_once_are_refused_as_such(tmp_path: Path) -> None:
+    heard = call(tmp_path, "score", "--anomaly", "--vote")
+    assert heard.code == 2
+    assert "two scores" in heard.err
 
 
 def test_what_was_typed_is_not_repeated_where_it_may_be_a_file() -> None:

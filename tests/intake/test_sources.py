@@ -76,6 +76,7 @@ def test_what_is_no_image_has_its_reason(tmp_path: Path) -> None:
     assert reason_of(bare) in (Reason.UNREADABLE, Reason.NOT_AN_IMAGE)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 @pytest.mark.timeout(10)
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
