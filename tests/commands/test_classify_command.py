@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from exits import code_of
 
 from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.writer import ClipSetWriter
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
-from echocli.main import run
 from echocli.models.vit import VisionTransformer, ViTConfig
 
 
@@ -29,14 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(study / "runs/first/model", encoder, data, "vjepa", {"clip_size": 32})
     (study / "runs/latest").write_text("first\n")
     return study
-
-
-def code_of(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run(words)
-    code = caught.value.code
-    assert code is None or isinstance(code, int)
-    return code or 0
 
 
 def test_fit_predict_evaluate_and_verify_in_a_study_folder(

@@ -4,16 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from exits import code_of
 from micro import micro_clip, write_clips
 
 from echocli.errors import ExitCode
-from echocli.main import run
-
-
-def echocli(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as end:
-        run([str(word) for word in words])
-    return int(end.value.code or 0)
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_study_is_exported_without_a_word(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert echocli("export") == ExitCode.PARTIAL
+    assert code_of(["export"]) == ExitCode.PARTIAL
     told = capsys.readouterr()
     assert told.out == "export\n"
     assert "--assume-fps" in told.err
@@ -37,9 +31,9 @@ def test_a_study_is_exported_without_a_word(
 def test_quiet_prints_paths_and_json_one_document(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert echocli("export", "clips", "-o", "a", "--id", "c001", "-q") == ExitCode.DONE
+    assert code_of(["export", "clips", "-o", "a", "--id", "c001", "-q"]) == ExitCode.DONE
     assert capsys.readouterr() == ("a/c001.mp4\n", "")
-    assert echocli("export", "clips", "-o", "b", "--sheet", "--json") == ExitCode.DONE
+    assert code_of(["export", "clips", "-o", "b", "--sheet", "--json"]) == ExitCode.DONE
     told = capsys.readouterr()
     document = json.loads(told.out)
     assert document["schema"] == "echocli.export/1"
@@ -50,6 +44,6 @@ def test_quiet_prints_paths_and_json_one_document(
 def test_what_stands_there_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study / "export").mkdir()
     (study / "export" / "own.txt").write_text("mine")
-    assert echocli("export", "--overwrite") == ExitCode.USAGE
+    assert code_of(["export", "--overwrite"]) == ExitCode.USAGE
     assert "-o" in capsys.readouterr().err
-    assert echocli("export", "nowhere") == ExitCode.INPUT
+    assert code_of(["export", "nowhere"]) == ExitCode.INPUT

@@ -5,16 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from echocli.main import run
-
-
-def code_of(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run(words)
-    code = caught.value.code
-    assert code is None or isinstance(code, int)
-    return code or 0
+from exits import code_of
 
 
 def test_in_a_study_folder_and_as_a_stream(

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from exits import code_of
 
-from echocli.main import run
 from echocli.tables import Embeddings, write_embeddings
 
 TENTH = ["--false-positive-rate", "0.1"]
@@ -39,14 +39,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_embeddings(tmp_path / "embeddings.parquet", embeddings())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def code_of(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run(words)
-    code = caught.value.code
-    assert code is None or isinstance(code, int)
-    return code or 0
 
 
 def test_in_a_study_folder_no_arguments_are_needed(

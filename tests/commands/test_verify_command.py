@@ -4,17 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from exits import code_of
 from micro import micro_clip, write_clips
 
 from echocli.errors import ExitCode
 from echocli.files import sums_of, write_json
-from echocli.main import run
-
-
-def echocli(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as end:
-        run([str(word) for word in words])
-    return int(end.value.code or 0)
 
 
 @pytest.fixture
@@ -31,11 +25,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_whole_study_ends_with_zero(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert echocli("verify") == ExitCode.DONE
+    assert code_of(["verify"]) == ExitCode.DONE
     told = capsys.readouterr()
     assert told.out.splitlines()[1].split("\t")[:3] == ["clips", "clip set", "whole"]
     assert told.err == "1 output(s), all whole\n"
-    assert echocli("verify", "-q") == ExitCode.DONE
+    assert code_of(["verify", "-q"]) == ExitCode.DONE
     assert capsys.readouterr() == ("", "")
 
 
@@ -46,16 +40,16 @@ def test_damage_ends_with_three_and_the_remedy(
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
-    assert echocli("verify", "clips", "--quick") == ExitCode.DONE
+    assert code_of(["verify", "clips", "--quick"]) == ExitCode.DONE
     capsys.readouterr()
-    assert echocli("verify", "clips") == ExitCode.INPUT
+    assert code_of(["verify", "clips"]) == ExitCode.INPUT
     told = capsys.readouterr()
     assert "clip c000: its frames have changed" in told.out
     assert "echocli preprocess" in told.out
     assert "1 of them damaged" in told.err
-    assert echocli("verify", "-q") == ExitCode.INPUT
+    assert code_of(["verify", "-q"]) == ExitCode.INPUT
     assert capsys.readouterr() == ("clips\n", "")
-    assert echocli("verify", "--json") == ExitCode.INPUT
+    assert code_of(["verify", "--json"]) == ExitCode.INPUT
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "echocli.verify/1"
     assert not document["whole"]
@@ -65,5 +59,5 @@ def test_damage_ends_with_three_and_the_remedy(
 def test_what_is_no_output_ends_with_three(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert echocli("verify", tmp_path) == ExitCode.INPUT
+    assert code_of(["verify", tmp_path]) == ExitCode.INPUT
     assert "nothing that echocli wrote" in capsys.readouterr().err

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from exits import code_of
 from made_hearts import clip, write_clips, write_model
 
 from echocli.clips.record import Clip
 from echocli.errors import ExitCode
-from echocli.main import run
 from echocli.tables import SCHEMA, Embeddings, rows_sha256, write_embeddings
 
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -24,12 +24,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_model(tmp_path / "model")
     return tmp_path
-
-
-def code_of(*words: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run(list(words))
-    return int(caught.value.code or 0)
 
 
 def embedded(path: Path, *, model: str = "one", broken: bool = False) -> str:
@@ -51,7 +45,7 @@ def test_a_row_without_numbers_is_named(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = embedded(study / "e.parquet", broken=True)
-    assert code_of("score", name, "--anomaly", "-o", "none.csv") == ExitCode.INPUT
+    assert code_of(["score", name, "--anomaly", "-o", "none.csv"]) == ExitCode.INPUT
     assert "c07" in capsys.readouterr().err
     assert not list(study.glob("none*"))
 
@@ -62,7 +56,7 @@ def test_normals_of_another_model_are_refused(
     ours = embedded(study / "e.parquet")
     theirs = embedded(study / "n.parquet", model="two")
     words = ("score", ours, "--anomaly", "--normals", theirs, "-o", "none.csv")
-    assert code_of(*words) == ExitCode.INPUT
+    assert code_of([*words]) == ExitCode.INPUT
     assert "model_sha256: one and two" in capsys.readouterr().err
     assert not list(study.glob("none*"))
 
@@ -72,7 +66,7 @@ def test_abnormal_rows_of_a_bank_are_left_out_aloud(
 ) -> None:
     name = embedded(study / "e.parquet")
     words = ("score", name, "--anomaly", "--normals", name, "-o", "scores.csv", "--k", "2")
-    assert code_of(*words, "--false-positive-rate", "0.3") == ExitCode.DONE
+    assert code_of([*words, "--false-positive-rate", "0.3"]) == ExitCode.DONE
     assert "10 row(s) that are abnormal" in capsys.readouterr().err
     nearest = pd.read_csv(study / "scores.csv")["nearest"].str.split(";").explode().dropna()
     assert {int(one.strip()[1:]) < 20 for one in nearest} == {True}
@@ -123,7 +117,7 @@ def test_what_no_head_may_be_fitted_on(
 ) -> None:
     spoil, words, told = HEARTS[fault]
     write_clips(study / "clips", [spoil(n, clip(n)) for n in range(10)])
-    assert code_of(*words, "clips", "--model", "model", "-o", "head", *CPU) == ExitCode.INPUT
+    assert code_of([*words, "clips", "--model", "model", "-o", "head", *CPU]) == ExitCode.INPUT
     assert told in capsys.readouterr().err
     assert not (study / "head").exists()
 
@@ -132,7 +126,7 @@ def test_uncalibrated_masks_give_no_millilitres_and_say_so(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_clips(study / "clips", [clip(n, scale=n > 0) for n in range(2)])
-    assert code_of("lvef", "--from-masks", "clips", "-o", "ef.csv") == ExitCode.DONE
+    assert code_of(["lvef", "--from-masks", "clips", "-o", "ef.csv"]) == ExitCode.DONE
     assert "1 of 2 study(ies) have no known scale: no millilitres" in capsys.readouterr().err
     table = pd.read_csv(study / "ef.csv").set_index("patient_id")
     assert np.isnan(table.loc["patient0", "edv_ml"])

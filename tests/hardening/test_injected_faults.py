@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exits import code_of
 from hard_study import CPU, write_sources
 
 from echocli.checkpoint import load_model, save_head
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.errors import ExitCode
-from echocli.main import run
 from echocli.tables import SCHEMA, Embeddings, rows_sha256, write_embeddings
 
 
@@ -22,12 +22,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faults")
     write_sources(folder)
     return folder
-
-
-def code_of(*words: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run(list(words))
-    return int(caught.value.code or 0)
 
 
 @pytest.mark.parametrize("fault", ["shuffled rows", "dropped clip"])
@@ -45,7 +39,7 @@ def test_rows_that_are_not_as_they_were_written_are_not_scored(
         table, vectors = table.iloc[1:], vectors[1:]
     write_embeddings(study / "moved.parquet", Embeddings(table, vectors, told))
     words = ("score", "moved.parquet", "--anomaly", "--normal-rule", "ef_percent>=30")
-    assert code_of(*words, "-o", "none.csv", "--device", "cpu") == ExitCode.INPUT
+    assert code_of([*words, "-o", "none.csv", "--device", "cpu"]) == ExitCode.INPUT
     assert not list(study.glob("none.*"))
 
 
@@ -66,5 +60,5 @@ def test_a_head_that_does_not_fit_predicts_nothing(
     if fault == "probe not loaded":
         (head / "head.safetensors").unlink()
     words = ("lvef", "predict", "clips", "--head", str(head), "-o", "none.csv", *CPU)
-    assert code_of(*words) == ExitCode.INPUT
+    assert code_of([*words]) == ExitCode.INPUT
     assert not list(study.glob("none.*"))
