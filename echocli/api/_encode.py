@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.lengths import says, shorter_windows
+from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import spread_starts, to_video, why_not, window_indices
 from echocli.console import SILENT, Advance, Reporter
@@ -196,20 +196,13 @@ def _read_ahead(
 ) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
     """Yield the windows of each group, ``(clips, windows, frames, height, width)``.
 
-    Those of the next group are read while the network works on this one.
+    Those of the next groups are read while the network works on this one.
     """
 
     def read(group: list[int]) -> tuple[list[int], NDArray[np.uint8]]:
         return group, np.stack([read_windows(clips, row, model.data, windows) for row in group])
 
-    with ThreadPoolExecutor(1) as reader:
-        ahead: deque[Future[tuple[list[int], NDArray[np.uint8]]]] = deque()
-        for group in asked:
-            ahead.append(reader.submit(read, group))
-            if len(ahead) > 1:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    return in_order((partial(read, group) for group in asked), readers=1)
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:
