@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from echocli.api._preprocess_clip import Outcome, Task
 from echocli.clips.record import Label
+from echocli.datasets import labelled_folder
+from echocli.datasets._tables import decimal_point, delimiter
+from echocli.datasets.base import DatasetItem
 from echocli.errors import EchoError, UsageError
-from echocli.privacy.labels import COLUMNS, clean
+from echocli.privacy.labels import COLUMNS, clean_row
 from echocli.privacy.pseudonyms import Pseudonyms
 
 FILE, PATIENT = "file", "patient"
-"""Columns that say which source a row is about; either will do. They are never kept."""
+"""Columns that say which source a row is about; either will do. They are never kept. Beside
+``file``, ``patient`` says whose that file is."""
 DIGITS = 16
 """Hexadecimal digits of the keyed hashes that are noted."""
 
@@ -25,11 +29,13 @@ DIGITS = 16
 class LabelTable:
     """Label columns by source file or by patient."""
 
-    by_position: dict[int, dict[str, Label]]
+    by_position: dict[int, dict[str, Label]] = field(repr=False)
     by_patient: dict[str, dict[str, Label]] = field(repr=False)
     unused_columns: int
     unused_rows: int
     """Rows that name a file which is not among the sources."""
+    columns: tuple[str, ...] = ()
+    """The columns that are kept, in their order."""
 
     @classmethod
     def read(cls, file: Path, tasks: Sequence[Task], named: Sequence[str]) -> LabelTable:
@@ -55,11 +61,34 @@ class LabelTable:
         rows = _clean_rows(table, named)
         kept = {FILE, PATIENT, *COLUMNS, *named}
         unused = sum(column not in kept for column in table.columns)
+        columns = tuple(name for name in table.columns if name in kept - {FILE, PATIENT})
         if FILE not in table:
-            return cls({}, _index(table[PATIENT].str.strip().tolist(), rows), unused, 0)
+            by_patient = _index(table[PATIENT].str.strip().tolist(), rows)
+            return cls({}, by_patient, unused, 0, columns)
+        if PATIENT in table:
+            rows = [
+                {**row, PATIENT: patient.strip()}
+                for row, patient in zip(rows, table[PATIENT], strict=True)
+            ]
         index = _index([_tidy(name) for name in table[FILE]], rows)
         by_position, used = _match(index, tasks)
-        return cls(by_position, {}, unused, len(index) - used)
+        return cls(by_position, {}, unused, len(index) - used, columns)
+
+    def with_patients(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks, those of which the table says whose they are read accordingly."""
+        return [self._with_patient(task) for task in tasks]
+
+    def _with_patient(self, task: Task) -> Task:
+        patient = self.by_position.get(task.position, {}).get(PATIENT)
+        if task.item is not None or not patient:
+            return task
+        item = DatasetItem(
+            path=task.path,
+            reader=labelled_folder.read,
+            row=task.position,
+            facts={"patient": patient},
+        )
+        return replace(task, item=item)
 
     def of(self, outcome: Outcome) -> dict[str, Label]:
         """Return the labels of a source, empty if no row tells any."""
@@ -137,12 +166,19 @@ class LabelNotes:
 
 def _read_table(file: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig") as text:
+            parted = delimiter(text.readline())
+        table = pd.read_csv(
+            file, sep=parted, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
     except (OSError, ValueError) as error:
         raise EchoError(
             f"The labels cannot be read ({type(error).__name__}).",
             "Give a comma-separated table in UTF-8 whose first line names the columns.",
         ) from None
+    table.columns = table.columns.str.strip()
+    if parted == ";":
+        table = table.map(decimal_point)
     if not {FILE, PATIENT} & set(table.columns):
         raise EchoError(
             f"The labels have neither a column `{FILE}` nor a column `{PATIENT}`.",
@@ -153,16 +189,15 @@ def _read_table(file: Path) -> pd.DataFrame:
 
 
 def _clean_rows(table: pd.DataFrame, named: Sequence[str]) -> list[dict[str, Label]]:
-    rows = []
-    for number, row in enumerate(table.to_dict("records"), start=2):
-        try:
-            rows.append(clean({str(key): value for key, value in row.items()}, named))
-        except ValueError as error:
-            raise EchoError(
-                f"Line {number} of the labels holds something else than `{error}` can hold.",
-                "Correct it, or leave the cell empty.",
-            ) from None
-    return rows
+    rows = enumerate(table.to_dict("records"), start=2)
+    return [
+        clean_row(
+            {str(key): value for key, value in row.items()},
+            f"Line {number} of the labels",
+            named,
+        )
+        for number, row in rows
+    ]
 
 
 def _index(

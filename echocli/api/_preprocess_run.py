@@ -49,6 +49,8 @@ class Run:
     """Sources of this run that became no clip, the known ones among them."""
     identifiers: set[str] = field(default_factory=set, repr=False)
     """Raw identifiers of all sources of this run; they stay in memory."""
+    nameless: int = 0
+    """New clips of which nothing tells whose they are: each has a patient of its own."""
     published: list[str] = field(default_factory=list)
     """Names of the parts that this run added."""
 
@@ -104,6 +106,8 @@ class Run:
             part = self._begun()
             part.add(self._labelled(outcome, outcome.clip))
             known.clips[source_id] = outcome.clip.clip_id
+            if "dataset" not in outcome.clip.labels:  # authors' own data sets need no advice
+                self.nameless += outcome.patient_key == outcome.sha256
         self._identify(outcome, part)
         clip_id = known.clips.get(source_id)
         notes = self.notes.note(outcome)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from echocli.api._preprocess_clip import Task
 from echocli.clips.store import ClipSet
-from echocli.datasets import base
+from echocli.datasets import base, labelled_folder
 from echocli.datasets.base import DatasetItem
 from echocli.datasets.rules import NormalRule
 from echocli.errors import EchoError
@@ -48,6 +48,10 @@ class Found:
 
     tasks: list[Task]
     datasets: list[FoundDataset]
+    unread_tables: int = 0
+    """Tables of labels in the folders that name no file beside them."""
+    passed_over: int = 0
+    """Files in the folders that are no sources by their names, and links."""
 
 
 def find_tasks(sources: Sequence[Path], *, apart_from: Path, stills: bool = False) -> Found:
@@ -81,7 +85,7 @@ def find_tasks(sources: Sequence[Path], *, apart_from: Path, stills: bool = Fals
         Task(number, path, item, place)
         for number, (path, item, place) in enumerate(search.files.values(), start=1)
     ]
-    return Found(tasks, list(search.datasets()))
+    return Found(tasks, list(search.datasets()), search.unread_tables, search.passed_over)
 
 
 class _Search:
@@ -92,6 +96,7 @@ class _Search:
         self.stills = stills
         self.files: dict[str, tuple[Path, DatasetItem | None, str]] = {}
         """Path, how to read it, and place below what was named, by absolute path."""
+        self.unread_tables = self.passed_over = 0
         self._above: dict[str, str | None] = {}
         self._items: dict[str, dict[str, DatasetItem]] = {}
 
@@ -145,7 +150,10 @@ class _Search:
     def _walk(self, source: Path) -> None:
         plain: list[Path] = []
         for folder, names in self._folders(source, plain):
-            plain += [path for name in names if not is_passed_over(path := folder / name)]
+            found = [folder / name for name in names if name != labelled_folder.INDEX]
+            taken = [path for path in found if not is_passed_over(path)]
+            self.passed_over += len(found) - len(taken)
+            plain += taken
         for path in sorted(plain):
             self._put(os.path.abspath(path), path, None, os.path.relpath(path, source))
 
@@ -172,6 +180,8 @@ class _Search:
                 if self._items_of(absolute) and not self._is_open(absolute):
                     folders.clear()
                     continue
+            elif labelled_folder.INDEX in names:
+                self.unread_tables += 1
             yield folder, names
 
     def _is_entered(self, folder: Path) -> bool:

@@ -23,7 +23,7 @@ from echocli.api._preprocess_rules import (
 )
 from echocli.api._preprocess_run import Run
 from echocli.api._preprocess_settings import keep_settings
-from echocli.api._preprocess_sources import find_tasks
+from echocli.api._preprocess_sources import Found, find_tasks
 from echocli.api._preprocess_workers import STANDARD as STANDARD
 from echocli.api._preprocess_workers import Limits as Limits
 from echocli.api._preprocess_workers import choose_workers, outcomes
@@ -145,7 +145,8 @@ def preprocess(
     tasks = found.tasks
     pseudonyms = Pseudonyms.from_file(key_file, outside=out)
     table = LabelTable.read(labels, tasks, label_columns) if labels else NO_LABELS
-    _tell_labels(table, labels, reporter)
+    _tell_labels(table, labels, len(tasks), reporter)
+    tasks = table.with_patients(tasks)
     settings = {
         "size": size,
         "assume_rate_hz": assume_rate_hz,
@@ -158,7 +159,7 @@ def preprocess(
         "key": pseudonyms.fingerprint(),
     }
     rules = rules_of(found.datasets, normal, abnormal, label_columns)
-    tell_datasets(found.datasets, reporter)
+    _tell_found(found, labels, reporter)
     manner = _Manner(workers, limits, 0 if fail_fast else max_fail, stop, reporter)
     work = Settings(size, assume_rate_hz, pseudonyms, dates)
     mine = [task for task in tasks if share.takes(task.place)]
@@ -173,7 +174,7 @@ def preprocess(
             if stopped and folder != out:
                 raise _StoppedBesideError
             ledger = _close(run, settings)
-            _tell_missed(run, ledger, reporter)
+            _tell_patients(run, ledger, reporter)
     except _StoppedBesideError:
         return replace(_result(out, Ledger.read(out), {}), stopped=True)
     if linkage:
@@ -260,13 +261,33 @@ def _check_wishes(out: Path, linkage: Path | None, size: int, dates: str) -> Non
         )
 
 
-def _tell_labels(table: LabelTable, labels: Path | None, reporter: Reporter) -> None:
+def _tell_found(found: Found, labels: Path | None, reporter: Reporter) -> None:
+    tell_datasets(found.datasets, reporter)
+    if found.passed_over:
+        reporter.say(
+            f"{found.passed_over} file(s) passed over: tables, notes, hidden files and links"
+        )
+    if found.unread_tables and labels is None:
+        reporter.warn(
+            f"{found.unread_tables} labels.csv among the sources is not used: without a column "
+            "`file` that names files beside it; --labels FILE takes it for all sources."
+        )
+
+
+def _tell_labels(
+    table: LabelTable, labels: Path | None, sources: int, reporter: Reporter
+) -> None:
     if labels is None:
         return
     rows, patients = len(table.by_position), len(table.by_patient)
-    reporter.say(
-        f"labels: {f'of {patients} patient(s)' if patients else f'{rows} row(s) used'}"
-    )
+    found = f"{patients} patient(s)" if patients else f"{rows} of {sources} source(s)"
+    if table.columns:
+        reporter.say(f"labels of {found}: {', '.join(table.columns)}")
+    else:
+        reporter.warn(
+            "No column of the labels has a name that echocli knows, such as ef_percent, normal "
+            "or sex: rename what shall be kept, or name it with --label-column."
+        )
     if table.unused_rows:
         reporter.warn(f"{table.unused_rows} row(s) of the labels fit no source.")
     if table.unused_columns:
@@ -276,8 +297,14 @@ def _tell_labels(table: LabelTable, labels: Path | None, reporter: Reporter) -> 
         )
 
 
-def _tell_missed(run: Run, ledger: Ledger, reporter: Reporter) -> None:
-    """Warn of patients in the table of labels of whom the finished set holds no clip."""
+def _tell_patients(run: Run, ledger: Ledger, reporter: Reporter) -> None:
+    """Warn of patients without a clip, and of clips without a patient."""
+    if run.nameless:
+        reporter.warn(
+            f"{run.nameless} clip(s) do not tell whose they are, and each counts as a patient "
+            "of its own. If some are of one patient, say so in labels.csv, in a column "
+            "`patient`, and make the set anew: a split could part them."
+        )
     missed = run.notes.without_clip(source.patient for source in ledger.sources.values())
     if missed and not unfinished(run.folder):
         reporter.warn(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from echocli.api.preprocess import Limits, PreprocessResult
 
 
+MANY = 10
+"""Clips of a single patient from which it is asked whether that can be."""
+
+
 def command(
     sources: Annotated[
         list[Path] | None,
@@ -54,14 +58,20 @@ def command(
     ] = None,
     abnormal: Annotated[
         str | None,
-        typer.Option("--abnormal", metavar="EXPR", help="Abnormal clips; all others else."),
+        typer.Option(
+            "--abnormal", metavar="EXPR", help="Abnormal clips; all but normal if left out."
+        ),
     ] = None,
     stills: Annotated[
         bool, typer.Option("--stills", help="Take the single pictures of TMED-2.")
     ] = False,
     dates: Annotated[
         str,
-        typer.Option("--dates", help="shift keeps intervals.", **one_of("drop", "shift")),
+        typer.Option(
+            "--dates",
+            help="Remove them, or move them and keep intervals.",
+            **one_of("drop", "shift"),
+        ),
     ] = "drop",
     keep_dicom: Annotated[
         bool, typer.Option("--keep-dicom", help="Also write de-identified DICOM files.")
@@ -112,12 +122,17 @@ def command(
     content: new ones are added, the others are left as they are.
     """
     from echocli.api.preprocess import preprocess
+    from echocli.datasets import base
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
     study = Study()
     named = expand(sources or [], null=null)
     if not sources:
         named, labels = _found_here(study, labels, console)
+    elif labels is None and study.labels.is_file() and not base.recognise(study.root):
+        console.say(
+            f"{study.labels} of this folder is not used; --labels {study.labels} takes it"
+        )
     with stop_wish() as wish:
         result = preprocess(
             named,
@@ -200,6 +215,12 @@ def _summarise(console: Console, result: "PreprocessResult") -> None:
         f"{result.n_sources} source(s): {result.n_clips} clip(s) of {result.n_patients} "
         f"patient(s), {len(result.quarantined)} refused"
     )
+    if result.n_patients == 1 and result.n_clips >= MANY:
+        console.warn(
+            "All clips are of one patient, as the files have it. If an anonymiser gave all "
+            "the same number, say who is who in labels.csv, in a column `patient`, and add "
+            "--overwrite: splits and intervals go by patients."
+        )
     for reason, count, meaning in count_reasons(result.quarantined):
         console.say(f"  {count:>5} {reason}: {meaning}")
     if result.quarantined:

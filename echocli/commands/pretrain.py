@@ -56,7 +56,7 @@ def command(
         typer.Option(
             "--where",
             metavar="QUERY",
-            help="Which clips, such as: normal. The test split if it is named; '' for all.",
+            help="Which clips, such as: normal; all but the test split if left out, '' for all.",
         ),
     ] = None,
     seed: Annotated[

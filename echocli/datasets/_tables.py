@@ -28,7 +28,7 @@ def has_columns(path: Path, columns: Iterable[str]) -> bool:
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             line = file.readline(LONGEST_HEADER)
-        header = next(csv.reader([line]), [])
+        header = next(csv.reader([line], delimiter=delimiter(line)), [])
     except (OSError, csv.Error):
         return False
     return set(columns) <= {name.strip() for name in header}
@@ -42,7 +42,10 @@ def read_table(path: Path, columns: Iterable[str]) -> list[Row]:
     """
     try:
         text = path.read_text("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        parted = delimiter(text.partition("\n")[0])
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), skipinitialspace=True, delimiter=parted
+        )
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         missing = sorted(set(columns) - set(reader.fieldnames))
         if missing:
@@ -50,12 +53,28 @@ def read_table(path: Path, columns: Iterable[str]) -> list[Row]:
                 f"{path.name} lacks the columns {', '.join(missing)}.",
                 "Take the data set's own index file, unchanged.",
             )
-        return [_tidy(row) for row in reader]
+        read = decimal_point if parted == ";" else str
+        return [{name: read(cell) for name, cell in _tidy(row).items()} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EchoError(
             f"{path.name} cannot be read as a table ({type(error).__name__}).",
             "Take the data set's own index file, unchanged, in UTF-8.",
         ) from None
+
+
+def delimiter(header: str) -> str:
+    """Return what parts the cells of a table: a comma, unless its first line has none.
+
+    Excel writes semicolons where the comma is the decimal sign.
+    """
+    if "," in header:
+        return ","
+    return next((sign for sign in (";", "\t") if sign in header), ",")
+
+
+def decimal_point(cell: str) -> str:
+    """Return a cell of a table parted by semicolons, a number in it with a point."""
+    return cell.replace(",", ".") if re.fullmatch(r"-?\d+,\d+", cell.strip()) else cell
 
 
 def _tidy(row: dict[str, str | None]) -> Row:

@@ -2,9 +2,10 @@
 
 The table has a column ``file`` with the names of files in the same folder, with or without
 their suffix, and any label columns that echocli knows (``ef_percent``, ``view``, ``split``,
-``normal`` ...). A column ``patient`` groups recordings that do not tell their patient
-themselves, as videos and NIfTI do not. Files that the table does not name are read without
-labels. Folders below are none of this: name the table with ``--labels`` then.
+``normal`` ...). A column ``patient`` says whose a recording is: videos and NIfTI files do not
+tell it themselves, and DICOM files that went through an anonymiser may all tell the same. Files
+that the table does not name are read without labels. Folders below are none of this: name the
+table with ``--labels`` then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from echocli.datasets._tables import has_columns, read_table
 from echocli.datasets.base import DatasetItem, inside
 from echocli.errors import EchoError
 from echocli.intake.loop import CineLoop
-from echocli.privacy.labels import clean
+from echocli.privacy.labels import clean_row
 
 INDEX, FILE, PATIENT = "labels.csv", "file", "patient"
 ROWS_TRIED = 50
@@ -61,19 +62,12 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
             stems.setdefault(path.stem, path)
     for row, facts in enumerate(read_table(folder / INDEX, (FILE,)), start=1):
         path = inside(folder, facts[FILE].removeprefix("./"), row)
-        try:
-            labels = clean(facts)
-        except ValueError as error:
-            raise EchoError(
-                f"Row {row} of labels.csv holds something else than `{error}` can hold.",
-                "Correct it, or leave the cell empty.",
-            ) from None
         yield DatasetItem(
             path=path if os.path.exists(path) else stems.get(path.name, path),
             reader=read,
             row=row,
             facts={"patient": facts.get(PATIENT, "")},
-            labels=labels,
+            labels=clean_row(facts, f"Row {row} of labels.csv"),
         )
 
 
@@ -82,11 +76,14 @@ def read(path: Path, patient: str) -> CineLoop:
 
     Args:
         path: The file.
-        patient: Whose it is, unless the file itself says so; unknown if empty.
+        patient: Whose it is; what the file says if empty.
     """
     from echocli.intake.read import read_loop
 
     loop = read_loop(path)
-    if not patient or loop.patient_key != loop.sha256:
+    told, *_ = loop.patient_key.split("\n")  # its issuer may follow
+    if patient in ("", told):
         return loop
-    return replace(loop, patient_key=patient, study_key=patient)
+    # What the file says is an identifier that the audit must know of.
+    study = patient if told == loop.sha256 else f"{loop.study_key}\n{loop.patient_key}"
+    return replace(loop, patient_key=patient, study_key=study)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from echocli.clips.record import Label
-from echocli.errors import PrivacyError
+from echocli.errors import EchoError, PrivacyError
 
 OLDEST_YEARS = 89.0
 """Ages above are identifying (HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C)): cut off."""
@@ -17,6 +17,9 @@ LONGEST_TEXT = 40
 TELLING_LENGTH = 6
 """Shorter identifiers (patient 2010) stand in texts and numbers by chance; only a text that is
 nothing else counts."""
+
+PERCENTS = ("ef_percent", "rvef_percent")
+"""Columns from 1 to 100 in a user's table: what lies below is a fraction, such as 0.55."""
 
 _TRUE = {"1", "1.0", "true", "yes", "y", "normal"}
 _FALSE = {"0", "0.0", "false", "no", "n", "abnormal"}
@@ -106,6 +109,44 @@ def clean(raw: Mapping[str, Label], named: Iterable[str] = ()) -> dict[str, Labe
         except ValueError:
             raise ValueError(column) from None
     return kept
+
+
+def clean_row(
+    raw: Mapping[str, Label], row: str, named: Iterable[str] = ()
+) -> dict[str, Label]:
+    """Return what a row of a user's table tells, as ``clean`` does.
+
+    Args:
+        raw: Columns as they came.
+        row: What messages call it.
+        named: Further columns that the user let through by name.
+
+    Raises:
+        EchoError: If a value is not what its column holds, or a percentage is none.
+    """
+    try:
+        kept = clean(raw, named)
+        for column in PERCENTS:
+            value = kept.get(column)
+            if isinstance(value, float) and not 1 <= value <= 100:
+                raise ValueError(column)
+    except ValueError as error:
+        raise EchoError(
+            f"{row} holds something else than `{error}` can hold.",
+            f"`{error}` is {_held(str(error))}. Correct the cell, or leave it empty.",
+        ) from None
+    return kept
+
+
+def _held(column: str) -> str:
+    """Return in words what a column of labels holds."""
+    if column in PERCENTS:
+        return "a number from 1 to 100, such as 55.5: with a point, without %"
+    if COLUMNS[column] is _truth:
+        return "true or false, yes or no, 1 or 0, normal or abnormal"
+    if COLUMNS[column] is _split:
+        return "train, val or test"
+    return "a number, such as 55.5: with a point, without a unit"
 
 
 def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str]) -> None:

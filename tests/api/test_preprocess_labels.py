@@ -1,0 +1,90 @@
+"""A researcher's own table of labels, as spreadsheets write it, joined to recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ears import Ears
+from fake import labelled_folder
+from made_dicom import moving_scan, ultrasound, write_dicom
+
+from echocli.api.preprocess import preprocess
+from echocli.clips.store import ClipSet
+from echocli.datasets.labelled_folder import read
+from echocli.errors import EchoError
+from echocli.privacy.identifiers import identifiers_of
+
+SHEET = (
+    "\ufefffile;patient; ef_percent;comment\r\na.avi;P1;55,5;x\r\nb;P1;30;\r\nc.avi;P2;;y\r\n"
+)
+"""What Excel writes where the comma is the decimal sign."""
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Four videos without a table."""
+    folder = labelled_folder.write(tmp_path).root
+    (folder / "labels.csv").unlink()
+    return folder
+
+
+def test_a_table_says_of_videos_whose_they_are(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(SHEET, "utf-8")
+    ears, out = Ears(), tmp_path / "clips"
+    preprocess(
+        [videos], out, labels=tmp_path / "labels.csv", key_file=tmp_path / "key",
+        workers=1, reporter=ears,
+    )  # fmt: skip
+    assert ears.heard_of("labels of 3 of 4 source(s): ef_percent")
+    assert ears.heard_of("1 column(s) left out")
+    table = ClipSet.open(out).manifest
+    one, two, three, unknown = table["patient_id"]
+    assert one == two
+    assert len({one, three, unknown}) == 3
+    assert table["ef_percent"].tolist()[:2] == [55.5, 30]
+    assert table["split"][0] == table["split"][1]
+    assert ears.heard_of("1 clip(s) do not tell whose they are")
+
+
+def test_the_same_sheet_beside_the_videos_is_read_alike(videos: Path, tmp_path: Path) -> None:
+    (videos / "labels.csv").write_text(SHEET, "utf-8")
+    ears, out = Ears(), tmp_path / "clips"
+    preprocess([videos], out, key_file=tmp_path / "key", workers=1, reporter=ears)
+    table = ClipSet.open(out).manifest
+    assert table["ef_percent"].tolist()[:2] == [55.5, 30]
+    assert table["patient_id"].nunique() == 3
+    assert [line.split(" clip(s)")[0] for line in ears.warned] == ["1"]
+
+
+def test_a_table_among_the_sources_that_is_not_used_is_told(
+    videos: Path, tmp_path: Path
+) -> None:
+    (videos / "labels.csv").write_text("name,ef\na.avi,50\n")
+    (videos / "letter.pdf").touch()
+    ears = Ears()
+    preprocess([videos], tmp_path / "clips", key_file=tmp_path / "key", reporter=ears)
+    assert ears.heard_of("1 labels.csv among the sources is not used")
+    assert ears.heard_of("1 file(s) passed over")
+
+
+@pytest.mark.parametrize("value", ["55%", "55,5", "0.55", "155", "n/a"])
+def test_what_is_no_percentage_is_refused_with_what_would_be_one(
+    videos: Path, tmp_path: Path, value: str
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f'file,ef_percent\na.avi,"{value}"\n')
+    with pytest.raises(EchoError, match="Line 2") as refused:
+        preprocess([videos], tmp_path / "clips", labels=labels, key_file=tmp_path / "key")
+    assert "from 1 to 100" in str(refused.value.remedy)
+    assert value not in str(refused.value) + str(refused.value.remedy)
+
+
+def test_a_table_parts_patients_whom_an_anonymiser_gave_one_number(tmp_path: Path) -> None:
+    data = ultrasound(moving_scan())
+    data.PatientID = "ANON-0001"
+    write_dicom(data, tmp_path / "a.dcm")
+    own, told = read(tmp_path / "a.dcm", ""), read(tmp_path / "a.dcm", "P1")
+    assert own.patient_key == read(tmp_path / "a.dcm", "ANON-0001").patient_key == "ANON-0001"
+    assert told.patient_key == "P1"
+    assert "ANON-0001" in identifiers_of("", told.patient_key, told.study_key)
