@@ -46,8 +46,8 @@ from echocli.models.optim import build_optimizer
 POPULATION = 11
 PRESETS = {"discovr": "laptop", "videomae": "laptop", "vjepa": "laptop-vjepa"}
 ASKED = 1.05
-START = 101
-"""Steps that are not counted: in the first hundred a run is looked at more often."""
+START = 201
+"""Steps that are not counted: at first a run is looked at more often."""
 HEADS = {
     "ratio": "| method | bare s / step | a run's | ratio | asked | clips and masks "
     "| ratio without |\n|---|---|---|---|---|---|---|",
@@ -201,7 +201,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["ratio", "memory"])
     parser.add_argument("--methods", nargs="*", default=available())
-    parser.add_argument("--steps", type=int, help="301 for ratio, 2,000 for memory")
+    parser.add_argument("--steps", type=int, help="401 for ratio, 2,000 for memory")
     parser.add_argument("--preset", help="of the run, for a laptop preset")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the run")
     parser.add_argument("--profile", type=int, default=0, help="show so many functions")
@@ -212,7 +212,7 @@ def main() -> None:
         print(HEADS[options.what], flush=True)
         for method in options.methods:
             if options.what == "ratio":
-                steps, shown = options.steps or 301, options.profile
+                steps, shown = options.steps or 401, options.profile
                 ratio(method, clips, steps, options.set, options.preset, shown)
             else:
                 memory(method, clips, options.steps or 2000, options.set)
