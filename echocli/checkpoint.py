@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,16 @@ def find_model(argument: str | Path | None, study: Study) -> Path:
     if argument is None:
         return study.latest_run()
     path = Path(argument)
-    named = study.runs / path
-    for candidate in (path, named, study.models / path):
+    for candidate in (path, study.runs / path, study.models / path):
         if candidate.exists():
             return candidate
+    made = [p.name for at in (study.runs, study.models) if at.is_dir() for p in at.iterdir()]
+    near = get_close_matches(path.name, made, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
     raise EchoError(
-        f"There is no model {path}: neither {path} nor {named} exists.",
-        "Run `echocli pretrain` first, or name a run folder or a model folder with --model.",
+        "There is no such model: no file or folder of that name, here or in runs/ or models/.",
+        f"{hint}Run `echocli pretrain` first, or name a run folder or a model folder with "
+        "--model.",
     )
 
 
@@ -138,7 +142,7 @@ def load_head(folder: Path, task: str) -> tuple[dict[str, Tensor], dict[str, Any
     """
     if not (folder / HEAD).is_file():
         raise EchoError(
-            f"There is no head in {folder}.",
+            f"There is no head for {task} there.",
             f"Make one with `echocli {task} fit`, or name another with --head.",
         )
     tensors, config, _ = _load(folder, HEAD, HEAD_SCHEMA, "head")
@@ -162,7 +166,7 @@ def _model_folder(path: Path) -> Path:
             f"Let it finish: `echocli pretrain --resume -o {path}`.",
         )
     raise EchoError(
-        f"There is no model in {path}: neither model/{WEIGHTS} nor {WEIGHTS}.",
+        f"There is no model there: neither model/{WEIGHTS} nor {WEIGHTS}.",
         "Run `echocli pretrain` first, bring public weights in with `echocli models import`, "
         "or name a run folder or a model folder.",
     )

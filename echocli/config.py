@@ -92,13 +92,26 @@ def read_settings(path: Path) -> Table:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError:
-        raise EchoError(f"{path} cannot be read.", "Name a TOML or JSON file.") from None
+        raise EchoError(
+            "The file of settings cannot be read.", "Name a TOML or JSON file with --config."
+        ) from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise EchoError(f"{path} is not {kind}: {error}.", "Mend that line.") from None
+        raise EchoError(
+            f"The file of settings is not {kind}, at {_place_of(error)}.", "Mend that line."
+        ) from None
     if not isinstance(content, dict):
-        raise EchoError(f"{path} holds no settings.", "Write them as sections with keys.")
+        raise EchoError("The file holds no settings.", "Write them as sections with keys.")
     return content.get("settings", content) if "schema" in content else content
+
+
+def _place_of(error: ValueError) -> str:
+    """Return where a text cannot be parsed, without what stands there."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}"
+    return str(error).rpartition("(at ")[2].removesuffix(")")
 
 
 def preset_names() -> list[str]:

@@ -188,10 +188,10 @@ def open_embeddings(source: Path | str) -> Stored:
         return _union(path)
     if not path.is_file():
         raise EchoError(
-            f"There are no embeddings: {path} does not exist.",
+            "There are no embeddings: the file is not there.",
             "Run `echocli embed` first, or name the file that it wrote.",
         )
-    return _parse(path, str(path))
+    return _parse(path, "The file")
 
 
 def is_parts(folder: Path) -> bool:
@@ -260,14 +260,14 @@ def _union(folder: Path) -> Stored:
     if len(shares) != 1:
         what = "parts of several divisions" if shares else "no parts of embeddings"
         raise EchoError(
-            f"{folder} holds {what}.",
+            f"The folder holds {what}.",
             "Embed again with one --shard i/n for each i from 1 to n.",
         )
     of = shares.pop()
     missing = [str(i) for i in range(1, of + 1) if (of, i) not in places]
     if missing:
         raise EchoError(
-            f"{folder} lacks {len(missing)} of its {of} parts: {', '.join(missing[:20])}.",
+            f"The folder lacks {len(missing)} of its {of} parts: {', '.join(missing[:20])}.",
             f"Run `echocli embed --shard {missing[0]}/{of}` and so on, then try again.",
         )
     parts = [open_embeddings(places[of, i]) for i in range(1, of + 1)]
@@ -275,13 +275,13 @@ def _union(folder: Path) -> Stored:
     for number, own in enumerate(keys, 1):
         if own != keys[0]:
             raise EchoError(
-                f"Parts 1 and {number} of {folder} were made by other models or settings.",
+                f"Parts 1 and {number} of the folder were made by other models or settings.",
                 "Embed all shards with one model and the same options.",
             )
     table = pd.concat([part.table for part in parts], ignore_index=True)
     if table.duplicated([n for n in (*IDS, *POSITION) if n in table]).any():
         raise EchoError(
-            f"{folder} holds a row twice.", "Its parts were made of other clips; embed again."
+            "The folder holds a row twice.", "Its parts were made of other clips; embed again."
         )
     metadata = {k: v for k, v in parts[0].metadata.items() if k not in ("rows_sha256", "shard")}
     metadata["rows_sha256"] = [part.metadata.get("rows_sha256") for part in parts]

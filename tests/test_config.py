@@ -137,12 +137,22 @@ def test_what_is_saved_repeats_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("a.toml", "x = "), ("a.json", "{"), ("b.json", "3")]
+    ("name", "content", "told"),
+    [
+        ("a.toml", b"x = ", "not TOML, at "),
+        ("a.toml", b"a = 1\nKowalewska", "not TOML, at "),
+        ("a.json", b'{"a": 1,\n Kowalewska', "not JSON, at line 2, column 2"),
+        ("a.json", b'{"\xff', "not JSON, at byte 2"),
+        ("b.json", b"3", "holds no settings"),
+    ],
 )
-def test_a_file_that_cannot_be_parsed_is_told(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(EchoError, match=name):
+def test_a_file_that_cannot_be_parsed_is_told_without_its_words(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(EchoError, match=told) as error:
         read_settings(tmp_path / name)
+    assert "Kowalewska" not in str(error.value)
     with pytest.raises(EchoError, match="cannot be read"):
         read_settings(tmp_path / "absent.toml")
 

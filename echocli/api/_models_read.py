@@ -57,7 +57,7 @@ def read_weights(path: Path, *, shapes_only: bool = False) -> Found:
             }
             words |= more
     if not tensors:
-        raise EchoError(f"{path} holds no tensors.", "Name a file of weights.")
+        raise EchoError("The file holds no tensors.", "Name a file of weights.")
     return Found(tensors=tensors, words=words)
 
 
@@ -77,7 +77,7 @@ def weight_files(path: Path) -> list[Path]:
         if (path / name).is_file():
             return [path / name]
     raise EchoError(
-        f"There are no weights at {path}.",
+        "There are no weights there.",
         "Name a file of weights, a folder with model.safetensors and config.json, or a model "
         "of `echocli models list`.",
     )
@@ -102,7 +102,8 @@ def settings_beside(path: Path) -> dict[str, Any]:
                 found[kind] = json.loads((folder / name).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise EchoError(
-                f"{folder / name} is damaged: it is no JSON.", "Fetch the whole folder again."
+                f"{name} beside the weights is damaged: it is no JSON.",
+                "Fetch the whole folder again.",
             ) from None
     return found
 
@@ -119,7 +120,7 @@ def _read_safetensors(path: Path, *, shapes_only: bool) -> dict[str, Tensor]:
                 for name in file.keys()  # noqa: SIM118
             }
     except (SafetensorError, OSError):
-        raise EchoError(f"{path} is damaged or missing.", "Fetch it again.") from None
+        raise EchoError("The file is damaged or missing.", "Fetch it again.") from None
 
 
 def _is_table(name: str) -> bool:
@@ -128,7 +129,7 @@ def _is_table(name: str) -> bool:
 
 def _unpickle(path: Path) -> Any:  # noqa: ANN401
     refused = EchoError(
-        f"{path} is not a file of tensors and plain values: it is damaged, or asks for code to "
+        "This is no file of tensors and plain values: it is damaged, or asks for code to "
         "be run. Nothing in it was run.",
         "Fetch it again from its authors, or ask them for safetensors.",
     )

@@ -216,7 +216,7 @@ def resolve_settings(
     layers = [
         lowest,
         *([start] if start else []),
-        Layer(str(file), given),
+        Layer("--config", given),
         Layer("the environment", variables),
         Layer(OPTION, {"method": method, "preset": preset, **(options or {})}),
         Layer("--set", from_assignments(changes)),

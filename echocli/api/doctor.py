@@ -12,6 +12,7 @@ from echocli.api import _doctor_codecs, _doctor_machine, _doctor_software
 from echocli.api._doctor_check import Check, State
 from echocli.console import SILENT, Reporter
 from echocli.device import choose_device
+from echocli.errors import UsageError
 from echocli.files import atomic_path, to_json
 
 SCHEMA = "echocli.doctor/1"
@@ -49,7 +50,12 @@ def doctor(folder: Path = Path(), *, reporter: Reporter = SILENT) -> DoctorResul
     Args:
         folder: Where the results of a study would go; its disk is measured.
         reporter: Who watches.
+
+    Raises:
+        UsageError: If the folder is not there.
     """
+    if not folder.is_dir():
+        raise UsageError("There is no such folder.", "Name one where results would go.")
     started = time.monotonic()
     checks: list[Check] = []
     with reporter.progress("checks", None) as advance:

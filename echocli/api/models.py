@@ -83,10 +83,10 @@ def verify(argument: str, choice: Choice | None = None, *, sha256: str = "") -> 
     ours = _ours(path)
     if ours is not None:
         model = load_model(ours)
-        _demand(sha256, model.sha256, ours)
+        _demand(sha256, model.sha256)
         return Verified(ours, "echocli", len(model.encoder.state_dict()), model.sha256)
     digest = _hash(path)
-    _demand(sha256, digest, path)
+    _demand(sha256, digest)
     found = read_weights(path)
     _, name = convert(found, choice or Choice())
     return Verified(path, name, len(found.tensors), digest)
@@ -161,7 +161,7 @@ def _obtain(
             raise _not_here(argument, public)
         path = fetch(public, Study().models / "downloads", sha256, reporter)
     digest = _hash(path)
-    _demand(sha256, digest, path)
+    _demand(sha256, digest)
     return read_weights(path), digest
 
 
@@ -177,7 +177,7 @@ def _not_here(argument: str, public: Public | None) -> UsageError:
     near = get_close_matches(argument, names(), 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     return UsageError(
-        f"There is no file {argument}, and no public model of that name.",
+        "There is no such file, and no public model of that name.",
         f"{hint}See `echocli models list`.",
     )
 
@@ -185,7 +185,7 @@ def _not_here(argument: str, public: Public | None) -> UsageError:
 def _describe_ours(folder: Path) -> Description:
     config = read_json(folder / CONFIG)
     if config.get("schema") != MODEL_SCHEMA:
-        raise EchoError(f"{folder} holds no model of ours.", "Name a model folder.")
+        raise EchoError("That folder holds no model of ours.", "Name a model folder.")
     imported = config["details"].get("imported", {})
     shape = VisionTransformer(ViTConfig(**_tuples(config["encoder"])), None).state_dict()
     return Description(
@@ -241,9 +241,9 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _demand(wanted: str, found: str, path: Path) -> None:
+def _demand(wanted: str, found: str) -> None:
     if wanted and wanted.lower() != found:
         raise EchoError(
-            f"{path} has the SHA-256 {found}, not the one that was asked for.",
+            f"The file has the SHA-256 {found}, not the one that was asked for.",
             "Fetch it again from its authors.",
         )

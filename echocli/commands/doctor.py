@@ -13,9 +13,7 @@ from echocli.errors import ExitCode
 
 
 def command(
-    folder: Annotated[
-        Path, typer.Argument(help="Where results would go.", exists=True, file_okay=False)
-    ] = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where results would go.")] = Path(),
     bundle: Annotated[
         Path | None,
         typer.Option(

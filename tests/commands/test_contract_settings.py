@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from contract import call
+from contract import all_commands, call
 
 SHOW = ("config", "show")
 
@@ -27,7 +27,7 @@ def test_the_later_layer_wins_and_each_value_says_where_it_comes_from(layered: P
     settings, sources = shown["settings"], shown["sources"]
     told = {key: (settings["optim"][key], sources[f"optim.{key}"]) for key in ("lr", "batch")}
     assert told == {"lr": (4e-4, "--set"), "batch": (5, "the environment")}
-    assert (settings["optim"]["steps"], sources["optim.steps"]) == (9, "mine.toml")
+    assert (settings["optim"]["steps"], sources["optim.steps"]) == (9, "--config")
     assert (settings["preset"], sources["preset"]) == ("small", "an option")
     assert sources["encoder.dim"] == "preset small"
     assert (settings["seed"], sources["seed"]) == (0, "default")
@@ -72,3 +72,13 @@ def test_a_run_tells_its_own_settings(study: Path, tmp_path: Path, hear: object)
     saved = json.loads(config.read_text())["settings"]
     assert shown["optim"] == saved["optim"]
     assert shown["data"] == saved["data"]
+
+
+def test_only_pretraining_has_layers_of_settings() -> None:
+    layered = {"--config", "--set"}
+    found = {
+        name
+        for name, command in all_commands().items()
+        if layered & {option for param in command.params for option in param.opts}
+    }
+    assert found == {"config show", "pretrain"}

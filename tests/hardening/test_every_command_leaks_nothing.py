@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
+from contract import all_commands
 from forked import Forks, forks
 from hard_study import CPU, LOADED, write_sources
 from leaks import find_leaks
-from typer.core import TyperCommand, TyperGroup
 
 from echocli.datasets.phantom import PhantomConfig, draw_patient, identifiers
 from echocli.errors import ExitCode
-from echocli.main import build_app
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 
@@ -53,19 +51,11 @@ NEAR: dict[str, tuple[str, ...]] = {
     "config show": ("--config", SOURCE),
 }
 """Each command with a patient's file in the place of its first input."""
-REPEATING = ("models info", "models import", "models verify", "config show", "score", "doctor")
-"""Commands that repeat what was typed: weights, settings and embeddings are no patient's, and
-the last takes no file."""
+OTHER_INPUTS = ("--model", "--init", "--normals", "--bank")
+"""Options that name a file to be read, though they may hold a name instead."""
+OUTPUTS = ("--out", "--bundle", "--linkage")
+"""Options that name a place to write to: where a result stands is the result."""
 NAME = "Kowalewska-19610412"
-
-
-def leaves(command: TyperCommand | TyperGroup, name: str = "") -> Iterator[str]:
-    """Yield the full name of every command below one."""
-    if isinstance(command, TyperGroup):
-        for part, inner in command.commands.items():
-            yield from leaves(inner, f"{name} {part}".strip())
-    else:
-        yield name
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 
 def test_every_command_is_tried() -> None:
-    found = set(leaves(typer.main.get_command(build_app())))
-    assert found - set(NOT_RUN) == set(NEAR)
+    assert set(all_commands()) - set(NOT_RUN) == set(NEAR)
 
 
 def test_no_command_tells_what_stands_in_a_file_it_cannot_use(
@@ -91,12 +80,37 @@ def test_no_command_tells_what_stands_in_a_file_it_cannot_use(
         typed = [word.replace(SOURCE, str(letter)) for word in words]
         ended = run("--debug", *name.split(), *typed, work_in=str(tmp_path))
         assert ended.code != ExitCode.BUG, (name, ended.errors)
-        hidden = planted if name in REPEATING else [*planted, NAME]
-        said += [(name, leak) for leak in find_leaks([ended.errors], hidden)]
-    for name in NEAR.keys() - set(REPEATING):
-        typed = [word.replace(SOURCE, f"gone/{NAME}.avi") for word in NEAR[name]]
+        said += [(name, leak) for leak in find_leaks([ended.errors], [*planted, NAME])]
+    for name, words in NEAR.items():
+        typed = [word.replace(SOURCE, f"gone/{NAME}.avi") for word in words]
         ended = run(*name.split(), *typed, work_in=str(tmp_path))
         said += [(name, leak) for leak in find_leaks([ended.errors], [NAME])]
     assert said == []
     near = tmp_path / "near"
     assert not near.exists() or find_leaks([near], planted) == []
+
+
+def inputs() -> dict[str, str]:
+    """Return every option that names a file to be read, with a command that has it."""
+    return {
+        param.opts[0]: name
+        for name in NEAR
+        for param in all_commands()[name].params
+        if param.type_descriptor.annotation is Path or param.opts[0] in OTHER_INPUTS
+        if param.opts[0].startswith("--") and param.opts[0] not in OUTPUTS
+    }
+
+
+def test_no_option_repeats_the_name_of_a_file_that_is_not_there(
+    run: Forks, tmp_path: Path
+) -> None:
+    write_sources(tmp_path)
+    assert len(inputs()) >= 9
+    said = []
+    for option, name in inputs().items():
+        typed = [word.replace(SOURCE, "clips") for word in NEAR[name]]
+        absent = f"gone/{NAME}.avi"
+        ended = run(*name.split(), *typed, option, absent, work_in=str(tmp_path))
+        assert ended.code != ExitCode.BUG, (name, option, ended.errors)
+        said += [(name, option, leak) for leak in find_leaks([ended.errors], [NAME])]
+    assert said == []
