@@ -184,7 +184,7 @@ def _list(value: Any) -> list[str]:  # noqa: ANN401
 
 
 def _check_labels(manifest: pd.DataFrame, identifiers: set[str]) -> Check:
-    for column in set(manifest.columns) - STORE:
+    for column in manifest.columns.drop(list(STORE), errors="ignore"):
         check_values(column, manifest[column].tolist(), identifiers)
     return Check("no label holds an identifier or free text", len(manifest), True)
 

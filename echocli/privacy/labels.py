@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from echocli.clips.record import Label
@@ -17,6 +18,10 @@ LONGEST_TEXT = 40
 TELLING_LENGTH = 6
 """Shorter identifiers (patient 2010) stand in texts and numbers by chance; only a text that is
 nothing else counts."""
+MOST = 2**31 - 1
+"""Largest whole number, as the columns of a clip set hold them."""
+FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
+"""What begins so is run by a spreadsheet that opens a table of results."""
 
 PERCENTS = ("ef_percent", "rvef_percent")
 """Columns from 1 to 100 in a user's table: what lies below is a fraction, such as 0.55."""
@@ -31,7 +36,10 @@ def _number(text: str) -> float | None:
 
 
 def _whole(text: str) -> int | None:
-    return round(float(text))
+    number = float(text)
+    if not abs(number) <= MOST:
+        raise ValueError
+    return round(number)
 
 
 def _truth(text: str) -> bool | None:
@@ -42,7 +50,8 @@ def _truth(text: str) -> bool | None:
 
 
 def _age(text: str) -> float | None:
-    return min(float(text), OLDEST_YEARS)
+    age = _number(text)
+    return None if age is None else min(age, OLDEST_YEARS)
 
 
 def _split(text: str) -> str:
@@ -158,8 +167,8 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
         identifiers: Raw identifiers of the sources; no text may hold one, no number be one.
 
     Raises:
-        PrivacyError: If a text equals or holds an identifier, is longer than a class name, or
-            if there are more different texts than classes.
+        PrivacyError: If a text equals or holds an identifier, is longer than a class name or
+            begins as a formula, or if there are more different texts than classes.
     """
     values = list(values)
     texts = {value.casefold() for value in values if isinstance(value, str)}
@@ -167,6 +176,10 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
     remedy = f"Remove the column `{column}` from the labels, or replace its texts by classes."
     if len(texts) > MOST_VALUES or any(len(text) > LONGEST_TEXT for text in texts):
         raise PrivacyError(f"The label column `{column}` holds free text, not classes.", remedy)
+    if any(FORMULA.match(text) for text in texts):
+        raise PrivacyError(
+            f"The label column `{column}` holds what a spreadsheet takes for a formula.", remedy
+        )
     raw = {identifier.casefold() for identifier in identifiers}
     telling = {name for name in raw if len(name) >= TELLING_LENGTH}
     held = any(name in text for text in texts for name in telling)

@@ -25,7 +25,15 @@ def test_values_are_read_as_what_their_column_holds() -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("ef_percent", "high"), ("normal", "perhaps"), ("split", "holdout"), ("ed_frame", "x")],
+    [
+        ("ef_percent", "high"),
+        ("normal", "perhaps"),
+        ("split", "holdout"),
+        ("ed_frame", "x"),
+        ("ed_frame", "inf"),
+        ("es_frame", "nan0"),
+        ("fold", "99999999999"),
+    ],
 )
 def test_a_value_that_its_column_cannot_hold_names_the_column(column: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"^{column}$"):
@@ -45,3 +53,17 @@ def test_texts_that_may_name_a_person_are_refused() -> None:
         with pytest.raises(PrivacyError):
             check_values("view", values, {"MRN-0042", "424242", "2010"})
     check_values("weight", [2010, 424242.5, "iE33 of 2010"], {"424242", "2010"})
+
+
+def test_an_age_that_is_no_number_is_none() -> None:
+    assert clean({"age_years": "-inf"}) == {"age_years": None}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1+cmd|' /C calc'!A1", "-HYPERLINK(A1)"])
+def test_what_a_spreadsheet_would_run_is_no_class(text: str) -> None:
+    with pytest.raises(PrivacyError, match="formula"):
+        check_values("view", ["A4C", text], set())
+
+
+def test_a_sign_alone_is_a_class() -> None:
+    check_values("view", ["+", "-", "-1 to 0", "a=b", "+ve"], set())
