@@ -76,7 +76,7 @@ def test_a_preset_begins_with_what_it_is_for(name: str) -> None:
     assert text.isascii()
     assert all(len(line) <= 104 for line in text.splitlines())
     sections = [part for part in tomllib.loads(text) if part not in ("method",)]
-    assert set(sections) <= {"data", "encoder", "optim", "augment", *available()}
+    assert set(sections) <= {"data", "encoder", "optim", "watch", "augment", *available()}
     if "method" not in read_preset(name):
         assert {"data", "encoder", "optim"} <= set(sections)
 
