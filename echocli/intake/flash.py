@@ -7,13 +7,11 @@ other in rows that follow each other, and not by so much more than what is aroun
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocli.intake.brief import CELL, STROKES, words_in
+from echocli.intake.brief import CELL, ROWS, STROKES, words_in
 from echocli.intake.motion import running
 from echocli.intake.strokes import Beyond, Grey, Strokes, top_hat
 
@@ -24,8 +22,9 @@ hold no word by this."""
 WEAK_SHARE, WEAK_LEAST = 3, 8
 """Parts of a word where the rest of it stands out: share of that limit, as a divisor, and grey
 levels at least."""
-LEAST_JUMP, LEAST_PIXELS = 30, 8
-"""A cell is looked at if so many of its pixels change by more than so many grey levels."""
+LEAST_JUMP, LEAST_PIXELS, USUAL, MORE = 30, 12, 80, 1.25
+"""A cell is looked at if so many more of its pixels change by more than so many grey levels
+than usually do: this percentile of all pairs of frames, and so many times that."""
 MOST_FLASHES = 4
 """Times that texts come or go in a cell or beside it."""
 LINE = 12
@@ -43,58 +42,95 @@ def flashed_strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strok
         frames: ``(frames, height, width)``.
         scan: Where the scan is, ``(height, width)``; what lies beyond does not count.
     """
-    bright, weak = np.zeros((2, *scan.shape), bool)
-    flashes = np.zeros([-(-side // CELL) for side in scan.shape], np.intp)
-    for before, after in pairwise(frames):
-        low = np.minimum(before, after)
-        for frame in (before, after):
-            jump = frame - low
-            window = _suspect(jump)
-            found = None if window is None else _words(jump[window], scan[window])
-            if window is None or found is None:
-                continue
-            bright[window] |= found[0]
-            weak[window] |= found[1]
-            cells = np.pad(found[0], [(0, -side % CELL) for side in found[0].shape])
-            blocks = cells.reshape(len(cells) // CELL, CELL, -1, CELL)
-            cells = np.asarray(blocks.any(axis=(1, 3)), bool)
-            place = tuple(slice(side.start // CELL, None) for side in window)
-            part = flashes[place][: len(cells), : cells.shape[1]]
-            part += ndimage.binary_dilation(cells, np.ones((3, 3), bool))
-    bright &= (
-        (flashes <= MOST_FLASHES).repeat(CELL, 0).repeat(CELL, 1)[: len(scan), : scan.shape[1]]
-    )
-    nowhere = np.zeros_like(scan)
-    return Strokes(bright, nowhere, weak, bright) if bright.any() else None
-
-
-def _suspect(jump: Grey) -> tuple[slice, slice] | None:
-    """Return the rectangle in which enough changes for a word, a multiple of cells wide."""
-    height, width = (-(-side // CELL) * CELL for side in jump.shape)
-    over = np.zeros((height, width), bool)
-    np.greater(jump, LEAST_JUMP, out=over[: jump.shape[0], : jump.shape[1]])
-    # Eight bytes are added at once: of CELL ones none runs over.
-    columns_of = over.view(np.uint64).reshape(-1, CELL, width // 8).sum(axis=1).view(np.uint8)
-    pixels = columns_of.reshape(len(columns_of), -1, CELL).sum(axis=2)
-    rows, columns = np.nonzero(pixels >= LEAST_PIXELS)
-    if len(rows) == 0:
+    window = _where(frames, scan)
+    if window is None:
         return None
+    inside, pairs = scan[window], frames[:, *window]
+    beyond = Beyond(inside)
+    bright, weak = np.zeros((2, *inside.shape), bool)
+    flashes = np.zeros_like(_count(inside))
+    for index in range(len(frames) - 1):
+        for sign in (0, 1):
+            found = _words(_jump(pairs[index : index + 2], sign), inside, beyond)
+            if found is not None:
+                bright |= found[0]
+                weak |= found[1]
+                flashes += ndimage.maximum_filter(_count(found[0]) > 0, 3)
+    seldom = (flashes <= MOST_FLASHES).repeat(CELL, 0).repeat(CELL, 1)
+    bright &= seldom[: len(inside), : inside.shape[1]]
+    if not bright.any():
+        return None
+    found_bright, found_weak, nowhere = np.zeros((3, *scan.shape), bool)
+    found_bright[window], found_weak[window] = bright, weak
+    return Strokes(found_bright, nowhere, found_weak, found_bright)
+
+
+def _where(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Return the rectangle in which words flash by the pairs of frames that are suspect."""
+    beyond = Beyond(scan)
+    cells = np.zeros_like(_count(scan), dtype=bool)
+    for index, suspect in enumerate(_suspect(frames, scan)):
+        if suspect.any():
+            window = _around(suspect)
+            jump = _jump(frames[index // 2 : index // 2 + 2, *window], index % 2)
+            found = _words(jump, scan[window], beyond.part(window))
+            if found is not None:
+                part = cells[window[0].start // CELL :, window[1].start // CELL :]
+                count = _count(found[0])
+                part[: len(count), : count.shape[1]] |= count > 0
+    return _around(cells) if cells.any() else None
+
+
+def _jump(pair: NDArray[np.uint8], sign: int) -> Grey:
+    """Return by how much pixels brighten (1) or darken (0) from one frame to the next."""
+    return np.asarray(pair[sign] - np.minimum(pair[0], pair[1]))
+
+
+def _suspect(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the cells in which more pixels jump at once than they mostly do.
+
+    Returns:
+        ``(2 * pairs, rows of cells, columns of cells)``: darker and brighter in turn.
+    """
+    counts = [
+        _count((_jump(frames[index : index + 2], sign) > LEAST_JUMP) & scan)
+        for index in range(len(frames) - 1)
+        for sign in (0, 1)
+    ]
+    pixels = np.array(counts)
+    usual = np.empty_like(pixels, dtype=np.float32)
+    for sign in (0, 1):
+        usual[sign::2] = np.percentile(pixels[sign::2], USUAL, axis=0, method="lower")
+    return np.asarray(pixels >= MORE * usual + LEAST_PIXELS)
+
+
+def _count(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return the number of set pixels in each cell."""
+    height, width = (-(-side // CELL) * CELL for side in mask.shape)
+    padded = np.zeros((height, width), bool)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    # Eight bytes are added at once: of CELL ones none runs over.
+    columns = padded.view(np.uint64).reshape(-1, CELL, width // 8).sum(axis=1).view(np.uint8)
+    return np.asarray(columns.reshape(len(columns), -1, CELL).sum(axis=2))
+
+
+def _around(suspect: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rectangle of pixels that holds some cells and those beside them."""
     down, across = (
         slice(max(0, int(each.min()) - BESIDE) * CELL, (int(each.max()) + 1 + BESIDE) * CELL)
-        for each in (rows, columns)
+        for each in np.nonzero(suspect)
     )
     return down, across
 
 
 def _words(
-    jump: Grey, scan: NDArray[np.bool_]
+    jump: Grey, scan: NDArray[np.bool_], beyond: Beyond
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Return the strokes of words, and fainter ones that may belong to them."""
-    beyond = Beyond(scan)
-    contrast = top_hat(beyond.filled(jump))
+    contrast = top_hat(jump * scan)
     limit = beyond.limit(contrast, JUMP, JUMP_TEXTURE)
     marks = scan & (contrast > limit)
-    words = words_in(marks)
+    words = words_in(marks) if marks.sum() >= STROKES * ROWS else None
     if words is None:
         return None
     in_row = (words[:, 1:] & ~words[:, :-1]).sum(axis=1)

@@ -9,6 +9,7 @@ in the brightest projection, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -164,6 +165,18 @@ class Beyond:
         share = scan.view(np.uint8) * np.uint8(255)
         self._share = _around(share, TEXTURE_WINDOW) / 255 + np.float32(1e-3)
         self._near = _around(share, WINDOW) / 255 + np.float32(1e-3)
+
+    def part(self, window: tuple[slice, slice]) -> Beyond:
+        """Return the same for a rectangle that begins at multiples of ``COARSE``."""
+        coarse = tuple(
+            slice(side.start // COARSE, -(-min(side.stop, size) // COARSE))
+            for side, size in zip(window, self._scan.shape, strict=True)
+        )
+        found = copy(self)
+        found._scan, found._share, found._near = (
+            self._scan[window], self._share[coarse], self._near[coarse],
+        )  # fmt: skip
+        return found
 
     def filled(self, image: Grey) -> Grey:
         """Return the image with the mean of the scan nearby in place of what lies beyond.
