@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api._classes import Classes
-from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, Metric, bootstrap_intervals
+from echocli.statistics.bootstrap import DRAWS, LEVEL, Metric, as_json, bootstrap_intervals
 from echocli.statistics.calibration import (
     BINS,
     Scaling,
@@ -200,7 +200,7 @@ def figures(
         "test": test,
         "metrics": _metrics(codes, probabilities, called, patients, positive, how),
         **_of_patients(probabilities, codes, patients, reading, positive, how),
-        "predict_the_commonest": {"class": classes.names[commonest], **_json(baseline)},
+        "predict_the_commonest": {"class": classes.names[commonest], **as_json(baseline)},
         "per_class": _per_class(codes, probabilities, called, patients, classes.names, how),
         "confusion": confusion(codes, called, len(classes.names)),
         "reliability": {"bins": BINS, "equal": "width", "curve": [vars(b) for b in bins]},
@@ -253,7 +253,7 @@ def _metrics(
     positive: int | None,
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
-    return _json(
+    return as_json(
         class_figures(codes, probabilities, called, patients, positive=positive, **how)
     )
 
@@ -294,7 +294,7 @@ def _per_class(
     for k in there:
         own = _of_class(codes == k, probabilities[:, k], called == k)
         metrics |= {f"{k} {figure}": metric for figure, metric in own.items()}
-    found = _json(bootstrap_intervals(metrics, patients, **how))
+    found = as_json(bootstrap_intervals(metrics, patients, **how))
     return {
         classes[k]: {
             "auroc": auroc_interval(codes == k, probabilities[:, k], patients).as_json(),
@@ -322,7 +322,3 @@ def _confidence(
     if positive is None:
         return probabilities.argmax(axis=1) == codes, probabilities.max(axis=1)
     return codes == positive, probabilities[:, positive]
-
-
-def _json(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: interval.as_json() for name, interval in intervals.items()}

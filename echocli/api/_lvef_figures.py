@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from echocli.errors import EchoError
 from echocli.statistics.agreement import agreement, mae, rmse
-from echocli.statistics.bootstrap import DRAWS, LEVEL, Interval, bootstrap_intervals
+from echocli.statistics.bootstrap import DRAWS, LEVEL, as_json, bootstrap_intervals
 from echocli.statistics.classification import classification
 from echocli.statistics.subgroups import subgroup_figures
 
@@ -100,8 +100,8 @@ def figures(
             "patients": len(set(patients)),
             "sd_ef_percent": float(measured.std(ddof=1)) if len(measured) > 1 else None,
         },
-        "metrics": _json(agreement(measured, predicted, patients, seed=seed, draws=draws)),
-        "predict_the_mean": _json(of_mean),
+        "metrics": as_json(agreement(measured, predicted, patients, seed=seed, draws=draws)),
+        "predict_the_mean": as_json(of_mean),
         "auroc": aurocs,
         "interval_coverage": float(inside.mean()) if np.isfinite(half_width) else None,
         "intervals": {"level": LEVEL, "draws": draws, "seed": seed},
@@ -134,10 +134,6 @@ def subgroups(
 
     def of(rows: NDArray[np.bool_]) -> dict[str, Any]:
         found = agreement(measured[rows], predicted[rows], owners[rows], seed=seed, draws=draws)
-        return _json({name: found[name] for name in SHOWN_OF_PARTS})
+        return as_json({name: found[name] for name in SHOWN_OF_PARTS})
 
     return subgroup_figures(table, columns, of)
-
-
-def _json(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
-    return {name: interval.as_json() for name, interval in intervals.items()}

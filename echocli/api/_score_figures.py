@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.statistics.bootstrap import Interval
+from echocli.statistics.bootstrap import as_json
 from echocli.statistics.classification import classification
 
 
@@ -63,8 +63,3 @@ def _figures(
 def names(rows: pd.DataFrame) -> NDArray[np.str_]:
     """Return the patient of each row."""
     return rows["patient_id"].astype(str).to_numpy(dtype=np.str_)
-
-
-def as_json(intervals: dict[str, Interval]) -> dict[str, dict[str, float | None]]:
-    """Return figures with their intervals as JSON has them."""
-    return {name: interval.as_json() for name, interval in intervals.items()}

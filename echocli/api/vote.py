@@ -24,12 +24,11 @@ from echocli.api._score_bank import (
     nearest_names,
     patients_of,
 )
-from echocli.api._score_figures import as_json
 from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.models.tasks.vote import TEMPERATURE, WeightedVote
-from echocli.statistics.bootstrap import DRAWS, Metric, Values, bootstrap_intervals
+from echocli.statistics.bootstrap import DRAWS, Metric, Values, as_json, bootstrap_intervals
 from echocli.statistics.classification import (
     auroc,
     average_precision,

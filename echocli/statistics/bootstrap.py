@@ -44,6 +44,11 @@ class Interval:
         return {k: float(v) if np.isfinite(v) else None for k, v in numbers.items()}
 
 
+def as_json(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """Return figures with their intervals as JSON has them."""
+    return {name: interval.as_json() for name, interval in intervals.items()}
+
+
 def bootstrap_intervals(
     metrics: Mapping[str, Metric],
     patients: Sequence[str] | NDArray[np.generic],
