@@ -1,12 +1,13 @@
 """Damages files of every kind and shows what ``preprocess`` makes of each.
 
-    python benchmarks/fuzz_intake.py [--count 2000] [--seed 1] [--keep FOLDER] [FILE...]
+    python benchmarks/fuzz_intake.py [--count 2000] [--first 0] [--seed 1] [FILE...]
 
 Every source must end as a clip or with a reason; a clip whose pixels differ from the whole
 file's must be what an independent decoder sees in the damaged file (pydicom with another
 plugin where there is one, FFmpeg with strict error detection, NIfTI and MHD by hand). Ends with
 1 if one case fails. ``FILE``: further whole files to damage, such as real recordings; they are
-used as often as each of the made ones.
+used as often as each of the made ones. ``--first`` goes on with a later case: 4 runs of
+500 cases from 0, 500, 1000 and 1500 are one run of 2,000.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="*", type=Path, help="further whole files")
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="keep the files of failed cases here")
@@ -40,7 +42,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        cases = make_cases(files, options.count, options.seed, folder)
+        cases = make_cases(files, options.count, options.seed, folder, options.first)
         verdicts = fuzz(cases, folder, workers=options.workers)
         failed = [verdict for verdict in verdicts if verdict.outcome in BAD]
         for verdict in failed if options.keep else ():
@@ -54,7 +56,8 @@ def main() -> int:
         told = f"case {case.position - 1}: {case.original.name}, {case.way}"
         print(f"{told}: {verdict.outcome}. {verdict.detail}")
     print(
-        f"{len(verdicts)} cases, {len(failed)} failed, seed {options.seed}, "
+        f"{len(verdicts)} cases from {options.first}, {len(failed)} failed, "
+        f"seed {options.seed}, "
         f"{time.monotonic() - started:.0f} s"
     )
     return 1 if failed else 0

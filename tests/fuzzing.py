@@ -93,7 +93,7 @@ class _Comparison:
 
 
 def make_cases(
-    originals: Sequence[Original], count: int, seed: int, folder: Path
+    originals: Sequence[Original], count: int, seed: int, folder: Path, first: int = 0
 ) -> list[Case]:
     """Damage files: which, where and how depends on the seed and the case's number alone.
 
@@ -106,7 +106,7 @@ def make_cases(
         Case(-number, original, WHOLE, wholes[original.name], wholes[original.name])
         for number, original in enumerate(originals)
     ]
-    for number in range(count):
+    for number in range(first, first + count):
         draw = np.random.default_rng([seed, number])
         original = originals[number % len(originals)]
         way, content = mutate(original.content, dicom=original.is_dicom, draw=draw)
