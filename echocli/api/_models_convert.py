@@ -56,13 +56,18 @@ class Choice:
 def convert(
     found: Found, choice: Choice, public: Public | None = None
 ) -> tuple[Converted, str]:
-    """Return weights as ours, and the name of their format."""
+    """Return weights as ours, and the name of their format.
+
+    Raises:
+        EchoError: If names, shapes or the settings beside them do not fit the format.
+    """
     name = choice.format or (public.format if public else None) or recognise(found)
     wish = choice.wish
     if public is not None:
         wish = replace(wish, size=wish.size or public.size)
     try:
         converted = base.load(name).convert(found, wish)
+        return (converted if choice.colour else fold_to_grey(converted)), name
     except KeysError as error:
         raise EchoError(
             f"These are not whole weights of {base.load(name).LABEL}: {tell(error)}.",
@@ -72,7 +77,14 @@ def convert(
         raise UsageError(
             str(error), "Say it with --heads, --frames, --size, --branch or --format."
         ) from None
-    return (converted if choice.colour else fold_to_grey(converted)), name
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        if not found.words:
+            raise
+        raise EchoError(
+            f"The settings that came with the weights cannot be those of "
+            f"{base.load(name).LABEL} ({type(error).__name__}).",
+            "Fetch the whole folder again.",
+        ) from error
 
 
 def recognise(found: Found) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -16,12 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from echocli.errors import EchoError
+from echocli.files import read_json
 from echocli.models.weights.base import Found
 
 SAFETENSORS = ".safetensors"
 INDEX = "model.safetensors.index.json"
 WHOLE_NAMES = ("model.safetensors", "pytorch_model.bin")
 """What Hugging Face calls the weights in a folder."""
+FETCH_AGAIN = "Fetch the whole folder again."
 SETTINGS = {
     "config.json": "config",
     "preprocessor_config.json": "preprocessor",
@@ -70,9 +71,12 @@ def weight_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if (path / INDEX).is_file():
-        index = json.loads((path / INDEX).read_text(encoding="utf-8"))
-        names = sorted({Path(name).name for name in index["weight_map"].values()})
-        return [path / name for name in names]
+        where = _read_object(path / INDEX).get("weight_map")
+        if not isinstance(where, dict) or not where:
+            raise EchoError(f"{INDEX} names no files of weights.", FETCH_AGAIN)
+        return [
+            path / name for name in sorted({Path(str(name)).name for name in where.values()})
+        ]
     for name in WHOLE_NAMES:
         if (path / name).is_file():
             return [path / name]
@@ -97,15 +101,21 @@ def settings_beside(path: Path) -> dict[str, Any]:
     folder = path if path.is_dir() else path.parent
     found: dict[str, Any] = {}
     for name, kind in SETTINGS.items():
-        try:
-            if (folder / name).is_file():
-                found[kind] = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise EchoError(
-                f"{name} beside the weights is damaged: it is no JSON.",
-                "Fetch the whole folder again.",
-            ) from None
+        if (folder / name).is_file():
+            found[kind] = _read_object(folder / name)
     return found
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise EchoError(
+            f"{file.name} beside the weights is damaged: it holds no JSON object.", FETCH_AGAIN
+        )
+    return content
 
 
 def _read_safetensors(path: Path, *, shapes_only: bool) -> dict[str, Tensor]:

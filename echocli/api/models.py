@@ -18,7 +18,7 @@ from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.checkpoint import CONFIG, MODEL_SCHEMA, SUMS, WEIGHTS, load_model, save_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import read_json, sha256_of
+from echocli.files import DAMAGED, read_json, sha256_of
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.models.weights.base import Found
 from echocli.study import Study
@@ -183,7 +183,15 @@ def _not_here(argument: str, public: Public | None) -> UsageError:
 
 
 def _describe_ours(folder: Path) -> Description:
-    config = read_json(folder / CONFIG)
+    try:
+        return _described(read_json(folder / CONFIG))
+    except (*DAMAGED, OSError, RuntimeError):
+        raise EchoError(
+            f"{CONFIG} of the model is damaged.", "Copy the whole folder again."
+        ) from None
+
+
+def _described(config: dict[str, Any]) -> Description:
     if config.get("schema") != MODEL_SCHEMA:
         raise EchoError("That folder holds no model of ours.", "Name a model folder.")
     imported = config["details"].get("imported", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.server
+import json
 import pickle
 import threading
 from collections.abc import Iterator
@@ -49,8 +50,6 @@ def write(folder: Path, name: str) -> Path:
     """Write a small file of a format as its authors do."""
     found = MADE[name]()
     if "config" in found.words:
-        import json
-
         (folder / name).mkdir()
         save_file(dict(found.tensors), folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(found.words["config"]))
@@ -176,8 +175,6 @@ def test_a_file_that_two_formats_fit_needs_a_word(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_pieces_is_read_whole(tmp_path: Path) -> None:
-    import json
-
     found = MADE["hf_vjepa2"]()
     names = sorted(found.tensors)
     where = {n: f"model-0000{i % 2}.safetensors" for i, n in enumerate(names)}
@@ -189,10 +186,39 @@ def test_a_folder_in_pieces_is_read_whole(tmp_path: Path) -> None:
     assert len(models.verify(str(tmp_path)).sha256) == 64
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "[1]"),
+        ("config.json", "[" * 100_000),
+        ("config.json", '{"num_attention_heads": "x"}'),
+        ("preprocessor_config.json", '{"image_mean": -1}'),
+        ("model.safetensors.index.json", "{}"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": 3}}'),
+    ],
+)
+def test_settings_beside_weights_that_are_none_are_refused(
+    file: str, content: str, tmp_path: Path
+) -> None:
+    found = MADE["hf_vjepa2"]()
+    save_file(found.tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(found.words["config"]))
+    (tmp_path / file).write_text(content)
+    with pytest.raises(EchoError):
+        models.describe(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"schema": "echocli.model/1"}'])
+def test_a_damaged_model_of_ours_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    for name in ("model.safetensors", "SHA256SUMS.json"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(EchoError):
+        models.describe(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["hf_vjepa2", "hf_videomae"])
 def test_the_scale_of_pixels_is_read_beside_the_weights(name: str, tmp_path: Path) -> None:
-    import json
-
     folder = write(tmp_path, name)
     scale = {"image_mean": [0.5, 0.4, 0.6], "image_std": [0.25, 0.25, 0.5]}
     (folder / "preprocessor_config.json").write_text(json.dumps(scale))
