@@ -167,7 +167,7 @@ def _check_views(clips: ClipSet, views: tuple[str, ...]) -> None:
     for view in views:
         if view not in there:
             known = f"there are {', '.join(sorted(there))}" if there else "no view is known"
-            raise UsageError(
-                f"No labelled clip is of the view {view}; {known}.",
-                "Name those that are there: --views A4C,A2C.",
-            )
+            remedy = "Tell views in a column: `echocli preprocess --labels labels.csv`."
+            if there:
+                remedy = f"Name those that are there: --views {','.join(sorted(there))}."
+            raise UsageError(f"No labelled clip is of the view {view}; {known}.", remedy)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import EvaluateDesk
-from echocli.commands._tasks import number
+from echocli.commands._tasks import doubt, number
 
 AgainstOption = Annotated[
     Path | None,
@@ -43,6 +43,7 @@ def show_comparison(desk: EvaluateDesk, summary: Mapping[str, Any], digits: int)
         if found["rows"]
     ]
     counts = ", ".join(f"{count} {what}" for what, count in against["test"].items())
+    counts += doubt(against["test"]["patients"])
     title = f"{summary['head']} against {against['head']}: {counts}"
     desk.evaluated(summary, title, COLUMNS, rows)
 
