@@ -8,11 +8,12 @@ from pathlib import Path
 
 from echocli.files import sha256_of
 from echocli.intake.mhd import data_file
+from echocli.intake.nifti import pixel_file
 from echocli.intake.reasons import Refused
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a source's bytes; of an MHD header, those of its data, too.
+    """Return the SHA-256 of a source's bytes; of a header by itself, those of its data, too.
 
     Two patients' headers may be equal letter by letter, beside data files of the same name.
 
@@ -27,9 +28,10 @@ def fingerprint(path: Path) -> str:
 
 
 def _parts(path: Path) -> tuple[Path, ...]:
-    if path.suffix.lower() == ".mhd":
+    beside = {".mhd": data_file, ".hdr": pixel_file}.get(path.suffix.lower())
+    if beside is not None:
         try:
-            data = data_file(path)
+            data = beside(path)
         except Refused:  # its reader says so again
             return (path,)
         if data != path and data.is_file():

@@ -60,10 +60,25 @@ def read_nifti(path: Path) -> tuple[NDArray[np.uint8], VolumeHeader]:
     check_wide(header.frames, header.rows, header.columns, itemsize)
     with quiet(), foreign(Reason.TRUNCATED, "the NIfTI data are cut off", also=NIBABEL_ERRORS):
         stored = np.asanyarray(image.dataobj)
-    _check_rest(path, int(image.dataobj.offset) + image.get_data_dtype().itemsize * stored.size)
+    length = int(image.dataobj.offset) + image.get_data_dtype().itemsize * stored.size
+    _check_rest(_pixel_file(image), length)
     shape = (header.columns, header.rows, header.frames)
     # Stored as x, y: the transpose is the picture.
     return to_grey(stored.reshape(shape).transpose(2, 1, 0)), header
+
+
+def pixel_file(path: Path) -> Path:
+    """Return the file that holds the pixels of a NIfTI header: itself, or its pair's other one.
+
+    Raises:
+        Refused: If the header is broken.
+    """
+    with quiet(), foreign(Reason.UNREADABLE, "the NIfTI header is broken", also=NIBABEL_ERRORS):
+        return _pixel_file(nibabel.load(path))
+
+
+def _pixel_file(image: Any) -> Path:  # noqa: ANN401
+    return Path(image.file_map["image"].filename)
 
 
 def _check_rest(path: Path, length: int) -> None:

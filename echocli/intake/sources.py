@@ -122,6 +122,7 @@ def is_passed_over(path: Path) -> bool:
         name.startswith(".")
         or name.upper() in ("DICOMDIR", "THUMBS.DB")
         or path.suffix.lower() in COMPANIONS
+        or (path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file())
         or path.is_symlink()
     )
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from made_dicom import moving_scan
 
+from echocli.intake.fingerprint import fingerprint
 from echocli.intake.read import describe, read_loop
 from echocli.intake.reasons import Reason, Refused
+from echocli.intake.sources import find_sources
 
 SCAN = moving_scan(10, 40, 60)
 
@@ -123,3 +125,22 @@ def test_a_header_of_a_smaller_volume_is_refused(tmp_path: Path) -> None:
         path.write_bytes(gzip.compress(longer) if name.endswith("gz") else longer)
         with pytest.raises(Refused, match="more data"):
             read_loop(path)
+
+
+def test_pixels_in_a_file_of_their_own_are_of_the_source(tmp_path: Path) -> None:
+    shades = {"a": SCAN, "b": SCAN // 2}
+    for name, frames in shades.items():
+        (tmp_path / name).mkdir()
+        pair = nibabel.Nifti1Pair(frames.transpose(2, 1, 0), np.eye(4))
+        nibabel.save(pair, tmp_path / name / "x.img")
+    headers = find_sources([tmp_path])
+    assert headers == [tmp_path / name / "x.hdr" for name in shades]
+    one, other = headers
+    assert one.read_bytes() == other.read_bytes()
+    assert fingerprint(one) != fingerprint(other)
+    assert read_loop(one).frames.shape == SCAN.shape
+    with (tmp_path / "b" / "x.img").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(Refused) as refused:
+        read_loop(other)
+    assert refused.value.reason is Reason.UNDECODABLE
