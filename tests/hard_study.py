@@ -30,7 +30,9 @@ KEY = "3c" * 32
 CPU = ("--device", "cpu", "--precision", "fp32")
 FILES = ("native grey", "RLE", "JPEG-LS")
 """Files that ``preprocess`` reads."""
-MEASURED = ("config.json", "metrics.jsonl", "run.html", "audit.json", "audit.html")
+MEASURED = (
+    *("config.json", "metrics.jsonl", "run.html", "audit.json", "audit.html", "doctor.zip"),
+)
 """Files of runs and clip sets that tell how long something took, or when."""
 UNEQUAL = {"state", "checkpoints"}
 """Folders whose files hold their own temporary names; exact resume has tests of its own."""
@@ -43,14 +45,26 @@ class Writer:
     words: tuple[str, ...]
     out: str
     """What it writes: a file if the name has an ending."""
+    option: str = "-o"
+    """What names its place."""
+    known: bool = True
+    """Whether ``verify`` knows what it is; a report is a page, a list of files a table."""
 
     def typed(self, out: Path) -> list[str]:
-        """Return the words with a place."""
-        return [*self.words, "-o", str(out)]
+        """Return the words with a place; {} in them stands for the folder around it."""
+        words = (word.replace("{}", str(out.parent)) for word in self.words)
+        return [*words, self.option, str(out)]
 
 
+LOOK = ("inspect", "dicom", "--workers", "1")
+TAKE = ("preprocess", "dicom", "--size", "32", "--workers", "1")
 WRITERS = {
-    "preprocess": Writer(("preprocess", "dicom", "--size", "32", "--workers", "1"), "clips"),
+    "inspect": Writer(LOOK, "files.csv", known=False),
+    "inspect linkage": Writer(LOOK, "who.csv", "--linkage", known=False),
+    "preprocess": Writer(TAKE, "clips"),
+    "preprocess linkage": Writer(
+        (*TAKE, "-o", "{}/clips"), "who.csv", "--linkage", known=False
+    ),
     "pretrain": Writer(
         (
             *("pretrain", "clips", "--method", "videomae", "--steps", "3", *CPU),
@@ -85,7 +99,12 @@ WRITERS = {
         ("classify", "fit", "clips", "--label", "ef_percent<50", *CPU), "classify"
     ),
     "classify predict": Writer(("classify", "clips", *CPU), "classify.csv"),
-    "report": Writer(("report", "."), "report.html"),
+    "robustness": Writer(
+        ("robustness", "lvef", "clips", "--perturb", "shadow", "--strengths", "1", *CPU),
+        "worse",
+    ),
+    "report": Writer(("report", "."), "report.html", known=False),
+    "doctor bundle": Writer(("doctor",), "doctor.zip", "--bundle", known=False),
     "export": Writer(("export", "clips", "--format", "mkv"), "videos"),
     "export sheet": Writer(("export", "clips", "--sheet"), "sheets"),
     "models import": Writer(
@@ -142,7 +161,10 @@ def digests(path: Path) -> dict[str, str]:
 
 LOADED = tuple(
     f"echocli.api.{name}"
-    for name in ("classify", "embed", "export", "lvef", "models", "report", "score", "segment")
+    for name in (
+        *("classify", "doctor", "embed", "export", "inspect", "lvef", "models", "preprocess"),
+        *("report", "robustness", "score", "segment"),
+    )
 )
 
 
@@ -209,13 +231,10 @@ class HardStudy:
             return f"the same command ended with {again.code}: {again.errors}"
         if digests(out) != self.undisturbed(name):
             return "the result is another"
-        if (told := self.command(["verify", str(out)])).code not in self._verified(name):
+        known = ExitCode.DONE if WRITERS[name].known else ExitCode.INPUT
+        if (told := self.command(["verify", str(out)])).code != known:
             return f"in the end verify says: {told.errors}"
         return ""
-
-    def _verified(self, name: str) -> set[int]:
-        """Return how ``verify`` may end: a report is a page, which it knows nothing of."""
-        return {ExitCode.INPUT} if name == "report" else {ExitCode.DONE}
 
     def killed(self, name: str, change: int) -> str:
         """Kill a command just before a change of its folder."""

@@ -24,12 +24,15 @@ from echocli.datasets.phantom import (
 )
 from echocli.errors import UsageError
 from echocli.files import new_folder, read_json, write_json
+from echocli.locks import locked
 from echocli.phantoms.refusals import write_refusals
 from echocli.study import Study
 
 SCHEMA = "echocli.demo/1"
 MARK = "demo.json"
 """File that says what a demonstration was made with."""
+BEGUN = ".begun"
+"""File that is locked while a demonstration is made, and gone when it is whole."""
 OTHER = "other"
 """Folder of the files that cannot become clips."""
 METHODS = ("discovr", "vjepa")
@@ -106,6 +109,8 @@ def demo(
 ) -> DemoResult:
     """Make a study folder and take it from DICOM files to a report.
 
+    A demonstration that was interrupted is made anew.
+
     Args:
         out: The new folder.
         config: How large.
@@ -115,27 +120,47 @@ def demo(
         reporter: Is told each command before it runs, and what came of it.
 
     Raises:
-        UsageError: If ``out`` holds something.
+        UsageError: If ``out`` holds something, or another process is making it.
     """
     config = config or DemoConfig()
+    overwrite |= _was_interrupted(out)
     if overwrite and out.exists() and not _is_demo(out):
         raise UsageError(
             f"{out} holds something else than a demonstration and is not replaced.",
             "Choose another place with -o.",
         )
     new_folder(out, overwrite=overwrite)
-    # Written first, so that a demonstration that was interrupted may be replaced.
-    write_json(out / MARK, {"schema": SCHEMA, **asdict(config)})
-    place = {"device": device, "precision": precision}
-    steps = []
-    for task in _tasks(Study(out), config, place, reporter):
-        reporter.say(f"$ {task.command}")
-        started = time.monotonic()
-        outcome = task.run()
-        seconds = time.monotonic() - started
-        steps.append(DemoStep(task.command, outcome, round(seconds, 2)))
-        reporter.say(f"  {outcome} ({seconds:.0f} s)")
+    with locked(out / BEGUN) as ours:
+        if not ours:
+            raise _taken(out)
+        write_json(out / MARK, {"schema": SCHEMA, **asdict(config)})
+        place = {"device": device, "precision": precision}
+        steps = []
+        for task in _tasks(Study(out), config, place, reporter):
+            reporter.say(f"$ {task.command}")
+            started = time.monotonic()
+            outcome = task.run()
+            seconds = time.monotonic() - started
+            steps.append(DemoStep(task.command, outcome, round(seconds, 2)))
+            reporter.say(f"  {outcome} ({seconds:.0f} s)")
+    (out / BEGUN).unlink()
     return DemoResult(out, Study(out).report, tuple(steps))
+
+
+def _was_interrupted(out: Path) -> bool:
+    if not (out / BEGUN).is_file():
+        return False
+    with locked(out / BEGUN) as dead:
+        if not dead:
+            raise _taken(out)
+    return True
+
+
+def _taken(out: Path) -> UsageError:
+    return UsageError(
+        f"Another `echocli demo` is writing to {out}.",
+        "Wait until it ends, or choose another place with -o.",
+    )
 
 
 def _is_demo(folder: Path) -> bool:
@@ -143,7 +168,7 @@ def _is_demo(folder: Path) -> bool:
         return False
     mark = folder / MARK
     ours = mark.is_file() and read_json(mark).get("schema") == SCHEMA
-    return ours or not any(folder.iterdir())
+    return ours or (folder / BEGUN).is_file() or not any(folder.iterdir())
 
 
 def _tasks(

@@ -154,18 +154,36 @@ def test_only_a_demonstration_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_interrupted_demonstration_may_be_replaced(
+def test_an_interrupted_demonstration_is_made_anew_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*args: object) -> str:
+        (tmp_path / "study" / "half").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr("echocli.api.demo._draw", interrupt)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            demo(tmp_path / "study", overwrite=True)
-    with pytest.raises(UsageError):
+            demo(tmp_path / "study")
+    (tmp_path / "study" / MARK).unlink()  # killed before it was written
+    monkeypatch.setattr("echocli.api.demo._tasks", lambda *_: [])
+    demo(tmp_path / "study")
+    assert [path.name for path in (tmp_path / "study").iterdir()] == [MARK]
+    with pytest.raises(UsageError, match="already exists"):
         demo(tmp_path / "study")
+
+
+def test_two_demonstrations_in_one_place_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rival(*_: object) -> list[object]:
+        for overwrite in (False, True):
+            with pytest.raises(UsageError, match="Another `echocli demo`"):
+                demo(tmp_path / "study", overwrite=overwrite)
+        return []
+
+    monkeypatch.setattr("echocli.api.demo._tasks", rival)
+    demo(tmp_path / "study")
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 3}, {"steps": 0}])
