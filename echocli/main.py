@@ -82,6 +82,7 @@ def run(arguments: list[str] | None = None) -> None:
     # Threads that wait by spinning can slow a shared machine down many times. What reads this
     # does so once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_what_is_closed()
     let_everything_out()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if COMPLETING in os.environ:
@@ -92,6 +93,13 @@ def run(arguments: list[str] | None = None) -> None:
         build_app(_named(words))(insert_default_subcommand(words), prog_name="echocli")
     finally:
         _flush()
+
+
+def open_what_is_closed() -> None:
+    """Let what a shell has closed (``>&-``) lead nowhere; no file of ours takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def let_everything_out() -> None:

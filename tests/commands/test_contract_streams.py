@@ -139,3 +139,13 @@ def test_a_list_on_standard_input_is_read(
         assert (study / listed.out.strip()).is_dir()
     else:
         assert listed.out == call(study, *words, source).out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "code"), [("schema >&-", 0), ("schema <&- >&- 2>&-", 0), ("embd 2>&-", 2)]
+)
+def test_what_a_shell_has_closed_is_quiet(words: str, code: int, tmp_path: Path) -> None:
+    line = f"exec '{sys.executable}' -m echocli {words}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stderr) == (code, b"")
