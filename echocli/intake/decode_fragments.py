@@ -106,7 +106,8 @@ class Fragments:
         """Return the first fragment of each frame by a table that is right, or nothing."""
         first = self.parts[0][0]
         places = {offset - first: index for index, (offset, _) in enumerate(self.parts)}
-        extended = header.dataset.get("ExtendedOffsetTable") or b""
+        told = header.dataset.get("ExtendedOffsetTable")
+        extended = told if isinstance(told, bytes) else b""
         tables: tuple[Any, ...] = (
             self._table,
             np.frombuffer(extended[: len(extended) // 8 * 8], dtype="<u8"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echocli.intake.guard import check_readable, foreign
-from echocli.intake.nifti import LEFT_OVER, VolumeHeader, check_wide, to_grey
+from echocli.intake.nifti import LEFT_OVER, VolumeHeader, check_wide, spacing, to_grey
 from echocli.intake.reasons import Reason, Refused
 
 TYPES = {
@@ -156,12 +156,11 @@ def _header(fields: Fields) -> VolumeHeader:
     if len(sides) != 3:
         raise Refused(Reason.VOLUME)
     columns, rows, frames = sides
-    known = len(zooms) >= 2 and min(zooms[:2]) > 0
     return VolumeHeader(
         frames=frames,
         rows=rows,
         columns=columns,
-        spacing_mm=(zooms[1], zooms[0]) if known else None,
+        spacing_mm=spacing(rows, columns, zooms[1], zooms[0]) if len(zooms) >= 2 else None,
         step_s=None,
     )
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from echocli.intake.guard import MAX_LOOP_BYTES, check_size, foreign, quiet
 from echocli.intake.reasons import Reason, Refused
+from echocli.intake.regions import is_scale
+from echocli.intake.timing import is_step
 
 NIBABEL_ERRORS = (ImageFileError, HeaderDataError, HeaderTypeError)
 SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
@@ -115,15 +117,22 @@ def _nifti_header(header: Any) -> VolumeHeader:  # noqa: ANN401
         raise Refused(Reason.VOLUME)
     space, time = header.get_xyzt_units()
     scale = MM_PER_UNIT.get(space, 1.0)
-    column_mm, row_mm = zooms[0] * scale, zooms[1] * scale
     seconds = step * SECONDS_PER_UNIT.get(time, 0.0)
     return VolumeHeader(
         frames=frames,
         rows=rows,
         columns=columns,
-        spacing_mm=(row_mm, column_mm) if row_mm > 0 and column_mm > 0 else None,
-        step_s=seconds or None,
+        spacing_mm=spacing(rows, columns, zooms[1] * scale, zooms[0] * scale),
+        step_s=seconds if is_step(1000 * seconds) else None,
     )
+
+
+def spacing(
+    rows: int, columns: int, row_mm: float, column_mm: float
+) -> tuple[float, float] | None:
+    """Return the size of a pixel as a header tells it, or ``None`` if no heart has it."""
+    scale = is_scale(rows * row_mm, columns * column_mm, row_mm, column_mm)
+    return (row_mm, column_mm) if scale else None
 
 
 def check_wide(frames: int, rows: int, columns: int, itemsize: int) -> None:

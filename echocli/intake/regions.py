@@ -225,17 +225,18 @@ def _shrinkage(header: Header) -> float | None:
 
 def _is_plausible(tall_mm: float, wide_mm: float, row_mm: float, column_mm: float) -> bool:
     """Return whether a scan of this size may be one of a heart."""
+    return tall_mm / 10 >= MIN_DEPTH_CM and is_scale(tall_mm, wide_mm, row_mm, column_mm)
+
+
+def is_scale(tall_mm: float, wide_mm: float, row_mm: float, column_mm: float) -> bool:
+    """Return whether a picture of this size, whole or cut out, may be one of a heart."""
     return (
         row_mm > 0
         and column_mm > 0
         and 1 / MOST_STRETCHED <= row_mm / column_mm <= MOST_STRETCHED
-        and _is_depth(tall_mm / 10)
+        and tall_mm / 10 <= MAX_DEPTH_CM
         and wide_mm / 10 <= 2 * MAX_DEPTH_CM
     )
-
-
-def _is_depth(centimetres: float) -> bool:
-    return MIN_DEPTH_CM <= centimetres <= MAX_DEPTH_CM
 
 
 def _area(region: UltrasoundRegion) -> int:

@@ -80,7 +80,7 @@ def timing_notes(header: Header, times_s: NDArray[np.float64] | None, source: st
 
 def _disagree(rate: float, cine_rate: float | None) -> bool:
     period = _period_ms(cine_rate)
-    if period is None or not _plausible(period):
+    if period is None or not is_step(period):
         return False
     return abs(rate * period / 1000 - 1) > DISAGREEMENT
 
@@ -89,12 +89,13 @@ def _period_ms(rate: float | None) -> float | None:
     return 1000.0 / rate if rate else None
 
 
-def _plausible(step_ms: float) -> bool:
+def is_step(step_ms: float) -> bool:
+    """Return whether frames of an echocardiogram may be so many milliseconds apart."""
     return math.isfinite(step_ms) and MIN_STEP_MS <= step_ms <= MAX_STEP_MS
 
 
 def _steady(step_ms: float | None, frames: int, source: str) -> Times | None:
-    if step_ms is None or not _plausible(step_ms):
+    if step_ms is None or not is_step(step_ms):
         return None
     return np.arange(frames, dtype=np.float64) * (step_ms / 1000), source
 
@@ -106,7 +107,7 @@ def _uneven(vector_ms: tuple[float, ...], frames: int) -> Times | None:
         steps = vector_ms
     else:
         return None
-    if not steps or not all(_plausible(step) for step in steps) or _only_rises(steps):
+    if not steps or not all(is_step(step) for step in steps) or _only_rises(steps):
         return None
     times = np.concatenate(([0.0], np.cumsum(steps) / 1000))
     return times.astype(np.float64), "frame_time_vector"

@@ -198,6 +198,13 @@ def test_only_a_table_tells_where_frames_of_no_known_start_begin(save: MakeDicom
             assert refused(save, data).reason is Reason.UNDECODABLE
 
 
+def test_a_table_of_another_type_is_none(save: MakeDicom) -> None:
+    data = wrapped(GREY, RLELossless, streams := rle(GREY))
+    data.PixelData = encapsulate(streams, fragments_per_frame=2, has_bot=False)
+    data.add_new(0x7FE00001, "LO", "a text")
+    assert refused(save, data).reason is Reason.UNDECODABLE
+
+
 def test_hundred_thousand_frames_are_refused_before_anything_is_allocated(
     save: MakeDicom, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,12 +68,14 @@ def test_grey_levels_are_never_stretched(tmp_path: Path) -> None:
         read_loop(save_nifti(tmp_path / "x.nii", stored, (1.0, 1.0, 1.0)))
 
 
-def save_mhd(folder: Path, data: str = "x.raw", size: str = "60 40 10") -> Path:
+def save_mhd(
+    folder: Path, data: str = "x.raw", size: str = "60 40 10", spacing: str = "0.2 0.3"
+) -> Path:
     (folder / "x.raw").write_bytes(SCAN.tobytes())
     path = folder / "x.mhd"
     path.write_text(
         f"ObjectType = Image\nNDims = 3\nDimSize = {size}\nElementType = MET_UCHAR\n"
-        f"ElementSpacing = 0.2 0.3 1\nElementDataFile = {data}\n"
+        f"ElementSpacing = {spacing} 1\nElementDataFile = {data}\n"
     )
     return path
 
@@ -82,6 +84,42 @@ def test_mhd(tmp_path: Path) -> None:
     loop = read_loop(save_mhd(tmp_path))
     np.testing.assert_array_equal(loop.frames, SCAN)
     assert loop.spacing_mm == (0.3, 0.2)
+
+
+@pytest.mark.parametrize("spacing", ["inf 1", "nan 1", "1 nan", "-1 1", "1e-30 1e30", "0.1 20"])
+def test_a_scale_that_no_heart_has_is_unknown(tmp_path: Path, spacing: str) -> None:
+    loop = read_loop(save_mhd(tmp_path, spacing=spacing))
+    assert (loop.spacing_mm, loop.spacing_source) == (None, "unknown")
+
+
+@pytest.mark.parametrize(
+    "zooms",
+    [
+        (np.inf, 0.3, 1.0, 20.0),
+        (np.nan, 0.3, 1.0, 20.0),
+        (0.2, 20.0, 1.0, 20.0),
+        (0.2, 0.3, 1.0, np.nan),
+        (0.2, 0.3, 1.0, np.inf),
+        (0.2, 0.3, 1.0, -20.0),
+        (0.2, 0.3, 1.0, 1e-20),
+        (0.2, 0.3, 1.0, 2000.0),
+    ],
+)
+def test_what_no_heart_has_is_not_believed(
+    tmp_path: Path, zooms: tuple[float, float, float, float]
+) -> None:
+    path = save_nifti(tmp_path / "x.nii", SCAN.transpose(2, 1, 0)[:, :, None], (1.0,) * 4)
+    with path.open("r+b") as file:
+        file.seek(80)  # pixdim[1]
+        file.write(np.array(zooms, "<f4").tobytes())
+    loop, told = read_loop(path), describe(path)
+    if zooms[:2] == (0.2, 0.3):
+        assert (loop.times_s, loop.time_source) == (None, "unknown")
+        assert told.rate_hz is None
+        assert loop.spacing_mm is not None
+    else:
+        assert (loop.spacing_mm, told.spacing_mm) == (None, None)
+        assert told.rate_hz == pytest.approx(50)
 
 
 @pytest.mark.parametrize(
