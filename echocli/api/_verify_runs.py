@@ -38,7 +38,7 @@ def check_weights(folder: Path, *, quick: bool) -> Checked:
         folder: What ``save_model`` or ``save_head`` wrote.
         quick: Look only whether the files are there and can be parsed.
     """
-    is_head = (folder / HEAD).is_file()
+    is_head = (folder / HEAD).is_file() or HEAD in trusted_json(folder / SUMS)
     checked = Checked(folder, "head" if is_head else "model")
     name = HEAD if is_head else WEIGHTS
     again = "Copy the whole folder again, or make it again with --overwrite."

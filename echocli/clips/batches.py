@@ -126,6 +126,11 @@ class Batches:
         return "too_short"
 
     def _check(self) -> None:
+        if not len(self.clips):
+            raise EchoError(
+                "The clip set holds no clip.",
+                "Its quarantine.csv says of each source why it became none.",
+            )
         if not self.rows:
             ways = shorter_windows(self.clips, self.data, ANY_TUBELET)
             fitting = " or ".join(f"--set {way.setting}" for way in ways)
@@ -133,8 +138,7 @@ class Batches:
                 fitting = "by frames where times are unknown: --set data.stride=1"
             raise EchoError(
                 f"None of the {len(self.clips)} clip(s) can fill a window of "
-                f"{says(self.data)}: "
-                f"{describe_left_out(self.left_out) or 'there are no clips'}.",
+                f"{says(self.data)}: {describe_left_out(self.left_out)}.",
                 f"Choose a shorter window ({fitting or 'data.seconds, data.frames'}), bring "
                 "longer loops, or repeat beats: --set feed.short=cycle. --where may have left "
                 "out too many.",

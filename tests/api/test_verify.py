@@ -336,6 +336,16 @@ def test_a_run_that_stopped_half_way_is_told_how_to_go_on(study: Path, tmp_path:
     assert "--resume" in problem.remedy
 
 
+def test_a_head_that_lost_its_weights_is_still_a_head(tmp_path: Path) -> None:
+    write_json(tmp_path / "SHA256SUMS.json", {"head.safetensors": "0", "config.json": "0"})
+    (found,) = verify(tmp_path).outputs
+    assert found.kind == "head"
+    assert [problem.found for problem in found.problems[:2]] == [
+        "config.json: missing",
+        "head.safetensors: missing",
+    ]
+
+
 def test_a_folder_of_somebody_else_is_no_output(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "list.csv").write_text("a,b\n1,2\n")

@@ -98,3 +98,10 @@ def test_clips_that_cannot_fill_a_window_are_counted(tmp_path: Path) -> None:
 def test_no_usable_clip_is_an_error_that_says_why(micro_clips: Path) -> None:
     with pytest.raises(EchoError, match=r"10 shorter than a window.*data.seconds"):
         Batches(ClipSet.open(micro_clips), DataConfig(frames=4, seconds=9.0), batch=2, seed=0)
+
+
+def test_a_set_without_clips_is_called_that(micro_clips: Path) -> None:
+    clips = ClipSet.open(micro_clips)
+    clips.manifest = clips.manifest.iloc[:0]
+    with pytest.raises(EchoError, match="holds no clip"):
+        Batches(clips, DATA, batch=2, seed=0)
