@@ -21,7 +21,11 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 30, 40
 CURVE_POINTS = 400
 FEW_POINTS = 60
 """Below this, each point of a curve is drawn; beyond, their running mean."""
-LEGEND = "Grey: each step; blue: the running mean."
+
+
+def legend(points: int) -> str:
+    """Return what the colours of a curve of so many points say; nothing if it has one."""
+    return "" if points < FEW_POINTS else "Grey: each step; blue: the running mean."
 
 
 class Frame(NamedTuple):

@@ -139,7 +139,7 @@ def _learning(curves: Mapping[str, Curve]) -> Html:
     if not len(curves.get("loss", ())):
         return paragraph("Not one step is done yet.", "muted")
     picture = lines.line(*curves["loss"].points, "loss", "loss")
-    drawn = [figure(picture, f"{LOSS_CAPTION} {lines.LEGEND}")]
+    drawn = [figure(picture, f"{LOSS_CAPTION} {lines.legend(len(curves['loss']))}")]
     if len(curves.get("lr", ())) > 1:
         picture = lines.line(*curves["lr"].points, "learning rate", "rate", smooth=False)
         drawn.append(figure(picture, "The learning rate of each step."))

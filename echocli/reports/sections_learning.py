@@ -81,7 +81,7 @@ def _run(run: RunRecord) -> Html:
     drawn = []
     if len(metrics) > 1:
         picture = lines.line(*_curve(metrics, "loss"), "loss", f"loss of {run.name}")
-        drawn.append(figure(picture, f"{LOSS_CAPTION} {lines.LEGEND}"))
+        drawn.append(figure(picture, f"{LOSS_CAPTION} {lines.legend(len(metrics))}"))
     for names, what, caption in (
         (HEALTH, "health", HEALTH_CAPTION),
         (STEPS, "learning rate and gradient", STEPS_CAPTION),

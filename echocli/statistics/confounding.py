@@ -81,7 +81,7 @@ def confounding(
     }
     area = _told_by(patients[used], truth, seed, draws) if used else None
     findings = [
-        f"{column} goes with the label (Cramer's V {v:.2f})"
+        f"the column {column} goes with the label (Cramer's V {v:.2f})"
         for column, v in strength.items()
         if v is not None and v >= STRONG_V
     ]
