@@ -20,9 +20,9 @@ from echocli.errors import EchoError, UsageError
 Flags = NDArray[np.bool_]
 
 THREE_WAYS = (
-    "Say it in one of three ways: a label column `normal` (`echocli preprocess --labels "
-    "labels.csv`, then embed again); `--normals FILE` with the embeddings of normal clips; or "
-    "a rule on a label column, such as `--normal-rule 'ef_percent>=55'`."
+    "Say it in one of three ways: a label column `normal` (`echocli preprocess SOURCES "
+    "--labels labels.csv --overwrite`, then embed again); `--normals FILE` with the embeddings "
+    "of normal clips; or a rule on a label column, such as `--normal-rule 'ef_percent>=55'`."
 )
 ALIASES = {"ef": "ef_percent", "lvef": "ef_percent", "edv": "edv_ml", "esv": "esv_ml"}
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
