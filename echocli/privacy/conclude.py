@@ -22,6 +22,7 @@ from echocli.privacy.sheets import Refusal, write_contact_sheets
 
 OF_PARTS = (".u8", ".dcm", ".parquet")
 """Files that were searched before their part was published, and are not read a second time."""
+PAGE = ".html"
 
 
 def conclude(
@@ -43,7 +44,7 @@ def conclude(
         details: What else belongs in ``audit.json``.
 
     Raises:
-        PrivacyError: If a check fails; the pages are removed then.
+        PrivacyError: If a check fails; no page of this run is left then.
     """
     clips = ClipSet.open(folder)
     raw = set(identifiers)
@@ -56,13 +57,17 @@ def conclude(
     )
     checks = [*whole, *(check for check in proved if check.check not in told)]
     require(checks)
+    needles, beside = needles_for(raw, clips), (*OF_PARTS, PAGE)
+    texts = (file for file in visible_files(folder) if file.suffix not in beside)
+    searched = check_bytes(texts, needles)
+    require([searched])
+    # The pages show how much was looked at, so they are searched after and do not count.
+    checks = summed([checks, [searched]])
     pages = write_contact_sheets(clips, quarantined, checks, folder)
-    texts = (file for file in visible_files(folder) if file.suffix not in OF_PARTS)
-    searched = check_bytes(texts, needles_for(raw, clips))
-    if not searched.passed:
+    shown = check_bytes(pages, needles)
+    if not shown.passed:
         for page in pages:
             page.unlink()
-    require([searched])
-    checks = summed([checks, [searched]])
+    require([shown])
     write_audit(folder, checks, details)
     return checks

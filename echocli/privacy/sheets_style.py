@@ -58,6 +58,7 @@ figcaption { font: 0.8rem/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospac
     --good: #000; --bad: #000; }
   body { font-size: 10.5pt; } nav { display: none; } header, main { max-width: none; }
   figure { content-visibility: visible; } h2 { break-after: avoid; }
+  table { break-inside: avoid; }
   .sheet { grid-template-columns: repeat(3, 1fr); }
   .sheet.large { grid-template-columns: repeat(2, 1fr); }
 }

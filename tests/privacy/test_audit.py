@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -243,7 +245,9 @@ def test_the_end_adds_up_the_parts_and_searches_the_lists(folder: Path) -> None:
     assert written["parts"] == 1
     assert [Check(**row) for row in written["checks"]] == concluded
     assert {check.check for check in concluded} == {check.check for check in checks}
-    assert (folder / "audit.html").exists()
+    shown = (folder / "audit.html").read_text("utf-8")
+    for check in concluded:
+        assert re.search(rf">{escape(check.check)}</[^>]+><td[^>]*>{check.looked_at}<", shown)
     (folder / "quarantine.csv").write_text(
         (folder / "quarantine.csv").read_text().replace("a still", SECRET)
     )
