@@ -4,9 +4,9 @@
 
 Of each loop some frames and the brightest projection are masked, made twice as large and read
 one by one. A word is confident if tesseract gives it 60 per cent or more and it has four
-letters or digits (``tests/ocr.py``). Prints for each loop the confident words before and after masking,
-and how many others were read after: those are what speckle gives. Ends with 1 if a confident
-word is left.
+letters or digits (``tests/ocr.py``). Prints for each loop the confident words before and after
+masking, and how many others were read after: those are what speckle gives. Ends with 1 if a
+confident word is left.
 """
 
 from __future__ import annotations

@@ -68,13 +68,19 @@ def _held(frames: NDArray[np.uint8]) -> Grey:
     return np.asarray(held)
 
 
+def starts_of(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where strokes begin in each row."""
+    starts = marks.copy()
+    starts[:, 1:] &= ~marks[:, :-1]
+    return starts
+
+
 def words_in(marks: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
     """Return the marks of squares in which several stand beside each other in rows on end.
 
     Nearly all parts of all loops hold none.
     """
-    starts = marks.copy()
-    starts[:, 1:] &= ~marks[:, :-1]
+    starts = starts_of(marks)
     height, width = (-(-side // CELL) * CELL + CELL for side in marks.shape)
     padded = np.zeros((height, width), np.uint8)
     padded[: marks.shape[0], : marks.shape[1]] = starts

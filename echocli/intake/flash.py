@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocli.intake.brief import CELL, ROWS, STROKES, words_in
+from echocli.intake.brief import CELL, ROWS, STROKES, starts_of, words_in
 from echocli.intake.motion import running
 from echocli.intake.strokes import Beyond, Grey, Strokes, top_hat
 
@@ -23,10 +23,16 @@ WEAK_SHARE, WEAK_LEAST = 3, 8
 """Parts of a word where the rest of it stands out: share of that limit, as a divisor, and grey
 levels at least."""
 LEAST_JUMP, LEAST_PIXELS, USUAL, MORE = 30, 12, 80, 1.25
-"""A cell is looked at if so many more of its pixels change by more than so many grey levels
-than usually do: this percentile of all pairs of frames, and so many times that."""
+"""A cell is looked at if so many more strokes of pixels that change by more than so many grey
+levels begin in it than usually do: this percentile of all pairs of frames, and so many times
+that."""
+LOOKED_AT, LOOKED_AT_OF = 24, 4
+"""Pairs of frames that are looked at: one of so many, but so many at least, those in which most
+strokes jump first."""
 MOST_FLASHES = 4
 """Times that texts come or go in a cell or beside it."""
+CHECKED = 40
+"""Pairs of frames, spread over the loop, in which it is looked how often that is."""
 LINE = 12
 """Rows around those with several strokes that belong to the same line of text."""
 BESIDE = 2
@@ -42,14 +48,16 @@ def flashed_strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strok
         frames: ``(frames, height, width)``.
         scan: Where the scan is, ``(height, width)``; what lies beyond does not count.
     """
-    window = _where(frames, scan)
-    if window is None:
+    cells, suspects = _where(frames, scan)
+    if not cells.any():
         return None
+    window = _around(cells, BESIDE)
     inside, pairs = scan[window], frames[:, *window]
     beyond = Beyond(inside)
     bright, weak = np.zeros((2, *inside.shape), bool)
     flashes = np.zeros_like(_count(inside))
-    for index in range(len(frames) - 1):
+    evenly = np.linspace(0, len(frames) - 2, CHECKED).astype(int)
+    for index in sorted({*suspects, *evenly.tolist()}):
         for sign in (0, 1):
             found = _words(_jump(pairs[index : index + 2], sign), inside, beyond)
             if found is not None:
@@ -65,20 +73,24 @@ def flashed_strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strok
     return Strokes(found_bright, nowhere, found_weak, found_bright)
 
 
-def _where(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """Return the rectangle in which words flash by the pairs of frames that are suspect."""
+def _where(
+    frames: NDArray[np.uint8], scan: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], set[int]]:
+    """Return the cells in which words flash, and the pairs of frames in which they do."""
     beyond = Beyond(scan)
     cells = np.zeros_like(_count(scan), dtype=bool)
+    pairs = set()
     for index, suspect in enumerate(_suspect(frames, scan)):
         if suspect.any():
-            window = _around(suspect)
+            window = _around(suspect, 1)
             jump = _jump(frames[index // 2 : index // 2 + 2, *window], index % 2)
             found = _words(jump, scan[window], beyond.part(window))
             if found is not None:
                 part = cells[window[0].start // CELL :, window[1].start // CELL :]
                 count = _count(found[0])
                 part[: len(count), : count.shape[1]] |= count > 0
-    return _around(cells) if cells.any() else None
+                pairs.add(index // 2)
+    return cells, pairs
 
 
 def _jump(pair: NDArray[np.uint8], sign: int) -> Grey:
@@ -87,21 +99,25 @@ def _jump(pair: NDArray[np.uint8], sign: int) -> Grey:
 
 
 def _suspect(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the cells in which more pixels jump at once than they mostly do.
+    """Return the cells in which more strokes jump at once than they mostly do.
 
     Returns:
         ``(2 * pairs, rows of cells, columns of cells)``: darker and brighter in turn.
     """
     counts = [
-        _count((_jump(frames[index : index + 2], sign) > LEAST_JUMP) & scan)
+        _count(starts_of((_jump(frames[index : index + 2], sign) > LEAST_JUMP) & scan))
         for index in range(len(frames) - 1)
         for sign in (0, 1)
     ]
-    pixels = np.array(counts)
-    usual = np.empty_like(pixels, dtype=np.float32)
+    strokes = np.array(counts)
+    usual = np.empty_like(strokes, dtype=np.float32)
     for sign in (0, 1):
-        usual[sign::2] = np.percentile(pixels[sign::2], USUAL, axis=0, method="lower")
-    return np.asarray(pixels >= MORE * usual + LEAST_PIXELS)
+        usual[sign::2] = np.percentile(strokes[sign::2], USUAL, axis=0, method="lower")
+    excess = strokes - MORE * usual - LEAST_PIXELS
+    most = excess.max(axis=(1, 2))
+    looked_at = max(LOOKED_AT, len(most) // LOOKED_AT_OF)
+    enough = np.sort(most)[-looked_at:][0]
+    return np.asarray((excess >= 0) & (most >= enough)[:, None, None])
 
 
 def _count(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -114,10 +130,10 @@ def _count(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return np.asarray(columns.reshape(len(columns), -1, CELL).sum(axis=2))
 
 
-def _around(suspect: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _around(suspect: NDArray[np.bool_], beside: int) -> tuple[slice, slice]:
     """Return the rectangle of pixels that holds some cells and those beside them."""
     down, across = (
-        slice(max(0, int(each.min()) - BESIDE) * CELL, (int(each.max()) + 1 + BESIDE) * CELL)
+        slice(max(0, int(each.min()) - beside) * CELL, (int(each.max()) + 1 + beside) * CELL)
         for each in np.nonzero(suspect)
     )
     return down, across
