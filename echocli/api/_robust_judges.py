@@ -19,6 +19,7 @@ from echocli.api._heads import roles_by_head
 from echocli.api._normal import normality
 from echocli.api._segment_figures import Tested
 from echocli.api._segment_load import open_head
+from echocli.api._segment_rows import drawable
 from echocli.api._splits import splits_of
 from echocli.api.embed import embed
 from echocli.api.score import ScoreConfig, score
@@ -147,8 +148,9 @@ def _judge_masks(judge: Judge, clips: Path) -> Judged:
         judge.head, judge.model, judge.place["device"], judge.place["precision"], SILENT
     )
     opened = ClipSet.open(clips)
+    rows, left_out = drawable(opened, labeller.network, clips, SILENT)
     frames: list[Tested] = []
-    for row in range(len(opened)):
+    for row in rows:
         maps = labeller.labels(opened, row, opened.mask_frames(row))
         frames += labeller.compare(opened, row, maps)
     table = opened.manifest.iloc[[one.row for one in frames]]
@@ -156,7 +158,12 @@ def _judge_masks(judge: Judge, clips: Path) -> Judged:
     return Judged(
         [f"{name}/{one.frame}" for name, one in zip(names, frames, strict=True)],
         table["patient_id"].to_numpy(dtype=np.str_),
-        {f"dice {region}": _mean_dice(frames, region) for region in REGIONS},
+        {
+            f"dice {region}": _mean_dice(frames, region)
+            for region in REGIONS
+            if any(np.isfinite(one.regions[region]["dice"]) for one in frames)
+        },
+        left_out,
     )
 
 

@@ -208,6 +208,8 @@ def _figures(
     how = {"seed": config.seed, "draws": config.draws}
     intervals = bootstrap_intervals(judged.metrics, judged.patients, **how)
     for name, value in intervals.items():
+        if clean is not None and name not in clean.metrics:
+            continue  # a structure that is drawn under this fault only
         row: dict[str, Any] = {
             "perturbation": CLEAN if fault is None else fault.name,
             "strength": 0.0 if fault is None else fault.strength,

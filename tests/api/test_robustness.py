@@ -122,6 +122,28 @@ def test_without_a_fault_the_figures_are_those_of_the_evaluation(
     assert {rows["narrow", figure]["value"] for figure in expected} != set(clean.values())
 
 
+def test_of_masks_only_what_is_labelled_and_can_be_read_is_judged(
+    study: Path, tmp_path: Path
+) -> None:
+    chosen = list(patients())[:12]
+    with ClipSetWriter(tmp_path / "clips") as writer:
+        for number, clip in enumerate(chosen):
+            assert clip.masks is not None
+            assert clip.times_s is not None
+            cavity = replace(clip, masks=(clip.masks == 1).astype(np.uint8))
+            if number == len(chosen) - 1:  # a test patient with a picture, not a loop
+                still = {"frames": clip.frames[:1], "times_s": clip.times_s[:1]}
+                cavity = replace(cavity, **still, masks=cavity.masks[:1], mask_frames=(0,))
+            writer.add(cavity)
+    config = segment.SegmentConfig(head=SegmentationConfig(steps=30))
+    segment.fit(tmp_path / "clips", study / "model", tmp_path / "head", config=config)
+    found = robustness("segment", tmp_path / "clips", head=tmp_path / "head", config=QUICK)
+    assert set(found.table["figure"]) == {"dice lv_cavity"}
+    assert found.table["value"].notna().all()
+    assert set(found.table["patients"]) == {5}
+    assert [clip["clip_id"] for clip in found.left_out] == [chosen[-1].clip_id]
+
+
 def test_the_pairs_are_of_the_same_patients(study: Path) -> None:
     """The interval of the difference is the one of paired errors, by the slow road."""
     config = RobustnessConfig(perturbations=("speckle",), strengths=(1.0,), draws=DRAWS)
