@@ -18,6 +18,7 @@ from echocli.intake.loop import CineLoop
 from echocli.intake.mhd import read_mhd
 from echocli.intake.nifti import NIBABEL_ERRORS
 from echocli.intake.reasons import Reason, Refused
+from echocli.intake.timing import is_step
 
 NARROWEST = 4.0
 """Pixels of lit border below which a bump on the sector is none of it."""
@@ -139,8 +140,8 @@ def bare_loop(path: Path, frames: NDArray[np.uint8], **known: Any) -> CineLoop: 
 
 
 def at_rate(loop: CineLoop, rate_hz: float | None) -> CineLoop:
-    """Return the loop with the frame rate that its data set tells; as it is if none is told."""
-    if not rate_hz or rate_hz <= 0:
+    """Return the loop with the frame rate that its data set tells; as it is if none may be."""
+    if not rate_hz or not is_step(1000 / rate_hz):
         return loop
     times = np.arange(len(loop.frames)) / rate_hz
     return replace(loop, times_s=times, time_source="dataset")

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from echocli.clips.record import Label
 from echocli.datasets._pictures import (
+    at_rate,
     bare_loop,
     grey_of,
     read_metaimage,
@@ -39,6 +40,7 @@ from echocli.datasets.base import PROPOSAL, DatasetItem
 from echocli.datasets.rules import NormalRule
 from echocli.intake.guard import check_readable, foreign
 from echocli.intake.loop import MIN_FRAMES, CineLoop
+from echocli.intake.nifti import spacing
 from echocli.intake.reasons import Reason, Refused
 
 VIEWS = {"2CH": "A2C", "4CH": "A4C"}
@@ -165,35 +167,31 @@ def read(path: Path, view: str) -> CineLoop:
     info = read_info(path.parent / f"Info_{view}.cfg")
     first, last = (int(number(info.get(key)) or 0) - 1 for key in ("ED", "ES"))
     older = path.suffix == ".mhd"
-    frames, masks, mask_frames, spacing = (_read_mhd if older else _read_nifti)(
-        path, first, last
-    )
+    frames, masks, mask_frames, scale = (_read_mhd if older else _read_nifti)(path, first, last)
     count = len(frames)
     if count < MIN_FRAMES:
         raise Refused(Reason.TOO_FEW_FRAMES)
-    backwards = first > last
+    backwards = 0 <= last < first < count
     if backwards:
         frames, masks = frames[::-1], None if masks is None else masks[::-1]
         mask_frames = tuple(count - 1 - frame for frame in reversed(mask_frames))
         first, last = count - 1 - first, count - 1 - last
-    rate = number(info.get("FrameRate"))
     labels = _labels(info)
     if 0 <= first < count and 0 <= last < count:
         labels["ed_frame"], labels["es_frame"] = first, last
     frames = np.ascontiguousarray(frames)
-    return bare_loop(
+    loop = bare_loop(
         path,
         frames,
-        times_s=np.arange(count) / rate if rate else None,
-        time_source="dataset" if rate else "unknown",
-        spacing_mm=spacing,
-        spacing_source="dataset" if spacing else "unknown",
+        spacing_mm=scale,
+        spacing_source="dataset" if scale else "unknown",
         labels=labels,
         masks=None if masks is None else np.ascontiguousarray(masks),
         mask_frames=mask_frames,
         sector_known=sector_of(frames),
         notes=("turned_round",) if backwards else (),
     )
+    return at_rate(loop, number(info.get("FrameRate")))
 
 
 _Sequence = tuple[
@@ -208,15 +206,17 @@ _Sequence = tuple[
 def _read_nifti(path: Path, first: int, last: int) -> _Sequence:
     volume, (column_mm, row_mm) = read_volume(path)
     frames = grey_of(volume.transpose(2, 1, 0))
+    _, height, width = frames.shape
+    scale = spacing(height, width, row_mm, column_mm)
     truth = path.with_name(path.name.replace(".nii.gz", "_gt.nii.gz"))
     if not truth.is_file():
-        return frames, None, (), (row_mm, column_mm)
+        return frames, None, (), scale
     masks = _codes(read_volume(truth)[0].transpose(2, 1, 0), frames.shape)
-    return frames, masks, tuple(range(len(frames))), (row_mm, column_mm)
+    return frames, masks, tuple(range(len(frames))), scale
 
 
 def _read_mhd(path: Path, first: int, last: int) -> _Sequence:
-    frames, spacing = read_metaimage(path)
+    frames, scale = read_metaimage(path)
     masks, marked = [], []
     for phase, frame in sorted((("ED", first), ("ES", last)), key=lambda pair: pair[1]):
         truth = path.with_name(path.name.replace("_sequence.mhd", f"_{phase}_gt.mhd"))
@@ -224,7 +224,7 @@ def _read_mhd(path: Path, first: int, last: int) -> _Sequence:
             mask, _ = read_metaimage(truth)
             masks.append(_codes(mask, (1, *frames.shape[1:]))[0])
             marked.append(frame)
-    return frames, np.stack(masks) if masks else None, tuple(marked), spacing
+    return frames, np.stack(masks) if masks else None, tuple(marked), scale
 
 
 def _codes(masks: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -147,6 +147,8 @@ def read(path: Path, truth: Path | None, cycle: tuple[int | None, int | None]) -
     _, height, width = loop.frames.shape
     walls = read_walls(truth, height, width)
     frames = range(cycle[0] - 1, min(cycle[0] - 1 + len(walls), len(loop.frames)))
+    if cycle[0] < 1 or not frames:
+        return loop
     return replace(loop, masks=walls[: len(frames)], mask_frames=tuple(frames))
 
 

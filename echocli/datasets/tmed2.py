@@ -57,7 +57,7 @@ EXPECTED: Mapping[str, int] = {}
 def recognise(folder: Path) -> bool:
     """Return whether the folder holds ``labels_per_image.csv`` or a fold's table."""
     return has_columns(folder / INDEX, COLUMNS) or any(
-        has_columns(folder / _table_of(0), COLUMNS) for _ in FOLDS
+        has_columns(folder / _table_of(fold), COLUMNS) for fold in FOLDS
     )
 
 

@@ -28,6 +28,7 @@ from echocli.datasets import camus as camus_reader
 from echocli.datasets import cardiac_uda as uda_reader
 from echocli.datasets import echonet_lvh as lvh_reader
 from echocli.datasets import rvenet as rvenet_reader
+from echocli.datasets._pictures import at_rate
 from echocli.datasets._tables import number, read_sheet, whole
 from echocli.datasets.base import DatasetItem
 from echocli.intake.loop import Region
@@ -140,6 +141,25 @@ def test_camus_in_mhd_turns_a_sequence_and_its_outlines_round(made: Made) -> Non
     assert items[5].read().masks is None, "the test patients' outlines were withheld"
 
 
+def test_camus_turns_nothing_round_without_both_phases(made: Made) -> None:
+    item = made(camus)[4]
+    info = item.path.parent / "Info_4CH.cfg"
+    frames = item.read().frames
+    lines = info.read_text().splitlines()
+    info.write_text("\n".join(line for line in lines if not line.startswith("ES")))
+    read = item.read()
+    np.testing.assert_array_equal(read.frames, frames[::-1])
+    assert "ed_frame" not in read.labels
+    assert "turned_round" not in read.notes
+
+
+@pytest.mark.parametrize("rate_hz", [None, 0.0, -30.0, 1e-9, 1e9])
+def test_rates_that_no_recording_has_are_unknown(made: Made, rate_hz: float | None) -> None:
+    read = made(camus)[3].read()
+    assert at_rate(read, rate_hz) is read
+    assert at_rate(read, 50.0).times_s[1] == pytest.approx(0.02)
+
+
 def test_camus_names_the_scheme_of_its_split(tmp_path: Path) -> None:
     root = camus.write(tmp_path).root
     assert camus_reader.how_split(root).startswith("fold 1 of the ten")
@@ -191,6 +211,14 @@ def test_tmed_takes_the_largest_development_part(made: Made) -> None:
     assert items[5].labels["split"] == "train", "by view, where there is no diagnosis"
 
 
+@pytest.mark.parametrize("fold", range(3))
+def test_tmed_is_known_by_any_folds_table(tmp_path: Path, fold: int) -> None:
+    table = tmp_path / f"TMED2_fold{fold}_labeledpart.csv"
+    table.write_text("query_key,view_label,diagnosis_label\n1s1_0.png,PLAX,no_AS\n")
+    assert base.recognise(tmp_path) == "tmed2"
+    assert [item.patient for item in base.loops(tmp_path)] == ["1"]
+
+
 def test_mimic_joins_inside_one_patient_and_one_examination(made: Made) -> None:
     items = made(mimic_echo)
     assert list(items) == [1, 2, 3, 4], "the study that was not copied is left out"
@@ -218,6 +246,9 @@ def test_hmc_puts_the_walls_on_the_frames_of_the_cycle(made: Made) -> None:
         assert set(np.unique(mask)) == {0, 2}
         assert overlap(mask == 2, truth[frame] == 2) > 0.9
     assert items[2].read().masks is None
+    for cycle in ((0, last), (10_000, last)):
+        odd = replace(items[1], facts={**items[1].facts, "cycle": cycle}).read()
+        assert (odd.masks, odd.mask_frames) == (None, ())
     assert [items[row].labels["mi_segments"] for row in items] == [2, 1, 0, 0, 0, 0]
     assert items[4].labels["diagnosis"] == "mi", "the other view shows the infarction"
     assert items[1].patient == items[4].patient == "ES0001"
