@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -41,11 +43,28 @@ def start_worker(arguments: tuple[object, ...]) -> BaseProcess:
         MachineError: If the system does not let a process start.
     """
     for context in _contexts():
-        with suppress(OSError, EOFError), _plain_start():
+        with suppress(OSError, EOFError), _plain_start(), _unheard():
             process = context.Process(target=serve, args=arguments, daemon=True)
             process.start()
             return process
     raise cannot_start()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Let Ctrl-C pass by whoever is born meanwhile; this process hears of it.
+
+    Workers ignore it once they run; while they import, it would end them with a traceback.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # unblocks what is blocked when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _contexts() -> Iterator[ForkServerContext | SpawnContext]:

@@ -262,6 +262,16 @@ def test_workers_start_without_a_fork_server(
     ]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
+def test_ctrl_c_while_a_worker_starts_passes_it_by() -> None:
+    asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with _pool_start._unheard():
+        born = subprocess.check_output([sys.executable, "-c", asks], text=True)
+    assert born == "True\n"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
 def test_a_slow_reader_of_results_costs_no_file(tasks: MakeTasks) -> None:
     found = []
     for outcome in outcomes(tasks(*[sleep_well] * 2), SETTINGS, 2, Limits(seconds=2.0)):
