@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 
 from echocli.api import segment
-from echocli.api._finetune import TuneConfig, scratch_fit
 from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.writer import ClipSetWriter
@@ -51,13 +50,13 @@ def main() -> None:
             config = PhantomConfig(size=options.size)
             for clip in phantom_clips(config, options.patients, seed=POPULATION):
                 writer.add(clip)
-        fit = replace(scratch_fit(), epochs=1, least_steps=options.steps)
+        fit = replace(segment.scratch_fit(), epochs=1, least_steps=options.steps)
         how = segment.SegmentConfig(
             head=SegmentationConfig(), label_fraction=options.label_fraction
         )
         heads = {
             "linear": (options.model or random_model(folder / "model", options.size), how),
-            "unet": (None, replace(how, tune=TuneConfig(scratch="unet", fit=fit))),
+            "unet": (None, replace(how, tune=segment.TuneConfig(scratch="unet", fit=fit))),
         }
         for head, (model, settings) in heads.items():
             start = time.process_time()

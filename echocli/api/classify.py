@@ -19,7 +19,10 @@ from echocli.api._classify_probes import ClassifyConfig as ClassifyConfig
 from echocli.api._classify_probes import fit_probe
 from echocli.api._classify_rows import class_counts
 from echocli.api._encode import open_set
+from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with
+from echocli.api._finetune import scratch_fit as scratch_fit
+from echocli.api._finetune import tuning_fit as tuning_fit
 from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
@@ -92,7 +95,7 @@ def fit(
     classes = Classes.choose(opened.manifest, config.label, config.classes, config.positive)
     known = np.flatnonzero(classes.codes(class_words(opened.manifest, config.label)) >= 0)
     labelled = opened.subset(known)
-    loaded = begin_with(model, config.tune, labelled, out, config.seed)
+    loaded = begin_with(model, config.tune, labelled, out, config.seed, reporter)
 
     def codes_of(chosen: ClipSet, units: Units) -> Codes:
         return classes.codes(units.one_of(class_words(chosen.manifest, config.label)))

@@ -12,7 +12,10 @@ import torch
 
 from echocli.api._audit import columns_to_divide_by
 from echocli.api._encode import open_clips, open_set, prepare, readable
+from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with
+from echocli.api._finetune import scratch_fit as scratch_fit
+from echocli.api._finetune import tuning_fit as tuning_fit
 from echocli.api._heads import (
     HeadFit,
     describe,
@@ -107,7 +110,7 @@ def fit(
     if config.is_unet:
         begun = blank_unet(opened, out, config.seed)
     else:
-        begun = begin_with(model, config.tune, opened, out, config.seed)
+        begun = begin_with(model, config.tune, opened, out, config.seed, reporter)
     place = prepare(device, precision, reporter)
     rows, left_out = readable(opened, least_of(begun, config))
     rows = [row for row in rows if opened.mask_frames(row)]
