@@ -16,6 +16,7 @@ from torch import Tensor
 
 from echocli.clips.contract import DataConfig
 from echocli.config import Layer, resolve, to_table
+from echocli.console import Reporter
 from echocli.errors import EchoError
 from echocli.files import atomic_path, opened_by_name, read_json, sha256_of, to_json
 from echocli.models.vit import VisionTransformer, ViTConfig
@@ -96,6 +97,16 @@ def load_model(path: Path) -> LoadedModel:
     data = resolve(DataConfig(sector_tokens=False), [Layer(CONFIG, config["data"])]).value
     encoder.eval().requires_grad_(False)
     return LoadedModel(encoder, data, config["method"], sha256, config["details"], folder)
+
+
+def tell_unfinished(model: LoadedModel, reporter: Reporter) -> None:
+    """Warn of a model whose training was stopped on the way."""
+    done, steps = (model.details.get(name) for name in ("steps_done", "steps"))
+    if done is not None and steps is not None and done < steps:
+        reporter.warn(
+            f"The model is of step {done} of {steps}: its training was stopped. `echocli "
+            "pretrain --resume` goes on with it."
+        )
 
 
 def find_model(argument: str | Path | None, study: Study) -> Path:

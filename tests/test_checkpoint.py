@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from ears import Ears
 
 from echocli import checkpoint as checkpoint_module
 from echocli.checkpoint import (
@@ -19,6 +20,7 @@ from echocli.checkpoint import (
     load_model,
     save_head,
     save_model,
+    tell_unfinished,
 )
 from echocli.clips.contract import DataConfig
 from echocli.errors import EchoError
@@ -53,6 +55,15 @@ def test_a_model_comes_back_with_its_contract(saved: Path, where: str) -> None:
     assert not any(p.requires_grad for p in loaded.encoder.parameters())
 
 
+def test_a_model_of_a_training_that_was_stopped_is_called_that(tmp_path: Path) -> None:
+    for done, warnings in ((3, 1), (9, 0)):
+        ears, details = Ears(), {"steps": 9, "steps_done": done}
+        save_model(tmp_path / str(done), encoder(), DATA, "vjepa", details)
+        tell_unfinished(load_model(tmp_path / str(done)), ears)
+        assert len(ears.warned) == warnings
+        assert ears.heard_of("step 3 of 9") == bool(warnings)
+
+
 def test_a_class_token_comes_back(tmp_path: Path) -> None:
     save_model(tmp_path, encoder(cls_token=True), DATA, "discovr", {})
     assert load_model(tmp_path).encoder.cls_token is not None
@@ -77,7 +88,7 @@ def test_a_model_without_hashes_was_not_finished(saved: Path) -> None:
 def test_a_missing_model_says_what_where_and_how(tmp_path: Path) -> None:
     with pytest.raises(EchoError, match=r"runs.*echocli pretrain"):
         find_model(None, Study(tmp_path))
-    with pytest.raises(EchoError, match=r"mine.*runs.*echocli pretrain"):
+    with pytest.raises(EchoError, match=r"no such model.*runs.*echocli pretrain"):
         find_model("mine", Study(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(EchoError, match="echocli pretrain"):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from echocli.api._pretrain_settings import resolve_settings
 from echocli.api._sector import grid_of, sectors_of, share_to_train
-from echocli.checkpoint import LoadedModel, load_model
+from echocli.checkpoint import LoadedModel, load_model, tell_unfinished
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video
 from echocli.console import Reporter
@@ -78,7 +78,12 @@ class TuneConfig:
 
 
 def begin_with(
-    model: Path | None, tune: TuneConfig | None, clips: ClipSet, out: Path, seed: int
+    model: Path | None,
+    tune: TuneConfig | None,
+    clips: ClipSet,
+    out: Path,
+    seed: int,
+    reporter: Reporter,
 ) -> LoadedModel:
     """Return the encoder to fit on: a saved one, or one with random weights.
 
@@ -88,6 +93,7 @@ def begin_with(
         clips: What it will be trained on.
         out: Folder of the head.
         seed: Start of random weights.
+        reporter: Is warned of a model that is not trained to its end.
 
     Raises:
         UsageError: If there is no such preset, or no model where one is needed.
@@ -95,7 +101,9 @@ def begin_with(
     if tune is None or tune.scratch is None:
         if model is None:
             raise UsageError("No encoder is named.", "Name a run or model folder.")
-        return load_model(model)
+        loaded = load_model(model)
+        tell_unfinished(loaded, reporter)
+        return loaded
     settings = resolve_settings(preset=tune.scratch, environment={}).value
     vit = settings.encoder.vit(settings.data)
     encoder = VisionTransformer(vit, torch.Generator().manual_seed(seed))

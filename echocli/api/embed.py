@@ -28,7 +28,7 @@ from echocli.api._encode import (
 from echocli.api._preprocess_place import Share
 from echocli.api._preprocess_quarantine import Quarantined, read_quarantine
 from echocli.api._sector import grid_of
-from echocli.checkpoint import LoadedModel, find_model, load_model
+from echocli.checkpoint import LoadedModel, find_model, load_model, tell_unfinished
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.console import SILENT, Reporter
@@ -123,6 +123,7 @@ def embed(
         UsageError: If other embeddings stand at ``out``, or options do not fit.
     """
     loaded = load_model(find_model(model, Study()))
+    tell_unfinished(loaded, reporter)
     layout = Layout.of(loaded, per, pool, windows, keep_windows, batch)
     share = Share.parse(shard)
     place = _place_of(out, share)

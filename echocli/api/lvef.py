@@ -88,7 +88,7 @@ def fit(
     refuse_to_replace(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     labelled = labelled_clips(opened, clips, studies=bool(config.views))
-    loaded = begin_with(model, config.tune, labelled, out, config.seed)
+    loaded = begin_with(model, config.tune, labelled, out, config.seed, reporter)
     lesson, left_out = begin_lesson(
         loaded,
         labelled,

@@ -132,7 +132,8 @@ def ef_figures(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Htm
     ]
     unit = "studies" if "studies" in test else "clips"
     for name, value in part(summary, "auroc").items():
-        what = f"AUROC of EF {name.replace('_', ' ')} ({value.get('positive')} {unit})"
+        counted = f"{value.get('positive')} of {test.get(unit)} {unit}"
+        what = f"AUROC of EF {name.replace('_', ' ')} ({counted})"
         rows.append((what, interval(value), "0.500"))
     caption = (
         f"Ejection fraction by {of}, test split: {test.get(unit)} {unit} of "
