@@ -2,8 +2,8 @@
 
 import pytest
 
-from echocli.errors import PrivacyError
-from echocli.privacy.labels import LONGEST_TEXT, MOST_VALUES, check_values, clean
+from echocli.errors import EchoError, PrivacyError
+from echocli.privacy.labels import LONGEST_TEXT, MOST_VALUES, check_values, clean, clean_row
 
 
 def test_unknown_columns_stay_behind() -> None:
@@ -67,3 +67,25 @@ def test_what_a_spreadsheet_would_run_is_no_class(text: str) -> None:
 
 def test_a_sign_alone_is_a_class() -> None:
     check_values("view", ["+", "-", "-1 to 0", "a=b", "+ve"], set())
+
+
+@pytest.mark.parametrize("column", ["ef_percent", "rvef_percent"])
+def test_percentages_of_a_users_table_are_from_1_to_100(column: str) -> None:
+    for text in ("1", "55.5", "100", ""):
+        assert clean_row({column: text}, "Row 1")[column] == (float(text) if text else None)
+    for text in ("0.99", "0.55", "100.1", "-5", "1e9"):
+        with pytest.raises(
+            EchoError, match=f"Row 1 holds something else than `{column}`"
+        ) as no:
+            clean_row({column: text}, "Row 1")
+        assert "from 1 to 100" in no.value.remedy
+    assert clean_row({"weight_kg": "0.5"}, "Row 1") == {"weight_kg": 0.5}
+    with pytest.raises(EchoError) as no:
+        clean_row({"weight_kg": "heavy"}, "Row 1")
+    assert "from 1 to 100" not in no.value.remedy
+
+
+def test_whole_numbers_are_those_that_a_clip_set_holds() -> None:
+    assert clean({"fold": str(2**31 - 1)}) == {"fold": 2**31 - 1}
+    with pytest.raises(ValueError, match="fold"):
+        clean({"fold": str(2**31)})
