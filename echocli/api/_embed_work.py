@@ -85,6 +85,9 @@ def open_before(out: Path, metadata: dict[str, Any], precision: str, key: str) -
         stored = open_embeddings(out)
     except EchoError:
         raise UsageError(f"{out} already exists and holds no embeddings.", REMEDY) from None
+    model = "model_sha256"
+    if stored.metadata.get(model) != metadata.get(model):
+        raise UsageError(f"{out} holds the embeddings of another model.", REMEDY)
     changed = differences(result_keys(stored.metadata), result_keys(metadata))
     made = stored.metadata.get("precision")
     if made and precision not in ("auto", made):
