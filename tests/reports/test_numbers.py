@@ -29,6 +29,7 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert interval(None) == "-"
     assert interval({"value": None, "low": None, "high": None}) == "-"
     assert interval({"value": 0.5, "low": None, "high": None}) == "0.500 (no interval)"
+    assert interval({"value": 1.0, "low": 1.0, "high": 1.0}) == "1.000 (no interval)"
 
 
 def test_figures_are_found_wherever_they_stand_and_named_by_the_way_to_them() -> None:
