@@ -60,7 +60,7 @@ class Page(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Read the words; what is wrong with them is told as of this command."""
         try:
-            return super().parse_args(ctx, args)  # type: ignore[no-any-return]
+            return super().parse_args(ctx, args)
         except WrongUsage as error:
             error.ctx = error.ctx or ctx  # type: ignore[attr-defined]
             raise
