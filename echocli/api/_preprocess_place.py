@@ -101,7 +101,8 @@ def writing_to(out: Path, share: Share, *, overwrite: bool) -> Iterator[Path]:
         except OSError as error:
             _explain(out, error)
         if overwrite and ((out / SETTINGS_FILE).exists() or ClipSet.is_one(out)):
-            yield stack.enter_context(_beside(out))
+            with _beside(out, stack) as folder:
+                yield folder
             return
         try:
             yield out
@@ -167,8 +168,13 @@ def _sweep_files(out: Path, share: Share) -> None:
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``out`` when the block succeeds."""
+def _beside(out: Path, locks: ExitStack) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of ``out`` when the block succeeds.
+
+    Args:
+        out: The clip set.
+        locks: Files that are open in it.
+    """
     tail = secrets.token_hex(4)
     temporary = out.with_name(f".{out.name}.{tail}.tmp")
     replaced = out.with_name(f".{out.name}.{tail}.old")
@@ -177,6 +183,7 @@ def _beside(out: Path) -> Iterator[Path]:
         yield temporary
         for hidden in temporary.glob(f"{HIDDEN}*"):
             shutil.rmtree(hidden)
+        _let_rename(locks)
         os.replace(out, replaced)
         try:
             os.replace(temporary, out)
@@ -189,13 +196,19 @@ def _beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def _let_rename(locks: ExitStack) -> None:
+    if os.name != "posix":  # Windows renames no folder in which a file is open
+        locks.close()
+
+
 def bring_back(out: Path) -> None:
     """Put a set back whose replacement was killed between two renames."""
     if out.exists():
         return
     for replaced in _leftovers(out, "old"):
-        with locked(replaced / STATE_FOLDER / SET_LOCK) as dead:
-            if dead:
+        with ExitStack() as locks:
+            if locks.enter_context(locked(replaced / STATE_FOLDER / SET_LOCK)):
+                _let_rename(locks)
                 os.replace(replaced, out)
                 return
 
