@@ -54,20 +54,26 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
     """List the files that the table names, in its order.
 
     Raises:
-        EchoError: If a value is not what its column holds, or a row names no file's name.
+        EchoError: If a value is not what its column holds, or a row names no file's name or
+            tells other things of a file than an earlier one.
     """
+    told: dict[Path, tuple[str, object]] = {}
     stems: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name != INDEX and not path.name.startswith("."):
             stems.setdefault(path.stem, path)
     for row, facts in enumerate(read_table(folder / INDEX, (FILE,)), start=1):
         path = inside(folder, facts[FILE].removeprefix("./"), row)
+        path = path if os.path.exists(path) else stems.get(path.name, path)
+        patient = facts.get(PATIENT, "")
+        labels = clean_row(facts, f"Row {row} of labels.csv")
+        if told.setdefault(path, (patient, labels)) != (patient, labels):
+            raise EchoError(
+                f"Row {row} of labels.csv contradicts an earlier one about its file.",
+                "Keep one row for each.",
+            )
         yield DatasetItem(
-            path=path if os.path.exists(path) else stems.get(path.name, path),
-            reader=read,
-            row=row,
-            facts={"patient": facts.get(PATIENT, "")},
-            labels=clean_row(facts, f"Row {row} of labels.csv"),
+            path=path, reader=read, row=row, facts={"patient": patient}, labels=labels
         )
 
 

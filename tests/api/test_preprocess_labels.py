@@ -68,6 +68,15 @@ def test_a_table_among_the_sources_that_is_not_used_is_told(
     assert ears.heard_of("1 file(s) passed over")
 
 
+@pytest.mark.parametrize("row", ["a.avi,P1,30", "a,P2,55"])
+def test_two_rows_beside_the_videos_that_tell_two_things_are_refused(
+    videos: Path, tmp_path: Path, row: str
+) -> None:
+    (videos / "labels.csv").write_text(f"file,patient,ef_percent\na.avi,P1,55\n{row}\n")
+    with pytest.raises(EchoError, match=r"Row 2 of labels\.csv contradicts"):
+        preprocess([videos], tmp_path / "clips", key_file=tmp_path / "key")
+
+
 @pytest.mark.parametrize("value", ["55%", "55,5", "0.55", "155", "n/a"])
 def test_what_is_no_percentage_is_refused_with_what_would_be_one(
     videos: Path, tmp_path: Path, value: str
