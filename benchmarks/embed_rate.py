@@ -79,8 +79,9 @@ def write_model(folder: Path, config: ViTConfig) -> Path:
     return folder
 
 
-def rate(clips: int) -> None:
-    for name, config in ENCODERS.items():
+def rate(clips: int, beginning: str) -> None:
+    chosen = {name: shape for name, shape in ENCODERS.items() if name.startswith(beginning)}
+    for name, config in chosen.items():
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             write_clips(folder / "clips", clips, config.size)
@@ -137,9 +138,10 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "memory", "peak"])
     parser.add_argument("paths", type=Path, nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--only", default="", help="beginning of the name of an encoder")
     options = parser.parse_args()
     if options.what == "rate":
-        rate(options.clips)
+        rate(options.clips, options.only)
     elif options.what == "memory":
         memory([100, 400, 1600])
     else:

@@ -231,8 +231,10 @@ def _joined(units: Units, parts: Sequence[Sequence[_Part]], layout: Layout) -> R
         return Rows(units.table, np.stack(means))
     own = [part for of_unit in parts for part in of_unit]
     sizes = [len(part.vectors) for part in own]
-    table = units.table.iloc[np.repeat(np.arange(len(own)), sizes)].reset_index(drop=True)
     names = position_names(layout)
+    table = units.table  # as it is, where a unit is a row: taking rows costs milliseconds
+    if names:
+        table = table.iloc[np.repeat(np.arange(len(own)), sizes)].reset_index(drop=True)
     positions = {name: np.concatenate([part.positions[name] for part in own]) for name in names}
     return Rows(placed(table, positions), np.concatenate([p.vectors for p in own]))
 
@@ -241,6 +243,8 @@ def placed(table: pd.DataFrame, positions: dict[str, NDArray[Any]]) -> pd.DataFr
     """Return a table with columns of positions after those of its ids."""
     first = [name for name in (*IDS, PIXELS) if name in table]
     rest = [name for name in table if name not in first]
+    if not positions:
+        return table[[*first, *rest]]
     return pd.concat(
         [table[first], pd.DataFrame(positions, index=table.index), table[rest]], axis=1
     )

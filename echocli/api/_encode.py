@@ -24,7 +24,7 @@ from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import spread_starts, to_video, why_not, window_indices
 from echocli.console import SILENT, Advance, Reporter
-from echocli.device import Device, choose_device, limit_threads
+from echocli.device import Device, choose_device, keep_freed_memory, limit_threads
 from echocli.errors import EchoError, UsageError
 from echocli.models.pooling import POOLS, pool
 from echocli.models.shapes import Grid, TokenIds
@@ -118,6 +118,7 @@ def prepare(device: str, precision: str, reporter: Reporter) -> Device:
     """Choose where to compute, and say so."""
     place = choose_device(device, precision)
     limit_threads()
+    keep_freed_memory()
     reporter.say(f"encoding on {place}")
     return place
 
@@ -200,7 +201,7 @@ def _read_ahead(
     """
 
     def read(group: list[int]) -> tuple[list[int], NDArray[np.uint8]]:
-        return group, np.stack([read_windows(clips, row, model.data, windows) for row in group])
+        return group, read_windows(clips, group, model.data, windows)
 
     return in_order((partial(read, group) for group in asked), readers=1)
 
@@ -218,17 +219,34 @@ def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]
     return rows, left_out
 
 
-def read_windows(clips: ClipSet, row: int, data: DataConfig, windows: int) -> NDArray[np.uint8]:
-    """Return the windows of a clip, evenly spread, ``(windows, frames, height, width)``."""
-    return np.stack([read_window(clips, row, data, s) for s in spread_starts(windows)])
+def read_windows(
+    clips: ClipSet, rows: Sequence[int], data: DataConfig, windows: int
+) -> NDArray[np.uint8]:
+    """Return windows of clips of one frame size, evenly spread over each.
+
+    Their shape is ``(clips, windows, frames, height, width)``.
+    """
+    size = clips.frames(rows[0]).shape[1:]
+    pixels = np.empty((len(rows), windows, data.frames, *size), np.uint8)
+    for of_clip, row in zip(pixels, rows, strict=True):
+        times_s, count = clips.times_s(row), len(clips.frames(row))
+        for window, start in zip(of_clip, spread_starts(windows), strict=True):
+            clips.window(row, _indices(times_s, count, data, start), window)
+    return pixels
 
 
 def read_window(clips: ClipSet, row: int, data: DataConfig, start: float) -> NDArray[np.uint8]:
     """Return a window of a clip that can fill it; ``start`` is 0 for the first, 1 the last."""
-    frames = clips.frames(row)
-    indices = window_indices(clips.times_s(row), len(frames), data, start)
+    times_s, count = clips.times_s(row), len(clips.frames(row))
+    return clips.window(row, _indices(times_s, count, data, start))
+
+
+def _indices(
+    times_s: NDArray[np.float64] | None, count: int, data: DataConfig, start: float
+) -> NDArray[np.intp]:
+    indices = window_indices(times_s, count, data, start)
     assert indices is not None, "readable() says which clips can"
-    return frames[indices]
+    return indices
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def test_a_row_is_its_own_clips_vector_by_the_slow_road(
     )
     assert found.rows == list(range(9))
     for row, vector in zip(found.rows, found.features, strict=True):
-        windows = torch.from_numpy(read_windows(fans, row, model.data, 2))
+        windows = torch.from_numpy(read_windows(fans, [row], model.data, 2)[0])
         seen = tokens_seen(fans, [row], model.data, grid_of(model.encoder, model.data))
         assert seen is not None
         tokens = model.encoder(to_video(windows, model.data), seen.expand(2, -1))
