@@ -68,6 +68,20 @@ def test_grey_levels_are_never_stretched(tmp_path: Path) -> None:
         read_loop(save_nifti(tmp_path / "x.nii", stored, (1.0, 1.0, 1.0)))
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_black_and_white_are_grey_levels_and_nothing_beyond(
+    tmp_path: Path, dtype: type
+) -> None:
+    stored = SCAN.transpose(2, 1, 0).astype(dtype)
+    stored[0, 0], stored[1, 0] = 0, 255
+    loop = read_loop(save_nifti(tmp_path / "x.nii", stored, (1.0, 1.0, 1.0)))
+    np.testing.assert_array_equal(loop.frames, stored.transpose(2, 1, 0))
+    for beyond in (-1, 256):
+        stored[0, 0, 3] = beyond
+        with pytest.raises(Refused, match="outside 0 to 255"):
+            read_loop(save_nifti(tmp_path / "x.nii", stored, (1.0, 1.0, 1.0)))
+
+
 def save_mhd(
     folder: Path, data: str = "x.raw", size: str = "60 40 10", spacing: str = "0.2 0.3"
 ) -> Path:

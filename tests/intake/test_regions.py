@@ -142,6 +142,11 @@ def test_a_scale_told_twice_must_be_the_same() -> None:
     assert (scan.spacing_mm, scan.notes) == (None, ("scales_disagree",))
 
 
+def test_another_box_may_have_another_scale() -> None:
+    inset = replace(SCAN, x0=600, x1=639, y0=0, y1=30, delta_x=0.1, delta_y=0.1)
+    assert find_scan(header(SCAN, inset)) == find_scan(header(SCAN))
+
+
 def test_of_two_alike_the_one_with_a_scale_counts() -> None:
     bare = replace(SCAN, units_x=0, units_y=0)
     assert find_scan(header(bare, SCAN)).spacing_mm == find_scan(header(SCAN)).spacing_mm

@@ -33,6 +33,18 @@ def test_frame_time_is_in_milliseconds() -> None:
     assert mean_rate_hz(times) == pytest.approx(40)
 
 
+@pytest.mark.parametrize("step_ms", [0.9, 1000.1])
+def test_steps_of_no_echocardiogram_are_not_believed(step_ms: float) -> None:
+    assert frame_times(header(frame_time_ms=step_ms), 5) == (None, "unknown")
+    assert frame_times(header(frame_time_vector_ms=(step_ms,) * 5), 5) == (None, "unknown")
+
+
+@pytest.mark.parametrize("step_ms", [1.0, 1000.0])
+def test_the_shortest_and_the_longest_step_are(step_ms: float) -> None:
+    times, _ = frame_times(header(frame_time_ms=step_ms), 5)
+    assert times[-1] == pytest.approx(4 * step_ms / 1000)
+
+
 @pytest.mark.parametrize("first", [0.0, 33.0, -1.0])
 def test_the_first_entry_of_a_vector_belongs_to_no_pair(first: float) -> None:
     times, source = frame_times(header(frame_time_vector_ms=(first, 20.0, 40.0, 20.0)), 4)
