@@ -53,7 +53,8 @@ def windows_with(
         frames: How many frames the clip has.
         data: The input contract.
         tubelet: Frames of a tubelet, where a clip that is too short for a window may fill a
-            part of one: whole tubelets, as many as it can. What is not filled is ``BEYOND``.
+            part of one, all of it. Tubelets that hold none of its frames are ``BEYOND``; in
+            those at its ends the first or the last frame stands for what is missing.
 
     Returns:
         Position to indices; empty if the clip cannot fill a window around the frame.
@@ -62,27 +63,26 @@ def windows_with(
     least = one_tubelet(data, tubelet) if short and tubelet else data
     if why_not(times_s, frames, least) is not None:
         return {}
-    found = {}
+    found, held = {}, {}
     for position in range(data.frames):
-        indices = _around(frame, position, times_s, frames, data)
+        indices, inside = _around(frame, position, times_s, frames, data)
         if least is not data:
-            whole = (indices.reshape(-1, least.frames) != BEYOND).all(axis=1)
-            indices[~whole.repeat(least.frames)] = BEYOND
-            if indices[position] != BEYOND:
-                found[position] = indices
-        elif (indices != BEYOND).all():
+            filled = inside.reshape(-1, least.frames).any(axis=1).repeat(least.frames)
+            found[position] = np.where(filled, indices, BEYOND)
+            held[position] = int(inside.sum())
+        elif inside.all():
             found[position] = indices
     if least is data:
         return found
-    held = {position: int((one != BEYOND).sum()) for position, one in found.items()}
-    most = max(held.values(), default=0)
+    # The first and the last frame may stand twice in their tubelet: so they meet every slot.
+    most = max(held.values())
     return {position: one for position, one in found.items() if held[position] == most}
 
 
 def _around(
     frame: int, position: int, times_s: Times, frames: int, data: DataConfig
-) -> NDArray[np.intp]:
-    """Return the frames of a window in which a frame has a position, else ``BEYOND``.
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the nearest frames of a window in which a frame has a position; which are in it.
 
     Half a step beyond either end is still nearest to the first or the last frame, and lets
     every frame of the clip stand in some window; more would freeze the heart.
@@ -91,13 +91,13 @@ def _around(
     if data.stride is not None:
         indices, slack = frame + steps * data.stride, data.stride // 2
         inside = (indices >= -slack) & (indices < frames + slack)
-        return np.where(inside, indices.clip(0, frames - 1), BEYOND).astype(np.intp)
+        return indices.clip(0, frames - 1).astype(np.intp), inside
     assert times_s is not None
     assert data.seconds is not None
     step_s = data.seconds / data.frames
     wanted, slack_s = times_s[frame] + steps * step_s, step_s / 2 + SLACK_S
     inside = (wanted >= times_s[0] - slack_s) & (wanted <= times_s[-1] + slack_s)
-    return np.where(inside, nearest(times_s, wanted), BEYOND).astype(np.intp)
+    return nearest(times_s, wanted), inside
 
 
 def shown_times(indices: NDArray[np.intp], tubelet: int) -> tuple[int, ...]:

@@ -141,14 +141,14 @@ def test_a_loop_shorter_than_a_window_fills_whole_tubelets_of_it(
     plan = plan_every_frame(times_s, frames, data, tubelet)
     assert sorted(f for window in plan for _, f in window.kept) == list(range(frames))
     span = data.stride or data.seconds / data.frames * rate_hz  # frames a step
-    longest = int((frames - 1 + span) / span / tubelet)
+    longest = int((frames - 1 + span) / span / tubelet) + 1
     for window in plan:
         filled = window.indices != BEYOND
         shown = shown_times(window.indices, tubelet)
         assert filled.reshape(-1, tubelet).all(axis=1).nonzero()[0].tolist() == list(shown)
         assert filled.sum() == len(shown) * tubelet
         assert list(shown) == list(range(shown[0], shown[-1] + 1))
-        assert 1 <= len(shown) <= max(1, longest)
+        assert 1 <= len(shown) <= longest
         there = window.indices[filled]
         apart = np.diff(there)
         assert (apart >= 0).all()
@@ -165,3 +165,14 @@ def test_windows_that_a_loop_can_fill_are_the_same_with_tubelets() -> None:
     assert all((whole[p] == parts[p]).all() for p in whole)
     assert windows_with(0, times(1, 50.0), 1, data, 2) == {}  # not even a tubelet
     assert windows_with(0, None, 20, data, 2) == {}  # nor without times
+
+
+def test_the_ends_of_a_short_loop_meet_every_slot_of_a_tubelet() -> None:
+    data, times_s = DataConfig(frames=16, seconds=1.0), times(20, 50.0)
+    for frame in (0, 19):
+        found = windows_with(frame, times_s, 20, data, 2)
+        assert {position % 2 for position in found} == {0, 1}
+        for position, indices in found.items():
+            own = indices[position // 2 * 2 : position // 2 * 2 + 2]
+            assert frame in own
+            assert BEYOND not in own
