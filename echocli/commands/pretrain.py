@@ -56,7 +56,8 @@ def command(
         typer.Option(
             "--where",
             metavar="QUERY",
-            help="Which clips, such as: normal; all but the test split if left out, '' for all.",
+            help="Which clips, such as: normal; all but the test split if left out, "
+            "'' for all.",
         ),
     ] = None,
     seed: Annotated[
