@@ -64,8 +64,9 @@ VIDEO_MAGIC = (
 )
 TRANSPORT_SYNC, TRANSPORT_PACKET = b"G", 188
 """First byte of each packet of an MPEG transport stream, and the length of a packet."""
-BARE_GROUPS = (b"\x02\x00", b"\x08\x00")
-"""First group of a DICOM file that has lost its preamble: 0002 or 0008, little endian."""
+BARE_GROUPS, BARE_GROUP_BIG = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
+"""First group of a DICOM file that has lost its preamble: 0002 or 0008, little endian, or 0008,
+big endian (what stands in group 0002 is always little endian)."""
 
 
 def find_sources(paths: Iterable[Path]) -> list[Path]:
@@ -166,8 +167,12 @@ def content_of(path: Path) -> Content:
 
 def _is_bare_dicom(head: bytes) -> bool:
     """Return whether bytes look like data elements without the preamble of a file."""
-    if len(head) < 16 or head[:2] not in BARE_GROUPS or head[3] != 0:
+    if len(head) < 16:
         return False
     explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if head[:2] == BARE_GROUP_BIG:
+        return explicit and head[2] == 0
+    if head[:2] not in BARE_GROUPS or head[3] != 0:
+        return False
     length = int.from_bytes(head[4:8], "little")
     return explicit or length <= 256

@@ -121,11 +121,13 @@ def test_the_number_of_frames_may_be_absent(save: MakeDicom) -> None:
     assert reason_of(save(data)) is Reason.STILL
 
 
-def test_the_preamble_may_be_absent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("little", [True, False])
+def test_the_preamble_may_be_absent(tmp_path: Path, little: bool) -> None:
     path = tmp_path / "bare"
     data = ultrasound(SCAN)
     del data.file_meta
-    data.save_as(path, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    data.save_as(path, implicit_vr=False, little_endian=little, enforce_file_format=False)
+    assert describe(path).usable
     np.testing.assert_array_equal(read_loop(path).frames, SCAN)
 
 
