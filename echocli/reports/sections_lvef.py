@@ -155,7 +155,7 @@ def _coverage(summary: dict[str, Any]) -> Html:
     return paragraph(
         f"Each prediction comes with an interval of {2 * made['half_width']:.0f} points, set "
         f"on {made.get('patients', '?')} validation patients to hold the measurement in "
-        f"{made.get('level', 0):.0%} of cases; of the test patients' it held {covered:.0%}."
+        f"{made.get('level', 0):.0%} of cases; in test patients it held {covered:.0%}."
     )
 
 

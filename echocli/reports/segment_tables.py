@@ -15,6 +15,8 @@ DISTANCES = {
     "hausdorff_mm": "largest distance, mm",
     "failure_rate": "failures",
 }
+NONE = interval(None)
+"""What stands for a figure where there is none."""
 BRIEF = {"dice": "Dice", "hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm"}
 
 
@@ -33,7 +35,7 @@ def overlap_tables(summary: Mapping[str, Any]) -> Html:
     )
     rows = [
         (*row, interval(baseline.get(name)))
-        for name, row in zip(metrics["dice"], _rows(metrics, OVERLAP), strict=True)
+        for name, row in zip(_labelled(metrics), _rows(metrics, OVERLAP), strict=True)
     ]
     head = ["structure", *OVERLAP.values(), "Dice of the mean map"]
     parts = [
@@ -53,8 +55,13 @@ def overlap_tables(summary: Mapping[str, Any]) -> Html:
 def _rows(metrics: Mapping[str, Any], shown: Mapping[str, str]) -> list[tuple[str, ...]]:
     return [
         (plain(name), *(interval(part(metrics, key).get(name)) for key in shown))
-        for name in metrics["dice"]
+        for name in _labelled(metrics)
     ]
+
+
+def _labelled(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the structures that were drawn at all: some data sets know the cavity alone."""
+    return [name for name, value in part(metrics, "dice").items() if interval(value) != NONE]
 
 
 def _distances(summary: Mapping[str, Any], metrics: Mapping[str, Any]) -> Html:
@@ -90,7 +97,7 @@ def _parts(column: str, parts: Sequence[Mapping[str, Any]]) -> Html:
         )
         for own in parts
         for metrics in [part(own, "metrics")]
-        for structure in part(metrics, "dice")
+        for structure in _labelled(metrics)
     ]
     if not rows:
         return EMPTY
