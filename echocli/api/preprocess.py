@@ -32,6 +32,7 @@ from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.datasets.rules import NormalRule
 from echocli.errors import EchoError, PrivacyError, UsageError
+from echocli.files import check_place
 from echocli.privacy.pseudonyms import Pseudonyms, is_inside
 from echocli.splits import check_patients_apart
 
@@ -259,6 +260,8 @@ def _check_wishes(out: Path, linkage: Path | None, size: int, dates: str) -> Non
             "The linkage file identifies patients and must not lie in the clip set.",
             "Name a place elsewhere with --linkage, one that is not shared.",
         )
+    if linkage:
+        check_place(linkage)
 
 
 def _tell_found(found: Found, labels: Path | None, reporter: Reporter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from echocli.api._export_record import RECORD, exported_names
 from echocli.api._export_record import SCHEMA as EXPORT_SCHEMA
 from echocli.api._verify_clips import check_clips
-from echocli.api._verify_files import Checked, counted, files_below, trusted_json
+from echocli.api._verify_files import Checked, check_sums, counted, files_below, trusted_json
 from echocli.api._verify_tables import (
     TABLES,
     check_embeddings,
@@ -26,6 +27,8 @@ DEPTH = 3
 """How far below a folder outputs are looked for: study/runs/NAME/model."""
 WEIGHT_FILES = ("model.safetensors", "head.safetensors", "SHA256SUMS.json")
 """What tells the folder of a model or a head; ``checkpoint`` names them, but brings PyTorch."""
+ROBUSTNESS = "robustness.json"
+ROBUSTNESS_FILE = re.compile(r"[a-z]+\.(csv|png)")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def _kind_of(path: Path) -> str:
             return "run"
         if names & set(WEIGHT_FILES):
             return "weights"
+        if ROBUSTNESS in names:
+            return "robustness"
         return "export" if RECORD in names else ""
     if path.suffix == ".csv" and path.is_file():
         with path.open("rb") as file:
@@ -125,6 +130,8 @@ def _check(kind: str, place: Path, *, quick: bool) -> list[Checked]:
         return [check_table(place)]
     if kind == "export":
         return [_check_export(place)]
+    if kind == "robustness":
+        return [_check_robustness(place, quick=quick)]
     from echocli.api._verify_runs import check_run, check_weights  # brings PyTorch
 
     if kind == "run":
@@ -152,6 +159,17 @@ def _check_export(folder: Path) -> Checked:
     if extra:
         checked.add(f"{counted(len(extra), 'file')} too many", "Move them elsewhere.")
     checked.looked_at = counted(len(wanted), "file")
+    return checked
+
+
+def _check_robustness(folder: Path, *, quick: bool) -> Checked:
+    """Check that the table of a robustness study and its figures are what was written."""
+    checked = Checked(folder, "robustness")
+    record = trusted_json(folder / ROBUSTNESS)
+    sums = None if isinstance(record, str) else record.get("sha256")
+    for problem in check_sums(folder, sums, ROBUSTNESS_FILE, quick=quick):
+        checked.add(problem, "Copy it again, or run `echocli robustness --overwrite`.")
+    checked.looked_at = counted(len(sums) if isinstance(sums, dict) else 0, "file")
     return checked
 
 

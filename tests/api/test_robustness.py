@@ -16,8 +16,9 @@ from PIL import Image
 from echocli.api import classify, lvef, segment
 from echocli.api._robust_clips import Fault, write_with_fault
 from echocli.api.embed import embed
-from echocli.api.robustness import RobustnessConfig, robustness
+from echocli.api.robustness import SCHEMA, RobustnessConfig, robustness
 from echocli.api.score import ScoreConfig, score
+from echocli.api.verify import verify
 from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.record import Clip
@@ -25,7 +26,7 @@ from echocli.clips.store import ClipSet
 from echocli.clips.writer import ClipSetWriter
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
 from echocli.errors import EchoError, UsageError
-from echocli.files import read_json
+from echocli.files import read_json, sums_of, write_json
 from echocli.models.perturb import PERTURBATIONS
 from echocli.models.tasks.segmentation import SegmentationConfig
 from echocli.models.vit import VisionTransformer, ViTConfig
@@ -252,3 +253,13 @@ def test_wishes_that_make_no_sense_are_refused(study: Path) -> None:
     write_with_fault(opened, np.flatnonzero(trained).tolist(), study / "seen", None, 0)
     with pytest.raises(EchoError, match="took no part in fitting"):
         robustness("lvef", study / "seen", head=study / "lvef", config=QUICK)
+
+
+def test_verify_knows_a_table_of_robustness(tmp_path: Path) -> None:
+    (tmp_path / "robustness.csv").write_text("figure,value\nmae,3\n")
+    sums = sums_of(tmp_path, ["robustness.csv"])
+    write_json(tmp_path / "robustness.json", {"schema": SCHEMA, "sha256": sums})
+    assert verify(tmp_path).whole
+    (tmp_path / "robustness.csv").write_text("figure,value\nmae,2\n")
+    (found,) = verify(tmp_path).damaged
+    assert "robustness.csv: changed" in found.problems[0].found
