@@ -97,7 +97,7 @@ def shorten(weights: Iterable[nn.Parameter], longest: float) -> Float[Tensor, ""
     """Shorten the gradient of weights, and return how long it was before.
 
     ``nn.utils.clip_grad_norm_`` computes the same numbers, but sorts tensors by device and type
-    and, on a processor, calls each by itself: 0.85 instead of 0.51 ms of a step of 46 ms.
+    and, on a processor, calls each by itself: an eighth slower (82 tensors of 1 M numbers).
 
     Args:
         weights: All of one device and type; those without a gradient are passed over.
