@@ -80,8 +80,11 @@ def test_what_is_no_number_stays_none() -> None:
     assert in_pieces(query, key, value)[0, 0].isnan().all()
 
 
-def test_bfloat16_is_as_near_to_the_formula_as_its_digits_allow() -> None:
-    parts = made(torch.bfloat16, tokens=40)
+@pytest.mark.parametrize("strength", [1.0, 12.0])
+def test_bfloat16_is_as_near_to_the_formula_as_its_digits_allow(strength: float) -> None:
+    """Also where scores reach 60, and bfloat16 could not tell one from the next."""
+    query, key, value = made(torch.bfloat16, tokens=40)
+    parts = strength * query, key, value
     query, key, value = (part.float() for part in parts)
     exact = query, key, value
     assert_close(attend(*parts).float(), by_formula(*exact), rtol=0, atol=0.02)
