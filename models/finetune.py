@@ -17,7 +17,7 @@ from torch.optim import AdamW
 
 from .folds import deal_patients
 from .optim import OptimConfig, build_optimizer, shorten
-from .schedules import schedule
+from .schedules import longest_gradient, schedule
 from .vit import VisionTransformer
 
 Example: TypeAlias = tuple[tuple[Tensor | None, ...], Tensor]
@@ -54,7 +54,7 @@ class FitConfig:
     weight_decay: float = 0.01
     """On weight matrices only (V-JEPA's probe)."""
     clip: float = 1.0
-    """Greatest length of the gradient."""
+    """Greatest length of the gradient; 0 leaves it as it is."""
     held_out: float = 0.2
     """Share of the patients by whom the best moment is chosen."""
     checks: int = 20
@@ -220,7 +220,7 @@ def train_on_labels(
         value = loss(output.float(), wanted).mean()
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        shorten(trained, optim.clip)
+        shorten(trained, longest_gradient(step - 1, optim))
         optimizer.step()
         losses.append(value.detach())
         if step * config.checks // optim.steps > (step - 1) * config.checks // optim.steps:

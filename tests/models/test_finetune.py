@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,6 +84,14 @@ def test_it_learns_and_ends_with_the_best_weights_and_statistics() -> None:
     assert_close(again.item(), least, rtol=1e-5, atol=0)
     best = [check for check in checks if check.best][-1]
     assert best.held_out_loss == least
+
+
+def test_without_clipping_it_learns_as_with_more_than_gradients_have() -> None:
+    losses = [
+        [check.loss for check in trained(replace(QUICK, clip=clip))[1]] for clip in (0.0, 1e6)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0] / 4
 
 
 def test_overfitting_ends_it_and_the_best_moment_is_kept() -> None:
