@@ -24,6 +24,8 @@ from echocli.statistics.bootstrap import LEVEL, Interval, Values, least_p_value
 Patients = Sequence[str] | NDArray[np.generic]
 LEAST = 2
 """Patients of each class without which there is no variance."""
+ROUNDING = 1e-15
+"""A variance, or a difference, of no more is none."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ def delong_test(
     Raises:
         ValueError: As ``auroc_covariance``.
     """
-    areas, covariance = auroc_covariance(positive, np.stack([first, second]), patients)
-    least = least_p_value(len(set(range(len(first)) if patients is None else patients)))
+    owners = np.arange(len(first)) if patients is None else np.asarray(patients)
+    areas, covariance = auroc_covariance(positive, np.stack([first, second]), owners)
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= ROUNDING and abs(difference) <= ROUNDING:
@@ -156,16 +158,14 @@ def delong_test(
     sd = float(np.sqrt(variance)) if variance > ROUNDING else float("nan")
     z = difference / sd
     half = float(stats.norm.ppf((1 + level) / 2)) * sd
+    p_value = 2 * stats.norm.sf(abs(z))
     return AurocTest(
         float(areas[0]),
         float(areas[1]),
         Interval(difference, difference - half, difference + half),
         z,
-        float(np.maximum(least, 2 * stats.norm.sf(abs(z)))),  # NaN stays
+        float(np.maximum(p_value, least_p_value(len(np.unique(owners))))),  # NaN stays
     )
-
-
-ROUNDING = 1e-15
 
 
 def _ranks(scores: Values) -> Values:
