@@ -1,4 +1,4 @@
-"""The ejection fraction of studies from masks: two views together where both are there."""
+"""The ejection fraction of studies from masks: views together where there is more than one."""
 
 from __future__ import annotations
 
@@ -13,24 +13,34 @@ from echocli.api._segment_measures import VolumeCurve, volume_curve, volume_row
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.errors import EchoError
-from echocli.statistics.biplane import Discs, biplane_volumes, discs_of
+from echocli.statistics.biplane import (
+    Discs,
+    area_length_volumes,
+    biplane_volumes,
+    discs_of,
+)
 from echocli.statistics.volumes import (
     ATRIUM,
     CUBIC_MM_A_ML,
     ejection_fraction_percent,
+    end_frames,
     foreshortened,
     main_cavity,
     slant_degrees,
+    smooth_curve,
 )
 
 PLANES = ("A4C", "A2C")
 """Views of which two make a biplane volume, the more usual one first."""
+SHORT_AXIS = "PSAX"
+"""View whose area makes a volume with the length of an apical one."""
 UNKNOWN = "unknown"
 MOST_SLANT = 6.0
 """Degrees; a more slanted base errs by over 10 ml (2022, Ultrasound in Medicine and Biology,
 10.1016/j.ultrasmedbio.2022.07.013)."""
 BOTH = "biplane"
 NO_VIEW = f"no view whose cavity is measured ({' or '.join(PLANES)})"
+ALONE = "a short axis without an apical view of its study"
 NO_CAVITY = "no cavity in its masks"
 
 
@@ -64,6 +74,16 @@ class Plane(NamedTuple):
         return self.row["edv_ml"] is not None
 
 
+class ShortAxis(NamedTuple):
+    """What the masks of a clip across the ventricle say."""
+
+    clip_id: str
+    areas: tuple[float, float]
+    """Of the cavity at end-diastole and end-systole; square millimetres, or pixels."""
+    calibrated: bool
+    """Whether the size of a pixel is known."""
+
+
 def measure_studies(
     clips: ClipSet, maps: ClipSet, reporter: Reporter
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -79,6 +99,7 @@ def measure_studies(
     """
     row_of = {str(name): row for row, name in enumerate(maps.manifest["clip_id"])}
     planes: dict[tuple[str, str], list[Plane]] = {}
+    across: dict[tuple[str, str], list[ShortAxis]] = {}
     left_out: list[dict[str, str]] = []
     masked = 0
     with reporter.progress("measure", len(clips)) as done:
@@ -91,13 +112,18 @@ def measure_studies(
                 continue
             masked += 1
             view = UNKNOWN if pd.isna(view) else str(view)
-            plane = plane_of(clip_id, view, found) if view in (*PLANES, UNKNOWN) else NO_VIEW
-            if isinstance(plane, str):
-                left_out.append({"clip_id": clip_id, "reason": plane})
+            said = say(clip_id, view, found)
+            key = (str(facts["patient_id"]), str(facts["study_id"]))
+            if isinstance(said, str):
+                left_out.append({"clip_id": clip_id, "reason": said})
+            elif isinstance(said, ShortAxis):
+                across.setdefault(key, []).append(said)
             else:
-                key = (str(facts["patient_id"]), str(facts["study_id"]))
-                planes.setdefault(key, []).append(plane)
+                planes.setdefault(key, []).append(said)
             maps.forget()
+    for key in across.keys() - planes.keys():
+        left_out += [{"clip_id": one.clip_id, "reason": ALONE} for one in across[key]]
+    left_out.sort(key=lambda entry: entry["clip_id"])
     if not masked:
         raise EchoError(
             f"No clip in {clips.folder} has masks in {maps.folder}.",
@@ -109,8 +135,8 @@ def measure_studies(
             "Look at the masks: `echocli export --overlay`.",
         )
     rows = [
-        {"study_id": study, "patient_id": patient, **study_row(planes[patient, study])}
-        for patient, study in sorted(planes)
+        {"study_id": key[1], "patient_id": key[0]} | study_row(planes[key], across.get(key, []))
+        for key in sorted(planes)
     ]
     table = pd.DataFrame(rows)
     for name in [name for name in table if str(name).endswith("_frame")]:
@@ -155,6 +181,37 @@ def maps_of(maps: ClipSet, row: int, ed: int | None) -> Maps | None:
     )
 
 
+def say(clip_id: str, view: str, maps: Maps) -> Plane | ShortAxis | str:
+    """Return what the masks of a clip say, or why they say nothing.
+
+    Args:
+        clip_id: The clip.
+        view: Its view.
+        maps: Its masks.
+    """
+    if view == SHORT_AXIS:
+        return short_axis_of(clip_id, maps)
+    return plane_of(clip_id, view, maps) if view in (*PLANES, UNKNOWN) else NO_VIEW
+
+
+def short_axis_of(clip_id: str, maps: Maps) -> ShortAxis | str:
+    """Return the largest and the smallest area of a cavity across, or why there is none.
+
+    Args:
+        clip_id: The clip.
+        maps: Its masks.
+    """
+    pixel = float(np.prod(maps.spacing_mm or (1.0, 1.0)))
+    areas = np.array([main_cavity(frame).sum() for frame in maps.labels]) * pixel
+    if not areas.any():
+        return NO_CAVITY
+    areas[areas == 0] = np.nan
+    if maps.every_frame:
+        areas = smooth_curve(areas, maps.times_s)
+    ends = (float(areas[frame]) for frame in end_frames(areas))
+    return ShortAxis(clip_id, (next(ends), next(ends)), maps.spacing_mm is not None)
+
+
 def plane_of(clip_id: str, view: str, maps: Maps) -> Plane | str:
     """Return what the masks of a clip say, or why they say nothing.
 
@@ -197,14 +254,15 @@ def _slant(maps: Maps, row: dict[str, Any], curve: VolumeCurve) -> Iterator[str]
         yield "base_slanted"
 
 
-def study_row(planes: list[Plane]) -> dict[str, Any]:
-    """Return the ejection fraction of a study, by two planes if both are there.
+def study_row(planes: list[Plane], across: list[ShortAxis]) -> dict[str, Any]:
+    """Return the ejection fraction of a study: biplane, area-length or by a single plane.
 
     Of several clips of a view the one with the fewest flags counts, then the one with the
-    longest axis.
+    longest axis; of several short axes the widest.
 
     Args:
-        planes: What each clip says.
+        planes: What each apical clip says.
+        across: What each short axis says.
     """
     best = {
         view: min(
@@ -216,21 +274,32 @@ def study_row(planes: list[Plane]) -> dict[str, Any]:
     }
     pair = [plane for view in PLANES if (plane := best[view]) is not None]
     used = pair or [plane for plane in best.values() if plane is not None]
+    wide = max(across, key=lambda one: one.areas[0], default=None) if len(pair) == 1 else None
     calibrated = all(plane.calibrated for plane in used)
     if len(used) == len(PLANES):
-        edv, esv = biplane_volumes(used[0].ends, used[1].ends, one_scale=calibrated)
-        ef = ejection_fraction_percent(edv, esv)
-        volumes = [edv / CUBIC_MM_A_ML, esv / CUBIC_MM_A_ML] if calibrated else [None, None]
+        name = BOTH
+        ends = biplane_volumes(used[0].ends, used[1].ends, one_scale=calibrated)
+    elif wide is not None:
+        name = f"area-length {used[0].view}"
+        calibrated = calibrated and wide.calibrated
+        ends = area_length_volumes(wide.areas, used[0].ends)
     else:
+        name = f"single plane {used[0].view}"
+        ends = None
+    if ends is None:
         ef, volumes = used[0].row["ef_percent"], [used[0].row[n] for n in ("edv_ml", "esv_ml")]
-    planes_used = BOTH if len(used) == len(PLANES) else f"single plane {used[0].view}"
-    row: dict[str, Any] = {"plane": planes_used, "ef_percent": ef}
+    else:
+        ef = ejection_fraction_percent(*ends)
+        volumes = [volume / CUBIC_MM_A_ML if calibrated else None for volume in ends]
+    row: dict[str, Any] = {"plane": name, "ef_percent": ef}
     row |= {"edv_ml": volumes[0], "esv_ml": volumes[1]}
     for view, shown in best.items():
         if view in PLANES:
             row |= _columns(view, shown)
+    row["psax_clip"] = None if wide is None else wide.clip_id
     row["unknown_clip"] = None if pair else used[0].clip_id
-    return {**row, "flags": ";".join(_flags(used, calibrated=calibrated))}
+    single = name.startswith("single")
+    return {**row, "flags": ";".join(_flags(used, calibrated=calibrated, single=single))}
 
 
 def _columns(view: str, plane: Plane | None) -> dict[str, Any]:
@@ -241,8 +310,8 @@ def _columns(view: str, plane: Plane | None) -> dict[str, Any]:
     return {f"{view.lower()}_{name}": value for name, value in zip(names, values, strict=True)}
 
 
-def _flags(used: list[Plane], *, calibrated: bool) -> Iterator[str]:
-    if len(used) < len(PLANES):
+def _flags(used: list[Plane], *, calibrated: bool, single: bool) -> Iterator[str]:
+    if single:
         yield "single_plane"
     if not calibrated:
         yield "uncalibrated"

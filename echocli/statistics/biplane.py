@@ -2,11 +2,15 @@ r"""Volumes of the left ventricle from two views that stand square to one anothe
 
 .. math:: V = \frac{\pi}{4} \sum_{i=1}^{20} a_i b_i \frac{L}{20}
 
-with the diameters of equal discs of both views at the same moment of the beat, and the length
-of the longer of the two.
+with the diameters of equal discs of two apical views at the same moment of the beat, and the
+length of the longer of the two; or, from a short axis and the length of an apical view,
+
+.. math:: V = \frac{5}{6} A L
 
 Source:
-    Lang et al. 2015, J Am Soc Echocardiogr 28:1: biplane method of discs.
+    Lang et al. 2015, J Am Soc Echocardiogr 28:1: biplane method of discs. The second, with the
+    area at the level of the papillary muscles, is usual in children: Lopez et al. 2010, J Am
+    Soc Echocardiogr 23:465.
 """
 
 from __future__ import annotations
@@ -105,6 +109,20 @@ def biplane_volumes(
         factor = first[0].length / second[0].length
         second = (_scaled(second[0], factor), _scaled(second[1], factor))
     return biplane_volume(first[0], second[0]), biplane_volume(first[1], second[1])
+
+
+def area_length_volumes(
+    areas: tuple[float, float], ends: tuple[Discs, Discs]
+) -> tuple[float, float]:
+    """Return the volumes at end-diastole and at end-systole, as of a bullet.
+
+    Their ratio needs no scale: that of either view falls out.
+
+    Args:
+        areas: Of the cavity across, at end-diastole and at end-systole.
+        ends: Discs of an apical view at the same moments.
+    """
+    return 5 / 6 * areas[0] * ends[0].length, 5 / 6 * areas[1] * ends[1].length
 
 
 def _scaled(discs: Discs, factor: float) -> Discs:

@@ -6,8 +6,7 @@ one disc, moves the ejection fraction by up to 18 points on low-resolution masks
 
 Source:
     Lang et al. 2015, J Am Soc Echocardiogr 28:1, recommendations for chamber quantification:
-    discs of equal height along the long axis; area-length 8 A^2 / (3 pi L). A single plane
-    takes every disc to be round.
+    discs of equal height along the long axis. A single plane takes every disc to be round.
 """
 
 from __future__ import annotations
@@ -103,21 +102,6 @@ def _contact(cavity: Mask, atrium: Mask | None) -> NDArray[np.float64]:
     if atrium is None or not atrium.any():
         return np.zeros((0, 2))
     return np.argwhere(cavity & ndimage.binary_dilation(atrium)).astype(np.float64)
-
-
-def area_mm2(mask: Mask, spacing_mm: Pair = (1.0, 1.0)) -> float:
-    """Return the area of a mask."""
-    return float(mask.sum()) * spacing_mm[0] * spacing_mm[1]
-
-
-def area_length_mm3(area: float, length_mm: float) -> float:
-    """Return the volume of an ellipsoid from its area and length: 8 A^2 / (3 pi L).
-
-    Args:
-        area: In square millimetres.
-        length_mm: Of the long axis, positive.
-    """
-    return 8 * area**2 / (3 * np.pi * length_mm)
 
 
 def foreshortened(lengths_mm: NDArray[np.floating]) -> Mask:

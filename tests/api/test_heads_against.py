@@ -44,9 +44,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = write_clips(folder / "clips", [heart(number) for number in range(60)])
     for name, seed in (("one", 0), ("two", 1)):
         model = write_model(folder / name, seed)
-        lvef.fit(
-            clips, model, folder / f"ef-{name}", config=RIDGE
-        )
+        lvef.fit(clips, model, folder / f"ef-{name}", config=RIDGE)
         for label in ("normal", "view"):
             config = classify.ClassifyConfig(label=label, draws=2, windows=1)
             classify.fit(clips, model, folder / f"{label}-{name}", config=config)
@@ -158,9 +156,7 @@ def test_heads_that_cannot_be_compared_are_refused_by_name(study: Path, tmp_path
         for one in map(heart, range(60))
     ]
     clips = write_clips(tmp_path / "clips", swapped)
-    lvef.fit(
-        clips, study / "one", tmp_path / "head", config=RIDGE
-    )
+    lvef.fit(clips, study / "one", tmp_path / "head", config=RIDGE)
     with pytest.raises(EchoError, match="neither this head nor"):
         lvef.evaluate(study / "clips", study / "ef-one", against=tmp_path / "head", draws=2)
     together = lvef.LvefConfig(probe="attentive", views=("A4C",), draws=2, windows=1)

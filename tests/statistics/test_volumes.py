@@ -5,8 +5,6 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from echocli.statistics.volumes import (
-    area_length_mm3,
-    area_mm2,
     cavity_volume_mm3,
     ejection_fraction_percent,
     end_frames,
@@ -112,12 +110,6 @@ def test_discs_equal_a_slow_sum_over_finely_cut_pixels() -> None:
                 slabs[min(19, max(0, int(at // height)))] += 1 / 121
     slow = sum(np.pi / 4 * (slab / height) ** 2 * height for slab in slabs)
     assert simpson_mm3(cavity, axis) == pytest.approx(slow, rel=2e-3)
-
-
-def test_area_length_of_an_ellipse_is_the_ellipsoid() -> None:
-    area, length = np.pi * 40 * 22, 80.0
-    assert area_length_mm3(area, length) == pytest.approx(4 / 3 * np.pi * 40 * 22**2)
-    assert area_mm2(np.ones((4, 5), bool), (0.5, 0.2)) == pytest.approx(2.0)
 
 
 def test_a_view_a_fifth_shorter_than_the_longest_is_foreshortened() -> None:
