@@ -46,7 +46,7 @@ def lvef_section(results: Results) -> Section:
         return Section("lvef", TITLE, join([none, fitted]))
     rows = lvef.rows
     of_masks = "masks" in lvef.summary
-    how = "discs or area and length in masks, two views of a study together where both are there"
+    how = "discs or area and length in masks, views of a study together where there are two"
     told = paragraph(
         f"Ejection fraction of {len(rows)} {units(rows)} of {rows['patient_id'].nunique()} "
         f"patients, by {how if of_masks else _how(head)}."
