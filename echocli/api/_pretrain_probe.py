@@ -167,7 +167,8 @@ class Probe:
         order = [place[row] for row in self._sight.rows]
         values = torch.from_numpy(self.question.values[order])
         patients = torch.from_numpy(self.question.patients[order])
-        if not features.isfinite().all() or len(set(patients.tolist())) < LEAST_PATIENTS:
+        few = len(set(patients.tolist())) < LEAST_PATIENTS or len(values.unique()) < 2
+        if few or not features.isfinite().all():
             return None
         return answer(self.question, features, values, patients)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,17 @@ def test_the_probe_sees_the_features_of_its_clips_in_their_order(
     assert found is not None
     assert found.score > 0.9
     assert probe.ask(1) is None
+
+
+def test_labels_that_are_all_the_same_ask_nothing(
+    clips: ClipSet, micro_words: tuple[str, ...]
+) -> None:
+    """A stage whose windows few clips fill may be left with one value."""
+    probe = Probe(job_of(clips, micro_words), SILENT)
+    assert probe.question is not None
+    same = np.full(len(probe.question.rows), 55.0)
+    probe.question = replace(probe.question, values=same)
+    assert probe.ask(0) is None
 
 
 def test_a_probe_is_logged_at_the_start_in_between_and_at_the_end(
