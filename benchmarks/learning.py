@@ -67,6 +67,11 @@ def random_encoder(settings: Settings) -> VisionTransformer:
     return build(settings).export_encoder()
 
 
+def exported(method: Method) -> VisionTransformer:
+    """Return what a method exports."""
+    return method.export_encoder()
+
+
 def load_encoder(settings: Settings, file: Path) -> VisionTransformer:
     """Return an encoder that ``pretrain`` wrote."""
     encoder = random_encoder(settings)
@@ -79,7 +84,7 @@ def pretrain(
     clips: Path,
     out: Path,
     shares: Sequence[float] = MOMENTS,
-    export: Callable[[Method], VisionTransformer] = lambda method: method.export_encoder(),
+    export: Callable[[Method], VisionTransformer] = exported,
 ) -> None:
     """Train, and write an encoder of the method after some shares of the steps."""
     out.mkdir(parents=True, exist_ok=True)
