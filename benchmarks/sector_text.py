@@ -2,11 +2,11 @@
 
     python benchmarks/sector_text.py [--cases 40] [--phantoms 12] [--seed 3] [FILE...]
 
-``FILE``: real loops without text over the scan, such as those of ``../shared/data/real``; they
-take turns with phantoms. Each case plants one line of 7 to 24 pixels, opaque or not, at a place
-where most of it lies over the scan and can be seen, compresses the frames as JPEG and looks for
-the sector. A case is *left* if more than a tenth of the glyphs' visible pixels are kept. Places
-are drawn at random, and texts that tissue covers are drawn again.
+``FILE``: real loops without text over the scan, of your own; they take turns with phantoms.
+Each case plants one line of 7 to 24 pixels, opaque or not, at a place where most of it lies
+over the scan and can be seen, compresses the frames as JPEG and looks for the sector. A case is
+*left* if more than a tenth of the glyphs' visible pixels are kept. Places are drawn at random,
+and texts that tissue covers are drawn again.
 """
 
 from __future__ import annotations

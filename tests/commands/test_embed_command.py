@@ -9,19 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exits import code_of
 
 from echocli.api import _embed_units
 from echocli.api import embed as api
-from echocli.main import run
 from echocli.tables import read_embeddings
-
-
-def code_of(words: list[Any]) -> int:
-    with pytest.raises(SystemExit) as caught:
-        run([str(word) for word in words])
-    code = caught.value.code
-    assert code is None or isinstance(code, int)
-    return code or 0
 
 
 @pytest.fixture

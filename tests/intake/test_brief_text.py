@@ -1,13 +1,10 @@
 """Bright text that stands for a few frames only is cut out; tissue without text is left."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from test_sector_text import Written, phantom, through_jpeg, write
+from test_sector_text import Written, expect_cut_out, phantom
 
 from echocli.intake.brief import brief_strokes, words_in
-from echocli.intake.sector import find_sector
 
 
 @pytest.mark.parametrize(
@@ -17,14 +14,8 @@ def test_bright_text_in_few_frames_is_cut_out(
     frames: int, start: int, size: int, value: int
 ) -> None:
     loop, truth = phantom()
-    shown = replace(loop, frames=loop.frames[start : start + frames])
-    written, seen = write(shown, (150, 150), Written(size=size, value=value, text="DOE JOHN"))
-    changed = loop.frames.copy()
-    changed[start : start + frames] = through_jpeg(written.frames)
-    found = find_sector(replace(loop, frames=changed))
-    assert (seen & truth).sum() > 60
-    assert (found & seen & truth).sum() <= 0.1 * (seen & truth).sum()
-    assert (find_sector(loop) & ~found).sum() < 0.15 * truth.sum()
+    text = Written(size=size, value=value, text="DOE JOHN")
+    expect_cut_out(loop, truth, slice(start, start + frames), text)
 
 
 def test_tissue_without_text_holds_no_words() -> None:

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_sector_text import Written, phantom, through_jpeg, write
+from test_sector_text import Written, expect_cut_out, phantom
 
 from echocli.intake.flash import flashed_strokes
-from echocli.intake.sector import find_sector
 
 
 @pytest.mark.parametrize(
@@ -20,14 +19,8 @@ def test_text_of_one_or_two_frames_is_cut_out(
     loop, truth = phantom()
     if value < 128:
         loop = replace(loop, frames=np.where(truth, 90 + loop.frames // 3, loop.frames))
-    shown = replace(loop, frames=loop.frames[start : start + frames])
-    written, seen = write(shown, (150, 150), Written(size=size, value=value, text="DOE JOHN"))
-    changed = loop.frames.copy()
-    changed[start : start + frames] = through_jpeg(written.frames)
-    found = find_sector(replace(loop, frames=changed))
-    assert (seen & truth).sum() > 60
-    assert (found & seen & truth).sum() <= 0.1 * (seen & truth).sum()
-    assert (find_sector(loop) & ~found).sum() < 0.15 * truth.sum()
+    text = Written(size=size, value=value, text="DOE JOHN")
+    expect_cut_out(loop, truth, slice(start, start + frames), text)
 
 
 def test_tissue_that_moves_flashes_no_words() -> None:

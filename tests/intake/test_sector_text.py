@@ -91,6 +91,20 @@ def write(
     return replace(loop, frames=frames), seen
 
 
+def expect_cut_out(
+    loop: CineLoop, truth: NDArray[np.bool_], shown: slice, text: Written
+) -> None:
+    """Write a text into some frames; the sector loses it, and little else."""
+    part = replace(loop, frames=loop.frames[shown])
+    written, seen = write(part, (150, 150), text)
+    changed = loop.frames.copy()
+    changed[shown] = through_jpeg(written.frames)
+    found = find_sector(replace(loop, frames=changed))
+    assert (seen & truth).sum() > 60
+    assert (found & seen & truth).sum() <= 0.1 * (seen & truth).sum()
+    assert (find_sector(loop) & ~found).sum() < 0.15 * truth.sum()
+
+
 def texts() -> Iterator[tuple[str, Written]]:
     yield "small", Written(size=7)
     yield "large", Written(size=22, text="DOE 1970")
