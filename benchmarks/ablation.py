@@ -21,7 +21,7 @@ from learning_clips import Sizes, make_clips
 from learning_figures import Encoder, FrameByFrame, Judge, Outcome, compare
 from learning_report import DIGITS, written
 
-from echocli.api._pretrain_settings import Settings, resolve_settings
+from echocli.api._pretrain.settings import Settings, resolve_settings
 from echocli.models.methods.base import Method
 from echocli.models.methods.discovr import DISCOVR
 from echocli.models.vit import VisionTransformer

@@ -24,7 +24,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from echocli.api._encode import encode_clips
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.store import ClipSet
 from echocli.models.tasks.anomaly import NearestNormals, Whitening

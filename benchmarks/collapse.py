@@ -24,7 +24,7 @@ from typing import Any
 
 from learning_clips import Sizes, make_clips
 
-from echocli.api._pretrain_trouble import DerailedError
+from echocli.api._pretrain.trouble import DerailedError
 from echocli.api.pretrain import Choice, pretrain
 from echocli.console import SILENT, Advance
 from echocli.run import read_metrics

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from side_by_side import PASSIVE
 
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.device import choose_device, keep_freed_memory
 from echocli.models.methods.base import available, load
 from echocli.models.training import train

@@ -22,7 +22,7 @@ from learning_clips import Sizes, make_clips
 from numpy.typing import NDArray
 
 from echocli.api._encode import encode_clips
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api.score import ScoreConfig, score
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.store import ClipSet

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api import segment
-from echocli.api._segment_measures import volume_curve, volume_row
+from echocli.api._segment.measures import volume_curve, volume_row
 from echocli.clips.writer import ClipSetWriter
 from echocli.datasets.phantom import clip_of
 from echocli.phantoms.layouts import split_of

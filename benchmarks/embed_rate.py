@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import torch
 
-from echocli.api import _embed_write
+from echocli.api._embed import write as write_module
 from echocli.api.embed import embed
 from echocli.checkpoint import save_model
 from echocli.clips.contract import DataConfig
@@ -92,8 +92,8 @@ def rate(clips: int, beginning: str) -> None:
             rows, inside = Watch(time.process_time), Watch(time.thread_time)
             proof = Watch(time.process_time)
             with (
-                rows.over(_embed_write, "encode_units"),
-                proof.over(_embed_write, "check_passed"),
+                rows.over(write_module, "encode_units"),
+                proof.over(write_module, "check_passed"),
                 inside.over(VisionTransformer, "embed"),
             ):
                 start = time.process_time()

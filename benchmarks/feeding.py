@@ -35,10 +35,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from echocli.api._pretrain_clock import Clock
-from echocli.api._pretrain_feed import Feed
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.clock import Clock
+from echocli.api._pretrain.feed import Feed
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.clips.batches import Batches
 from echocli.clips.contract import DataConfig
 from echocli.clips.cycles import find_cycle

@@ -31,7 +31,7 @@ from learning_clips import (
 from learning_figures import Judge, pixel_outcome
 from learning_report import curves, table
 
-from echocli.api._pretrain_settings import Settings, resolve_settings
+from echocli.api._pretrain.settings import Settings, resolve_settings
 from echocli.models.methods.base import Method, load
 from echocli.models.training import train
 from echocli.models.vit import VisionTransformer

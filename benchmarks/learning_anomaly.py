@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.models.shapes import Grid
 from echocli.models.tasks.anomaly import NearestNormals
 from echocli.models.vit import VisionTransformer

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echocli.api._segment_frames import masks_to_model, windows_with
+from echocli.api._segment.frames import masks_to_model, windows_with
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet, ClipSetWriter
 from echocli.clips.windows import (

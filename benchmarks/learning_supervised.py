@@ -16,9 +16,9 @@ from learning_figures import STARTS, Judge, Values
 from torch import Tensor, nn
 
 from echocli.api._finetune import SUPERVISED, Sight, scratch_fit
-from echocli.api._pretrain_settings import Settings
+from echocli.api._pretrain.settings import Settings
 from echocli.api._sector import share_to_train
-from echocli.api._segment_frames import crop_labels
+from echocli.api._segment.frames import crop_labels
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.models.augment import AugmentConfig

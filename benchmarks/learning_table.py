@@ -29,7 +29,7 @@ from learning_table_report import tables
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from echocli.api._pretrain_settings import Settings, resolve_settings
+from echocli.api._pretrain.settings import Settings, resolve_settings
 from echocli.models.health import health
 from echocli.models.tasks.anomaly import NearestNormals, Whitening
 from echocli.models.tasks.classification import LinearClassifier, balanced_weights

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from echocli.api._classes import Classes
-from echocli.api._classify_figures import figures, fit_reading
-from echocli.api._lvef_figures import figures as ef_figures
+from echocli.api._classify.figures import figures, fit_reading
+from echocli.api._lvef.figures import figures as ef_figures
 from echocli.models.tasks.classification import ALPHAS, LinearClassifier
 from echocli.models.tasks.lvef import RidgeProbe
 

@@ -20,7 +20,7 @@ import pandas as pd
 from learning import PRESETS, load_encoder
 
 from echocli.api import classify, lvef, segment
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api._robust_clips import clip_with
 from echocli.api.robustness import CLEAN, RobustnessConfig, robustness
 from echocli.checkpoint import save_model

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from echocli.api._pretrain_saver import Saver
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.saver import Saver
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.models.methods.base import Method, load
 from echocli.models.optim import build_optimizer
 from echocli.run import Run

@@ -27,15 +27,15 @@ import numpy as np
 import torch
 
 from echocli.api._encode import encode_clips, readable
-from echocli.api._pretrain_clock import Clock
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.clock import Clock
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api._sector import sectors_of
-from echocli.api._segment_figures import figures
-from echocli.api._segment_frames import CLASSES
-from echocli.api._segment_labeller import Labeller, mean_map
-from echocli.api._segment_networks import TokenNetwork
-from echocli.api._segment_tokens import encode_frames, labelled_frames
+from echocli.api._segment.figures import figures
+from echocli.api._segment.frames import CLASSES
+from echocli.api._segment.labeller import Labeller, mean_map
+from echocli.api._segment.networks import TokenNetwork
+from echocli.api._segment.tokens import encode_frames, labelled_frames
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet, ClipSetWriter
 from echocli.console import SILENT

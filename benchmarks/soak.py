@@ -33,8 +33,8 @@ from micro import MICRO, micro_clip, write_clips
 from same_runs import assert_same_state, numbers
 
 from echocli import states
-from echocli.api import _pretrain_record as record
 from echocli.api import pretrain
+from echocli.api._pretrain import record
 from echocli.run import Run, read_metrics
 
 STEPS = 30

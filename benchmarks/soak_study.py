@@ -26,7 +26,7 @@ import pandas as pd
 from hard_study import write_model
 from originals import dataset, grey_frames, saved
 
-from echocli.api._preprocess_quarantine import read_quarantine
+from echocli.api._preprocess.quarantine import read_quarantine
 from echocli.api.verify import verify
 from echocli.clips.store import ClipSet
 from echocli.tables import read_embeddings

@@ -38,8 +38,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import torch
 from team_runs import free_port
 
-from echocli.api import _pretrain_page, _pretrain_speed
-from echocli.api._pretrain_feed import Feed
+from echocli.api._pretrain import page as page_module
+from echocli.api._pretrain import speed as speed_module
+from echocli.api._pretrain.feed import Feed
 from echocli.clips.store import ClipSetWriter
 from echocli.datasets.phantom import PhantomConfig, phantom_clips
 from echocli.models.methods.base import available, load
@@ -107,9 +108,9 @@ def main() -> int:
     for name in available():
         load(name)
     # What is drawn and counted for people is no part of a step.
-    _pretrain_page.Page._write = lambda *asked, **how: None  # type: ignore[method-assign]
-    _pretrain_speed.matrix_rate = lambda device: 1e9
-    _pretrain_speed.operations = lambda job: 0
+    page_module.Page._write = lambda *asked, **how: None  # type: ignore[method-assign]
+    speed_module.matrix_rate = lambda device: 1e9
+    speed_module.operations = lambda job: 0
     wrong = 0
     print("| method | processes | clips | losses apart | weights apart | time |")
     print("|---|---|---|---|---|---|")

@@ -33,8 +33,8 @@ from unittest.mock import patch
 
 import torch
 
-from echocli.api._pretrain_feed import Feed
-from echocli.api._pretrain_job import Job
+from echocli.api._pretrain.feed import Feed
+from echocli.api._pretrain.job import Job
 from echocli.api.pretrain import Choice, pretrain
 from echocli.clips.batches import Batches
 from echocli.clips.store import ClipSetWriter

@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 
 from learning_clips import Sizes, make_clips
 
-from echocli.api._pretrain_page import LEAST_S, Page
-from echocli.api._pretrain_probe import Probe
-from echocli.api._pretrain_watch import Watch
+from echocli.api._pretrain.page import LEAST_S, Page
+from echocli.api._pretrain.probe import Probe
+from echocli.api._pretrain.watch import Watch
 from echocli.api.pretrain import Choice, pretrain
 
 T = TypeVar("T")

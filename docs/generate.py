@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from echocli.api._preprocess_quarantine import NOT_FOR_VIDEO, REMEDIES
-from echocli.api._pretrain_settings import settings_class
-from echocli.api._pretrain_stages import StageConfig
+from echocli.api._preprocess.quarantine import NOT_FOR_VIDEO, REMEDIES
+from echocli.api._pretrain.settings import settings_class
+from echocli.api._pretrain.stages import StageConfig
 from echocli.config import preset_names, preset_summary
 from echocli.intake.reasons import MEANINGS
 from echocli.main import build_app, command_names, run

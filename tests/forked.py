@@ -126,7 +126,7 @@ def die_in_save(number: int) -> None:
 
 def note_input(path: str) -> None:
     """Append the hash of what the network sees to a file, one line a step."""
-    from echocli.api import _pretrain_job as job
+    from echocli.api._pretrain import job
 
     original = job.train
 

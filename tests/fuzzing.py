@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from originals import Original
 
 from echocli.api._pool import Job, Limits, Note, run
-from echocli.api._preprocess_clip import Settings, Task, process
+from echocli.api._preprocess.clip import Settings, Task, process
 from echocli.api.preprocess import preprocess
 from echocli.clips.store import ClipSet
 from echocli.intake.read import read_loop

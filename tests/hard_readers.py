@@ -21,11 +21,11 @@ from micro import micro_clip, write_clips
 from mutations import ANY_FILE
 from numpy.random import Generator
 
-from echocli.api._models_read import read_weights
-from echocli.api._preprocess_clip import Task
-from echocli.api._preprocess_labels import LabelTable
-from echocli.api._preprocess_quarantine import read_quarantine
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._models.read import read_weights
+from echocli.api._preprocess.clip import Task
+from echocli.api._preprocess.labels import LabelTable
+from echocli.api._preprocess.quarantine import read_quarantine
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api.verify import verify
 from echocli.checkpoint import load_head, load_model, save_head
 from echocli.clips.store import ClipSet

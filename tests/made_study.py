@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from echocli.api._lvef_figures import figures
+from echocli.api._lvef.figures import figures
 from echocli.api.score import ScoreConfig, score
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet, ClipSetWriter

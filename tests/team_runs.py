@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from echocli import main
-from echocli.api import _pretrain_page, _pretrain_speed
+from echocli.api._pretrain import page as page_module
+from echocli.api._pretrain import speed as speed_module
 from echocli.api.pretrain import Choice
 from echocli.states import saved_states
 
@@ -106,9 +107,9 @@ def try_all(clips: str, folder: Path, settings: list[str]) -> None:
     main.build_app()
     Choice(method="vjepa").resolve()
     # What is drawn and counted for people would cost more than these trainings.
-    _pretrain_page.Page._write = lambda *asked, **how: None  # type: ignore[method-assign]
-    _pretrain_speed.matrix_rate = lambda device: 1e9
-    _pretrain_speed.operations = lambda job: 0
+    page_module.Page._write = lambda *asked, **how: None  # type: ignore[method-assign]
+    speed_module.matrix_rate = lambda device: 1e9
+    speed_module.operations = lambda job: 0
 
     def words(name: str, *more: str) -> list[str]:
         asked = [*more, "--set", "optim.batch=4"]

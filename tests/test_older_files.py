@@ -16,7 +16,7 @@ import torch
 from micro import micro_clip, write_clips
 
 import echocli
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.checkpoint import SUMS, load_head, load_model, save_head, save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet

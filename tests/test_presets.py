@@ -9,7 +9,7 @@ from importlib import resources
 import pytest
 import torch
 
-from echocli.api._pretrain_settings import Settings, resolve_settings
+from echocli.api._pretrain.settings import Settings, resolve_settings
 from echocli.commands._options import PRESETS
 from echocli.commands._plan import presets
 from echocli.config import preset_names, preset_summary, read_preset

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api._sector import grid_of, sectors_of, share_to_train
 from echocli.checkpoint import LoadedModel, load_model, tell_unfinished
 from echocli.clips.store import ClipSet

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from echocli.api._encode import LeftOut
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.api._preprocess_quarantine import read_quarantine
+from echocli.api._preprocess.quarantine import read_quarantine
 from echocli.checkpoint import LoadedModel, load_head, load_model, save_head, save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet

@@ -19,7 +19,7 @@ from echocli.errors import MachineError
 if TYPE_CHECKING:  # Windows has no fork server
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-WARM = ("echocli.api._pool_worker", "echocli.api._preprocess_clip")
+WARM = ("echocli.api._pool_worker", "echocli.api._preprocess.clip")
 """What a worker finds imported already: it starts in milliseconds."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

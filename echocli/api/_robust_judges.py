@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from echocli.api import classify, lvef
 from echocli.api._classes import Classes, class_words
-from echocli.api._classify_figures import PREFIX
-from echocli.api._classify_look import check_test
+from echocli.api._classify.figures import PREFIX
+from echocli.api._classify.look import check_test
 from echocli.api._heads import roles_by_head
 from echocli.api._normal import normality
-from echocli.api._segment_figures import Tested
-from echocli.api._segment_load import open_head
-from echocli.api._segment_rows import drawable
+from echocli.api._segment.figures import Tested
+from echocli.api._segment.load import open_head
+from echocli.api._segment.rows import drawable
 from echocli.api._splits import splits_of
 from echocli.api.embed import embed
 from echocli.api.score import ScoreConfig, score

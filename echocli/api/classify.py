@@ -12,12 +12,12 @@ import pandas as pd
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._classes import Classes, check_training, class_words
-from echocli.api._classify_against import figures_against
-from echocli.api._classify_figures import Codes, Floats, fit_reading, subgroups
-from echocli.api._classify_look import TASK, check_test, figures_of, looking, tell
-from echocli.api._classify_probes import ClassifyConfig as ClassifyConfig
-from echocli.api._classify_probes import fit_probe
-from echocli.api._classify_rows import class_counts
+from echocli.api._classify.against import figures_against
+from echocli.api._classify.figures import Codes, Floats, fit_reading, subgroups
+from echocli.api._classify.look import TASK, check_test, figures_of, looking, tell
+from echocli.api._classify.probes import ClassifyConfig as ClassifyConfig
+from echocli.api._classify.probes import fit_probe
+from echocli.api._classify.rows import class_counts
 from echocli.api._encode import open_set
 from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with

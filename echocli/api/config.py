@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echocli.api._pretrain_auto import AUTO
-from echocli.api._pretrain_settings import OPTION, resolve_settings
+from echocli.api._pretrain.auto import AUTO
+from echocli.api._pretrain.settings import OPTION, resolve_settings
 from echocli.config import keys_of, leaves, nest, read_preset, read_settings, to_table
 
 DEFAULT = "default"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from echocli.api import _doctor_codecs, _doctor_machine, _doctor_software
-from echocli.api._doctor_check import Check, State
+from echocli.api._doctor import codecs, machine, software
+from echocli.api._doctor.check import Check, State
 from echocli.console import SILENT, Reporter
 from echocli.device import choose_device
 from echocli.errors import UsageError
@@ -60,19 +60,19 @@ def doctor(folder: Path = Path(), *, reporter: Reporter = SILENT) -> DoctorResul
     checks: list[Check] = []
     with reporter.progress("checks", None) as advance:
         for group in (
-            _doctor_software.python(),
-            _doctor_software.libraries(),
-            _doctor_software.torchvision(),
-            _doctor_software.gpus(),
-            _doctor_software.device(choose_device()),
-            _doctor_codecs.transfer_syntaxes(),
-            _doctor_codecs.videos(),
-            _doctor_machine.threads(),
-            _doctor_machine.limits(),
-            _doctor_machine.disk(folder),
-            _doctor_machine.network(),
-            _doctor_machine.environment(),
-            _doctor_machine.key_file(),
+            software.python(),
+            software.libraries(),
+            software.torchvision(),
+            software.gpus(),
+            software.device(choose_device()),
+            codecs.transfer_syntaxes(),
+            codecs.videos(),
+            machine.threads(),
+            machine.limits(),
+            machine.disk(folder),
+            machine.network(),
+            machine.environment(),
+            machine.key_file(),
         ):
             for check in group:
                 checks.append(check)

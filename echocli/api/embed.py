@@ -11,11 +11,11 @@ from typing import IO, Any
 import pandas as pd
 
 import echocli
-from echocli.api._embed_rows import Layout
-from echocli.api._embed_units import Units, units_of
-from echocli.api._embed_work import REMEDY, open_before, sources_of, work_beside
-from echocli.api._embed_write import Job, write
-from echocli.api._embed_write import StoppedEarly as StoppedEarly
+from echocli.api._embed.rows import Layout
+from echocli.api._embed.units import Units, units_of
+from echocli.api._embed.work import REMEDY, open_before, sources_of, work_beside
+from echocli.api._embed.write import Job, write
+from echocli.api._embed.write import StoppedEarly as StoppedEarly
 from echocli.api._encode import (
     BATCH,
     WINDOWS,
@@ -25,8 +25,8 @@ from echocli.api._encode import (
     readable,
     rows_to_encode,
 )
-from echocli.api._preprocess_place import Share
-from echocli.api._preprocess_quarantine import Quarantined, read_quarantine
+from echocli.api._preprocess.place import Share
+from echocli.api._preprocess.quarantine import Quarantined, read_quarantine
 from echocli.api._sector import grid_of
 from echocli.checkpoint import LoadedModel, find_model, load_model, tell_unfinished
 from echocli.clips.store import ClipSet

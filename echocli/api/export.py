@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import echocli
-from echocli.api._export_record import RECORD, SCHEMA, exported_names
-from echocli.api._export_sheet import PER_PAGE, page_name, write_sheet
-from echocli.api._export_video import FORMATS, check_encoder, write_video
+from echocli.api._export.record import RECORD, SCHEMA, exported_names
+from echocli.api._export.sheet import PER_PAGE, page_name, write_sheet
+from echocli.api._export.video import FORMATS, check_encoder, write_video
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError

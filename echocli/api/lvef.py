@@ -18,21 +18,21 @@ from echocli.api._finetune import scratch_fit as scratch_fit
 from echocli.api._finetune import tuning_fit as tuning_fit
 from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import begin_lesson, describe_lesson
-from echocli.api._lvef_against import figures_against
-from echocli.api._lvef_figures import subgroups
-from echocli.api._lvef_look import TASK, figures_of, looking, tell
-from echocli.api._lvef_masks import measure_studies
-from echocli.api._lvef_masks_told import SEED as MASKS_SEED
-from echocli.api._lvef_masks_told import (
+from echocli.api._lvef.against import figures_against
+from echocli.api._lvef.figures import subgroups
+from echocli.api._lvef.look import TASK, figures_of, looking, tell
+from echocli.api._lvef.masks import measure_studies
+from echocli.api._lvef.masks_told import SEED as MASKS_SEED
+from echocli.api._lvef.masks_told import (
     doubts_of,
     rows_of_studies,
     tell_of_masks,
     tested_studies,
     with_measured,
 )
-from echocli.api._lvef_probes import LvefConfig as LvefConfig
-from echocli.api._lvef_probes import fit_probe
-from echocli.api._lvef_rows import LABEL, labelled_clips, measured_of, prediction_interval
+from echocli.api._lvef.probes import LvefConfig as LvefConfig
+from echocli.api._lvef.probes import fit_probe
+from echocli.api._lvef.rows import LABEL, labelled_clips, measured_of, prediction_interval
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
 from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet

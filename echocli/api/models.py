@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import echocli
-from echocli.api._models_catalogue import CATALOGUE, Public, known, names
-from echocli.api._models_convert import Choice, Description, contract, convert, describe_found
-from echocli.api._models_fetch import fetch
-from echocli.api._models_read import read_weights, weight_files
-from echocli.api._models_timm import PREFIX, read_timm
+from echocli.api._models.catalogue import CATALOGUE, Public, known, names
+from echocli.api._models.convert import Choice, Description, contract, convert, describe_found
+from echocli.api._models.fetch import fetch
+from echocli.api._models.read import read_weights, weight_files
+from echocli.api._models.timm import PREFIX, read_timm
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.checkpoint import CONFIG, MODEL_SCHEMA, SUMS, WEIGHTS, load_model, save_model
 from echocli.console import SILENT, Reporter

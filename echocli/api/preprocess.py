@@ -8,25 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from echocli.api._preprocess_clip import Settings, Task
-from echocli.api._preprocess_labels import NO_LABELS, LabelTable
-from echocli.api._preprocess_ledger import Ledger, summarise
-from echocli.api._preprocess_parts import new_incoming, withdraw
-from echocli.api._preprocess_place import Share, writing_to
-from echocli.api._preprocess_quarantine import Quarantined, count_reasons, write_linkage
-from echocli.api._preprocess_rules import (
+from echocli.api._preprocess.clip import Settings, Task
+from echocli.api._preprocess.labels import NO_LABELS, LabelTable
+from echocli.api._preprocess.ledger import Ledger, summarise
+from echocli.api._preprocess.parts import new_incoming, withdraw
+from echocli.api._preprocess.place import Share, writing_to
+from echocli.api._preprocess.quarantine import Quarantined, count_reasons, write_linkage
+from echocli.api._preprocess.rules import (
     RuleUsed,
     count_normal,
     rules_of,
     tell_datasets,
     tell_rules,
 )
-from echocli.api._preprocess_run import Run
-from echocli.api._preprocess_settings import keep_settings
-from echocli.api._preprocess_sources import Found, find_tasks
-from echocli.api._preprocess_workers import STANDARD as STANDARD
-from echocli.api._preprocess_workers import Limits as Limits
-from echocli.api._preprocess_workers import choose_workers, outcomes
+from echocli.api._preprocess.run import Run
+from echocli.api._preprocess.settings import keep_settings
+from echocli.api._preprocess.sources import Found, find_tasks
+from echocli.api._preprocess.workers import STANDARD as STANDARD
+from echocli.api._preprocess.workers import Limits as Limits
+from echocli.api._preprocess.workers import choose_workers, outcomes
 from echocli.clips.progress import unfinished
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter

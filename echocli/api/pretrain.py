@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from echocli.api._encode import open_clips
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_memory import Room, check_method, free_for, full_memory_told
-from echocli.api._pretrain_plan import Plan, plan_of
-from echocli.api._pretrain_record import (
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.memory import Room, check_method, free_for, full_memory_told
+from echocli.api._pretrain.plan import Plan, plan_of
+from echocli.api._pretrain.record import (
     check_same,
     check_space,
     details_of,
@@ -21,16 +21,16 @@ from echocli.api._pretrain_record import (
     is_exported,
     left_out_of,
 )
-from echocli.api._pretrain_settings import WITHOUT_TEST, Settings, Wanted, resolve_settings
-from echocli.api._pretrain_settle import settle
-from echocli.api._pretrain_start import (
+from echocli.api._pretrain.settings import WITHOUT_TEST, Settings, Wanted, resolve_settings
+from echocli.api._pretrain.settle import settle
+from echocli.api._pretrain.start import (
     check_frozen,
     load_start,
     settings_of,
     start_from,
     tell_start,
 )
-from echocli.api._pretrain_steps import run_steps
+from echocli.api._pretrain.steps import run_steps
 from echocli.api.preprocess import SIZE
 from echocli.checkpoint import LoadedModel
 from echocli.clips.batches import describe_left_out, describe_mended

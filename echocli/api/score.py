@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from echocli.api._normal import Flags, Roles, choose_roles, normality, patients_needed
 from echocli.api._output import refuse_to_replace_table, write_table
-from echocli.api._score_bank import (
+from echocli.api._score.bank import (
     bank_from,
     check_same_origin,
     check_vectors,
@@ -22,8 +22,8 @@ from echocli.api._score_bank import (
     patients_of,
     whitening_of,
 )
-from echocli.api._score_figures import evaluation
-from echocli.api._score_rows import ROLES, Judged, table_of, tested
+from echocli.api._score.figures import evaluation
+from echocli.api._score.rows import ROLES, Judged, table_of, tested
 from echocli.api._splits import splits_of
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError

@@ -26,16 +26,16 @@ from echocli.api._heads import (
     write_head,
 )
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.api._segment_against import figures_against
-from echocli.api._segment_ef import ef_from_masks, mean_ef
-from echocli.api._segment_figures import ALWAYS, Tested, figures, flicker_figure
-from echocli.api._segment_files import check_kinds
-from echocli.api._segment_fits import SegmentConfig as SegmentConfig
-from echocli.api._segment_fits import fit_head, least_of
-from echocli.api._segment_labeller import Labeller, mean_map
-from echocli.api._segment_load import TASK, open_head
-from echocli.api._segment_output import open_output
-from echocli.api._segment_rows import (
+from echocli.api._segment.against import figures_against
+from echocli.api._segment.ef import ef_from_masks, mean_ef
+from echocli.api._segment.figures import ALWAYS, Tested, figures, flicker_figure
+from echocli.api._segment.files import check_kinds
+from echocli.api._segment.fits import SegmentConfig as SegmentConfig
+from echocli.api._segment.fits import fit_head, least_of
+from echocli.api._segment.labeller import Labeller, mean_map
+from echocli.api._segment.load import TASK, open_head
+from echocli.api._segment.output import open_output
+from echocli.api._segment.rows import (
     counts_of,
     drawable,
     labelled_share,
@@ -43,7 +43,7 @@ from echocli.api._segment_rows import (
     tell_short,
     tell_untimed,
 )
-from echocli.api._segment_unet import UNet, blank_unet
+from echocli.api._segment.unet import UNet, blank_unet
 from echocli.api._splits import splits_of
 from echocli.checkpoint import LoadedModel, load_head
 from echocli.console import SILENT, Reporter

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from echocli.api._export_record import RECORD, exported_names
-from echocli.api._export_record import SCHEMA as EXPORT_SCHEMA
-from echocli.api._verify_clips import check_clips
-from echocli.api._verify_files import Checked, check_sums, counted, files_below, trusted_json
-from echocli.api._verify_tables import (
+from echocli.api._export.record import RECORD, exported_names
+from echocli.api._export.record import SCHEMA as EXPORT_SCHEMA
+from echocli.api._verify.clips import check_clips
+from echocli.api._verify.files import Checked, check_sums, counted, files_below, trusted_json
+from echocli.api._verify.tables import (
     TABLES,
     check_embeddings,
     check_segmentation,
@@ -132,7 +132,7 @@ def _check(kind: str, place: Path, *, quick: bool) -> list[Checked]:
         return [_check_export(place)]
     if kind == "robustness":
         return [_check_robustness(place, quick=quick)]
-    from echocli.api._verify_runs import check_run, check_weights  # brings PyTorch
+    from echocli.api._verify.runs import check_run, check_weights  # brings PyTorch
 
     if kind == "run":
         return check_run(place, quick=quick)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from echocli.api._normal import normality
 from echocli.api._output import refuse_to_replace_table, write_table
-from echocli.api._score_bank import (
+from echocli.api._score.bank import (
     bank_from,
     check_vectors,
     find,

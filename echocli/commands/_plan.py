@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from echocli.api._pretrain_plan import Plan
+    from echocli.api._pretrain.plan import Plan
 
 PARTS = {
     "weights": "weights",

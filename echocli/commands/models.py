@@ -9,7 +9,7 @@ from echocli.commands._options import JsonOption, OverwriteOption, QuietOption
 from echocli.console import Console
 
 if TYPE_CHECKING:
-    from echocli.api._models_convert import Choice, Description
+    from echocli.api._models.convert import Choice, Description
 
 app = typer.Typer(
     help="""Public weights as models of this study.
@@ -225,7 +225,7 @@ def _choice(
     seconds: float | None = None,
     colour: bool = False,
 ) -> "Choice":
-    from echocli.api._models_convert import Choice
+    from echocli.api._models.convert import Choice
     from echocli.models.weights.base import Wish
 
     wish = Wish(branch=branch, heads=heads, frames=frames, size=size)

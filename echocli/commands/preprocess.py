@@ -205,7 +205,7 @@ def _found_here(
 
 
 def _summarise(console: Console, result: "PreprocessResult") -> None:
-    from echocli.api._preprocess_quarantine import count_reasons
+    from echocli.api._preprocess.quarantine import count_reasons
 
     if result.stopped:
         console.warn("Stopped before the end. Run the same command again to go on.")

@@ -36,7 +36,7 @@ def command(
     Nothing is changed. The exit code is 0 if all is whole and 3 if something is damaged; each
     problem stands beside the command that mends it.
     """
-    from echocli.api._verify_files import as_document
+    from echocli.api._verify.files import as_document
     from echocli.api.verify import verify
 
     console = Console(quiet=quiet or as_json, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from echocli import device
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.config import to_table
 from echocli.errors import UsageError
 

@@ -14,10 +14,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.pixels import get_decoder
 
-from echocli.api import _decoders, _doctor_codecs, _doctor_machine, _doctor_software
+from echocli.api import _decoders
 from echocli.api._decoders import RAMP, SYNTAXES, Syntax, dicom_bytes, fault_of
-from echocli.api._doctor_check import Check, State
-from echocli.api._doctor_software import gpus, libraries, required, torchvision_for
+from echocli.api._doctor import codecs, machine, software
+from echocli.api._doctor.check import Check, State
+from echocli.api._doctor.software import gpus, libraries, required, torchvision_for
 from echocli.api.doctor import DoctorResult, doctor, write_bundle
 from echocli.intake.decode import JPEG, READERS, VIDEO
 from echocli.intake.dicom import NATIVE
@@ -92,7 +93,7 @@ def test_another_picture_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_decoder_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = dict.fromkeys((syntax.uid for syntax in SYNTAXES), "no decoder")
-    monkeypatch.setattr(_doctor_codecs, "faults", lambda: fault)
+    monkeypatch.setattr(codecs, "faults", lambda: fault)
     result = doctor(tmp_path)
     assert not result.is_fit
     checks = by_name(result.checks)
@@ -118,8 +119,8 @@ def test_a_key_that_others_may_read_fails(tmp_path: Path, key_file: Path) -> Non
 def test_a_full_disk_is_told(
     free: float, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = _doctor_machine.shutil.disk_usage(tmp_path)._replace(free=int(free))
-    monkeypatch.setattr(_doctor_machine.shutil, "disk_usage", lambda folder: usage)
+    usage = machine.shutil.disk_usage(tmp_path)._replace(free=int(free))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda folder: usage)
     assert by_name(doctor(tmp_path).checks)["free disk"].state is state
 
 
@@ -138,7 +139,7 @@ def test_the_libraries_are_those_of_the_package_and_too_old_ones_fail(
     assert len(required()) == len(project["dependencies"])
     assert {"torch": "2.8", "typer": "0.26", "pydicom": "3.0.2"}.items() <= required().items()
     assert all(check.state is State.OK for check in libraries())
-    monkeypatch.setattr(_doctor_software, "version", lambda name: "0.25.9")
+    monkeypatch.setattr(software, "version", lambda name: "0.25.9")
     old = by_name(tuple(libraries()))["typer"]
     assert old.state is State.FAIL
     assert old.remedy == "pip install 'typer>=0.26'"
@@ -163,7 +164,7 @@ def test_a_gpu_that_cannot_be_used_says_why(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_doctor_software, "driver_version", lambda: driver)
+    monkeypatch.setattr(software, "driver_version", lambda: driver)
     monkeypatch.setattr("torch.version.cuda", built)
     monkeypatch.setattr("torch.cuda.is_available", lambda: usable)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
@@ -200,16 +201,16 @@ def test_neither_the_checks_nor_the_bundle_tell_whose_machine_it_is(
 def test_a_group_with_less_memory_than_the_machine_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_doctor_machine, "allowed_memory", lambda: 2 * 10**9)
-    check = by_name(tuple(_doctor_machine.limits()))["memory"]
+    monkeypatch.setattr(machine, "allowed_memory", lambda: 2 * 10**9)
+    check = by_name(tuple(machine.limits()))["memory"]
     assert check.state is State.WARN
     assert check.found.endswith("of which the control group allows 2.0")
 
 
 def test_a_build_without_an_encoder_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_decoders, "can_encode", lambda name: name != "libx265")
-    monkeypatch.setattr(_doctor_codecs, "can_encode", lambda name: name != "libx265")
-    checks = by_name((*_doctor_codecs.transfer_syntaxes(), *_doctor_codecs.videos()))
+    monkeypatch.setattr(codecs, "can_encode", lambda name: name != "libx265")
+    checks = by_name((*codecs.transfer_syntaxes(), *codecs.videos()))
     assert DoctorResult(tuple(checks.values()), 0.0).is_fit
     untried = {name for name, check in checks.items() if check.found.startswith("not tried")}
     assert untried == {

@@ -12,7 +12,7 @@ import pytest
 import torch
 from micro import micro_clip, write_clips
 
-from echocli.api import _embed_rows
+from echocli.api._embed import rows as rows_module
 from echocli.api._encode import EncodedGroup, encode_groups
 from echocli.api.embed import embed
 from echocli.checkpoint import load_model
@@ -190,7 +190,7 @@ def test_faults_on_the_way_are_noticed_and_nothing_is_left(
     per: str,
 ) -> None:
     monkeypatch.setattr(
-        _embed_rows, "encode_groups", lambda *args, **more: fault(encode_groups(*args, **more))
+        rows_module, "encode_groups", lambda *args, **more: fault(encode_groups(*args, **more))
     )
     out = tmp_path / "e.parquet"
     with pytest.raises(EchoError, match=words):

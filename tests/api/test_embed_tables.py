@@ -17,8 +17,9 @@ from micro import micro_clip, write_clips
 from safetensors.torch import load_file
 
 from echocli import table_formats
-from echocli.api import _embed_units, _embed_write
-from echocli.api._embed_checks import cosine_of, told_from
+from echocli.api._embed import units as units_module
+from echocli.api._embed import write as write_module
+from echocli.api._embed.checks import cosine_of, told_from
 from echocli.api.embed import EmbedResult, StoppedEarly
 from echocli.api.embed import embed as embed_
 from echocli.checkpoint import load_model, save_model
@@ -213,8 +214,8 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 10**9) -> None:
         self.clips, self.most = 0, most
-        self.real = _embed_write.encode_units
-        monkeypatch.setattr(_embed_write, "encode_units", self)
+        self.real = write_module.encode_units
+        monkeypatch.setattr(write_module, "encode_units", self)
 
     def __call__(self, *args: Any) -> Any:
         if self.clips >= self.most:
@@ -227,7 +228,7 @@ class Counted:
 def test_after_a_stop_only_the_rest_is_encoded(
     tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch, per: str
 ) -> None:
-    monkeypatch.setattr(_embed_units, "BLOCK", 3)
+    monkeypatch.setattr(units_module, "BLOCK", 3)
     out, options = tmp_path / "e.parquet", {"per": per, "batch": 1, "windows": 1}
     wanted = embed(clips, model, **options).embeddings
     with monkeypatch.context() as patch:
@@ -250,7 +251,7 @@ def test_after_a_stop_only_the_rest_is_encoded(
 def test_work_of_other_settings_is_not_used(
     tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_embed_units, "BLOCK", 3)
+    monkeypatch.setattr(units_module, "BLOCK", 3)
     options: dict[str, Any] = {"out": tmp_path / "e.parquet", "batch": 1}
     with monkeypatch.context() as patch:
         Counted(patch, most=6)
@@ -316,7 +317,7 @@ def test_long_tables_never_lie_in_memory_whole(
     tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     largest = 0
-    real = _embed_write.encode_units
+    real = write_module.encode_units
 
     def measured(*args: Any) -> Any:
         nonlocal largest
@@ -324,9 +325,9 @@ def test_long_tables_never_lie_in_memory_whole(
         largest = max(largest, rows.vectors.nbytes)
         return rows
 
-    monkeypatch.setattr(_embed_write, "encode_units", measured)
+    monkeypatch.setattr(write_module, "encode_units", measured)
     one = 32 * 2 * 24 * 4  # tokens, windows, numbers, bytes
-    monkeypatch.setattr(_embed_units, "BLOCK_BYTES", 2 * one)
+    monkeypatch.setattr(units_module, "BLOCK_BYTES", 2 * one)
     embed(clips, model, out=tmp_path / "e.parquet", per="token", windows=2, batch=2)
     assert largest == 2 * one
 
@@ -358,7 +359,7 @@ def test_bf16_is_compared_with_fp32_and_left_where_it_changes_neighbours(
     # What auto would choose on a machine with bf16, for a model that it changes too much.
     monkeypatch.setattr("echocli.device._has_bf16", lambda device: True)
     assert embed(clips, model, precision="auto").metadata["precision"] == "bf16"
-    monkeypatch.setattr("echocli.api._embed_checks.LEAST_COSINE", 1.1)
+    monkeypatch.setattr("echocli.api._embed.checks.LEAST_COSINE", 1.1)
     fallen = embed(clips, model, precision="auto")
     assert fallen.metadata["precision"] == "fp32"
     exact = embed(clips, model).embeddings
@@ -412,7 +413,7 @@ def test_metadata_are_plain_json_and_tell_of_health_and_leakage(
 def test_a_wish_to_stop_is_granted_after_the_block(
     tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
 ) -> None:
-    monkeypatch.setattr(_embed_units, "BLOCK", 3)
+    monkeypatch.setattr(units_module, "BLOCK", 3)
     out, stream, asked = tmp_path / "e.parquet", io.StringIO(), iter([False, False, True])
     options: dict[str, Any] = {"out": stream if streamed else out, "batch": 1}
     with pytest.raises(StoppedEarly, match="2 of 3"):
@@ -429,7 +430,7 @@ def test_a_wish_to_stop_is_granted_after_the_block(
 def test_small_blocks_become_large_row_groups(
     tmp_path: Path, clips: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_embed_units, "BLOCK", 2)
+    monkeypatch.setattr(units_module, "BLOCK", 2)
     out = tmp_path / "e.parquet"
     embed(clips, model, out=out, batch=1)
     assert pq.read_metadata(out).num_row_groups == 1

@@ -12,7 +12,7 @@ import pytest
 from micro import micro_clip, write_clips
 from PIL import Image
 
-from echocli.api._export_record import RECORD
+from echocli.api._export.record import RECORD
 from echocli.api.export import ExportConfig, export
 from echocli.clips.record import Clip
 from echocli.clips.store import ClipSet

@@ -13,7 +13,7 @@ from micro import micro_clip, write_clips
 
 from echocli.api import lvef, segment
 from echocli.api._finetune import TuneConfig
-from echocli.api._segment_frames import crop_labels
+from echocli.api._segment.frames import crop_labels
 from echocli.api.verify import verify
 from echocli.checkpoint import load_model, save_model
 from echocli.clips.contract import DataConfig

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, root_mean_squared_error
 
 from echocli.api import classify, lvef
-from echocli.api._classify_figures import by_patient
+from echocli.api._classify.figures import by_patient
 from echocli.clips.record import Clip
 from echocli.errors import EchoError
 from echocli.statistics.delong import delong_test

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api.pretrain import Choice, pretrain
 from echocli.errors import UsageError
 

@@ -19,10 +19,12 @@ from made_weights import HEADS, MADE, SIZE
 from safetensors.torch import save_file
 from torch import Tensor
 
-from echocli.api import _models_catalogue, _models_fetch, models
-from echocli.api._models_convert import Choice
-from echocli.api._models_read import read_weights
-from echocli.api._models_timm import found_in
+from echocli.api import models
+from echocli.api._models import catalogue
+from echocli.api._models import fetch as fetch_module
+from echocli.api._models.convert import Choice
+from echocli.api._models.read import read_weights
+from echocli.api._models.timm import found_in
 from echocli.checkpoint import find_model, load_model
 from echocli.clips.windows import to_video
 from echocli.console import SILENT
@@ -263,8 +265,8 @@ def test_what_is_not_here_is_not_downloaded_unasked(monkeypatch: pytest.MonkeyPa
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the network was touched")
 
-    monkeypatch.setattr(_models_fetch, "fetch_url", fail)
-    monkeypatch.setattr(_models_fetch, "fetch_from_hub", fail)
+    monkeypatch.setattr(fetch_module, "fetch_url", fail)
+    monkeypatch.setattr(fetch_module, "fetch_from_hub", fail)
     for name in ("vjepa-vitl", "discovr", "timm:vit_tiny_patch16_224"):
         with pytest.raises(UsageError, match="--download"):
             models.import_model(name)
@@ -305,7 +307,7 @@ def test_a_download_is_what_its_hash_says_or_nothing(
 ) -> None:
     file = write(tmp_path / "served", "vjepa")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    public = replace(_models_catalogue.CATALOGUE[0], name="ours", format="vjepa", size=None)
+    public = replace(catalogue.CATALOGUE[0], name="ours", format="vjepa", size=None)
     public = replace(public, url=f"{server}/vjepa.pth")
     monkeypatch.setattr(models, "known", lambda name: public if name == "ours" else None)
     monkeypatch.chdir(tmp_path)
@@ -316,10 +318,10 @@ def test_a_download_is_what_its_hash_says_or_nothing(
     assert result.sha256 == digest
     assert result.description.licence == public.licence
     file.unlink()  # what is here already is not fetched again
-    kept = _models_fetch.fetch(public, tmp_path / "models/downloads", digest, SILENT)
+    kept = fetch_module.fetch(public, tmp_path / "models/downloads", digest, SILENT)
     assert kept.is_file()
     with pytest.raises(EchoError, match="cannot be fetched"):
-        _models_fetch.fetch(public, tmp_path / "elsewhere", digest, SILENT)
+        fetch_module.fetch(public, tmp_path / "elsewhere", digest, SILENT)
 
 
 def test_a_file_of_the_hub_must_have_the_hubs_hash(
@@ -356,7 +358,7 @@ def test_a_file_of_the_hub_must_have_the_hubs_hash(
 
 
 def test_the_catalogue_names_formats_licences_and_sources() -> None:
-    names = _models_catalogue.names()
+    names = catalogue.names()
     assert len(set(names)) == len(names)
     for public in models.known_models():
         assert public.format in base.available()
@@ -364,7 +366,7 @@ def test_the_catalogue_names_formats_licences_and_sources() -> None:
         assert public.trained_on
         assert public.source.startswith("https://")
         assert bool(public.repository) == bool(public.files)
-    assert "EchoNet-Dynamic" in (_models_catalogue.known("discovr") or public).warning
+    assert "EchoNet-Dynamic" in (catalogue.known("discovr") or public).warning
 
 
 def test_timms_transformers_tell_what_shapes_do_not() -> None:

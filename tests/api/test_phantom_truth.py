@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
 
-from echocli.api._preprocess_clip import Settings, make_clip
+from echocli.api._preprocess.clip import Settings, make_clip
 from echocli.api.preprocess import preprocess
 from echocli.clips.store import ClipSet, ClipSetWriter
 from echocli.intake.loop import CineLoop

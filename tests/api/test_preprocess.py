@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echocli.api._preprocess_quarantine import read_quarantine
+from echocli.api._preprocess.quarantine import read_quarantine
 from echocli.api.preprocess import PreprocessResult, preprocess
 from echocli.clips.store import ClipSet
 from echocli.datasets.phantom import PhantomConfig, draw_patient, write_dicom_study
@@ -207,7 +207,7 @@ def test_an_interruption_leaves_what_was_there(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("echocli.api._preprocess_parts.audit", fail)
+    monkeypatch.setattr("echocli.api._preprocess.parts.audit", fail)
     with pytest.raises(fault if isinstance(fault, type) else type(fault)):
         run(dicoms(study)[:2], out, key_file, overwrite=True)
     assert sorted(path.name for path in out.rglob("*")) == before

@@ -10,8 +10,8 @@ import pydicom
 import pytest
 
 from echocli import files
-from echocli.api import _preprocess_clip
-from echocli.api._preprocess_clip import Settings, Task, lost, process, source_hash
+from echocli.api._preprocess import clip as clip_module
+from echocli.api._preprocess.clip import Settings, Task, lost, process, source_hash
 from echocli.datasets.phantom import PhantomConfig, draw_patient, write_dicom_study
 from echocli.intake import fingerprint
 from echocli.intake.loop import CineLoop
@@ -33,7 +33,7 @@ def with_changes(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     def read(path: Path) -> CineLoop:
         return replace(read_loop(path), **changes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_preprocess_clip, "read_loop", read)
+    monkeypatch.setattr(clip_module, "read_loop", read)
 
 
 def test_a_source_is_hashed_once_and_first(
@@ -82,7 +82,7 @@ def test_equal_headers_with_other_data_are_other_sources(tmp_path: Path) -> None
 
 def test_what_is_done_is_not_read(dicom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = frozenset({SETTINGS.pseudonyms.source(files.sha256_of(dicom))})
-    monkeypatch.setattr(_preprocess_clip, "read_loop", None)
+    monkeypatch.setattr(clip_module, "read_loop", None)
     outcome = process(Task(1, dicom), replace(SETTINGS, done=done))
     assert outcome.known
     assert (outcome.clip, outcome.refused) == (None, None)

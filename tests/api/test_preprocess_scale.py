@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from ears import Ears
 
-from echocli.api import _preprocess_parts
 from echocli.api import preprocess as module
-from echocli.api._preprocess_clip import Outcome, Settings, Task
-from echocli.api._preprocess_quarantine import read_quarantine
-from echocli.api._preprocess_workers import Limits
+from echocli.api._preprocess import parts as parts_module
+from echocli.api._preprocess.clip import Outcome, Settings, Task
+from echocli.api._preprocess.quarantine import read_quarantine
+from echocli.api._preprocess.workers import Limits
 from echocli.api.preprocess import PreprocessResult, preprocess
 from echocli.clips.progress import read_states
 from echocli.clips.record import Clip
@@ -68,7 +68,7 @@ def fake_clip(sha256: str, patient: str, settings: Settings) -> Clip:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read invented files in this process, in parts of three sources."""
     monkeypatch.setattr(module, "outcomes", fake_outcomes)
-    monkeypatch.setattr(_preprocess_parts, "PART_SOURCES", 3)
+    monkeypatch.setattr(parts_module, "PART_SOURCES", 3)
 
 
 @pytest.fixture

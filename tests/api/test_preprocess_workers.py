@@ -21,8 +21,8 @@ import pytest
 
 from echocli.api import _pool_start
 from echocli.api._pool import choose_workers
-from echocli.api._preprocess_clip import Outcome, Settings, Task
-from echocli.api._preprocess_workers import Limits, outcomes
+from echocli.api._preprocess.clip import Outcome, Settings, Task
+from echocli.api._preprocess.workers import Limits, outcomes
 from echocli.datasets.base import DatasetItem
 from echocli.errors import MachineError, PrivacyError, WorkerError
 from echocli.intake.loop import CineLoop
@@ -313,8 +313,8 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by those begun with &
 sys.path.insert(0, {tests!r})
 import test_preprocess_workers as here
-from echocli.api._preprocess_workers import Limits, outcomes
-from echocli.api._preprocess_clip import Task
+from echocli.api._preprocess.workers import Limits, outcomes
+from echocli.api._preprocess.clip import Task
 from echocli.datasets.base import DatasetItem
 path = Path({path!r})
 items = [DatasetItem(path=path, reader=reader, row=1) for reader in {readers}]

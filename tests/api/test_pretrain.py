@@ -12,8 +12,8 @@ import torch
 from ears import Ears
 from same_runs import assert_same_state, numbers
 
-from echocli.api import _pretrain_job as job_module
-from echocli.api import _pretrain_settings as settings_module
+from echocli.api._pretrain import job as job_module
+from echocli.api._pretrain import settings as settings_module
 from echocli.api.pretrain import Choice, PretrainResult, plan, pretrain
 from echocli.checkpoint import load_model
 from echocli.clips.batches import Batch

@@ -12,10 +12,10 @@ import torch
 from ears import Ears
 
 from echocli.api import pretrain as pretrain_module
-from echocli.api._pretrain_auto import take_auto
-from echocli.api._pretrain_memory import ROOM, Room, free_for, with_batch
-from echocli.api._pretrain_settings import Settings, Wanted, resolve_settings
-from echocli.api._pretrain_settle import MOST_TIMES, settle, too_large
+from echocli.api._pretrain.auto import take_auto
+from echocli.api._pretrain.memory import ROOM, Room, free_for, with_batch
+from echocli.api._pretrain.settings import Settings, Wanted, resolve_settings
+from echocli.api._pretrain.settle import MOST_TIMES, settle, too_large
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet

@@ -17,13 +17,13 @@ from ears import Ears
 from micro import micro_clip, write_clips
 from numpy.typing import NDArray
 
-from echocli.api import _pretrain_clock as clock_module
-from echocli.api import _pretrain_feed as feed_module
-from echocli.api._pretrain_clock import Clock
-from echocli.api._pretrain_feed import Fed, Feed, Kept, Stored
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_lane import Arrival, Lane
-from echocli.api._pretrain_settings import resolve_settings
+from echocli.api._pretrain import clock as clock_module
+from echocli.api._pretrain import feed as feed_module
+from echocli.api._pretrain.clock import Clock
+from echocli.api._pretrain.feed import Fed, Feed, Kept, Stored
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.lane import Arrival, Lane
+from echocli.api._pretrain.settings import resolve_settings
 from echocli.api._sector import sectors_of
 from echocli.api.pretrain import Choice, pretrain
 from echocli.clips.batches import Batches

@@ -13,9 +13,9 @@ from made_weights import HEADS, MADE, SIZE
 from safetensors.torch import save_file
 
 from echocli.api import models
-from echocli.api._models_convert import Choice as Weights
-from echocli.api._pretrain_settings import resolve_settings
-from echocli.api._pretrain_start import load_start, settings_of, start_from
+from echocli.api._models.convert import Choice as Weights
+from echocli.api._pretrain.settings import resolve_settings
+from echocli.api._pretrain.start import load_start, settings_of, start_from
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import load_model
 from echocli.errors import EchoError, UsageError

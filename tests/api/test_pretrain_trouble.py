@@ -13,8 +13,8 @@ import torch
 from ears import Ears
 from same_runs import assert_same_state, numbers
 
-from echocli.api import _pretrain_job as job_module
-from echocli.api import _pretrain_steps as steps_module
+from echocli.api._pretrain import job as job_module
+from echocli.api._pretrain import steps as steps_module
 from echocli.api.pretrain import Choice, PretrainResult, pretrain
 from echocli.api.verify import verify
 from echocli.checkpoint import load_model

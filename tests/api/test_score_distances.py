@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from test_score import META, QUICK, embeddings, written
 
 import echocli.table_formats as formats
-from echocli.api import _score_bank
+from echocli.api._score import bank as bank_module
 from echocli.api.score import ScoreConfig, score
 from echocli.api.verify import verify
 from echocli.api.vote import VoteConfig, vote
@@ -102,7 +102,7 @@ def test_pieces_formats_and_slabs_change_nothing(
     whole = score(written(tmp_path, data), config=QUICK)
     monkeypatch.setattr(formats, "BATCH_ROWS", 7)
     monkeypatch.setattr(formats, "GROUP_BYTES", 11 * 32)
-    monkeypatch.setattr(_score_bank, "QUERIES", 20)
+    monkeypatch.setattr(bank_module, "QUERIES", 20)
     for name in ("e.csv", "e.safetensors", "g.parquet"):
         found = score(written(tmp_path, data, name), config=QUICK)
         pd.testing.assert_frame_equal(found.table, whole.table)

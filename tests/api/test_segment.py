@@ -14,8 +14,8 @@ from PIL import Image
 
 from echocli.api import segment
 from echocli.api._finetune import TuneConfig
-from echocli.api._segment_figures import measure
-from echocli.api._segment_measures import flicker
+from echocli.api._segment.figures import measure
+from echocli.api._segment.measures import flicker
 from echocli.api._splits import share_of_patients
 from echocli.api.segment import SegmentConfig
 from echocli.api.verify import verify
@@ -415,7 +415,7 @@ def test_nothing_is_clobbered_and_a_failure_leaves_what_was_there(
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("echocli.api._segment_output.area_rows", fail)
+    monkeypatch.setattr("echocli.api._segment.output.area_rows", fail)
     with pytest.raises(KeyboardInterrupt):
         segment.predict(study / "clips", study / "heads/segment", out, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

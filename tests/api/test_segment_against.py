@@ -12,7 +12,7 @@ from scipy import stats
 
 from echocli.api import segment
 from echocli.api._compare import compare_means
-from echocli.api._segment_load import open_head
+from echocli.api._segment.load import open_head
 from echocli.api.segment import SegmentConfig
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT

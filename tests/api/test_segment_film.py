@@ -8,9 +8,9 @@ import av
 import numpy as np
 from made_hearts import FRAMES, ventricle
 
-from echocli.api._segment_files import Drawn, write_mp4
-from echocli.api._segment_film import INK, STRIP, film_pictures
-from echocli.api._segment_overlay import COLOURS, overlay
+from echocli.api._segment.files import Drawn, write_mp4
+from echocli.api._segment.film import INK, STRIP, film_pictures
+from echocli.api._segment.overlay import COLOURS, overlay
 
 TIMES = np.r_[0, np.cumsum(np.random.default_rng(3).uniform(0.02, 0.06, FRAMES - 1))]
 

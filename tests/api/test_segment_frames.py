@@ -7,7 +7,7 @@ import pytest
 import torch
 from micro import micro_clip, write_clips
 
-from echocli.api._segment_frames import (
+from echocli.api._segment.frames import (
     BEYOND,
     labels_to_clip,
     masks_to_model,
@@ -16,7 +16,7 @@ from echocli.api._segment_frames import (
     spread_positions,
     windows_with,
 )
-from echocli.api._segment_tokens import labelled_frames
+from echocli.api._segment.tokens import labelled_frames
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet

@@ -13,8 +13,8 @@ from made_hearts import ED, ES, clip, ventricle, write_clips
 
 from echocli.api import segment
 from echocli.api._finetune import TuneConfig
-from echocli.api._segment_frames import BEYOND
-from echocli.api._segment_tokens import tokens_of
+from echocli.api._segment.frames import BEYOND
+from echocli.api._segment.tokens import tokens_of
 from echocli.api.segment import SegmentConfig
 from echocli.checkpoint import load_head, load_model, save_head, save_model
 from echocli.clips.contract import DataConfig

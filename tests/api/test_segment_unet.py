@@ -11,8 +11,9 @@ import torch
 from made_hearts import clip, write_clips, write_model
 from torch import nn
 
-from echocli.api import _segment_unet, segment
+from echocli.api import segment
 from echocli.api._finetune import TuneConfig
+from echocli.api._segment import unet as unet_module
 from echocli.api.segment import SegmentConfig
 from echocli.api.verify import verify
 from echocli.clips.store import ClipSet
@@ -33,8 +34,8 @@ def convolutions(_: object) -> nn.Module:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_segment_unet, "_from_library", convolutions)
-    monkeypatch.setattr(_segment_unet, "version", lambda _: "1.2.3")
+    monkeypatch.setattr(unet_module, "_from_library", convolutions)
+    monkeypatch.setattr(unet_module, "version", lambda _: "1.2.3")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,8 @@ def test_a_library_that_has_changed_names_the_one_that_fits(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment.fit(clips, None, tmp_path / "head", config=config_of(1))
-    monkeypatch.setattr(_segment_unet, "_from_library", lambda _: nn.Conv2d(1, 4, 1))
-    monkeypatch.setattr(_segment_unet, "version", lambda _: "9.9")
+    monkeypatch.setattr(unet_module, "_from_library", lambda _: nn.Conv2d(1, 4, 1))
+    monkeypatch.setattr(unet_module, "version", lambda _: "9.9")
     with pytest.raises(EchoError, match=r"monai 1\.2\.3.*monai 9\.9") as caught:
         segment.evaluate(clips, tmp_path / "head")
     assert "pip install monai==1.2.3" in caught.value.remedy
@@ -85,7 +86,7 @@ def test_a_library_that_has_changed_names_the_one_that_fits(
 def test_without_the_library_it_is_named(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_segment_unet, "find_spec", lambda _: None)
+    monkeypatch.setattr(unet_module, "find_spec", lambda _: None)
     with pytest.raises(MachineError, match="MONAI") as caught:
         segment.fit(clips, None, tmp_path / "head", config=config_of(1))
     assert caught.value.code == ExitCode.MACHINE
@@ -99,7 +100,7 @@ def test_the_librarys_own_learns_and_leaves_the_global_generator_alone(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("monai", reason="MONAI is optional: pip install monai")
-    monkeypatch.setattr(_segment_unet, "FEATURES", (8, 8, 8, 8, 8, 8))
+    monkeypatch.setattr(unet_module, "FEATURES", (8, 8, 8, 8, 8, 8))
     before = torch.get_rng_state()
     found = segment.fit(clips, None, tmp_path / "head", config=config_of(60)).config
     assert torch.equal(torch.get_rng_state(), before)
@@ -113,7 +114,7 @@ def test_the_librarys_own_learns_and_leaves_the_global_generator_alone(
 
 
 def test_it_draws_no_structure_that_no_mask_held() -> None:
-    network = _segment_unet.FrameUNet(convolutions(None))
+    network = unet_module.FrameUNet(convolutions(None))
     network.possible[3] = False
     drawn = network(torch.zeros(2, 1, 16, 16))
     assert (drawn[:, 3] == IMPOSSIBLE).all()

@@ -16,7 +16,7 @@ import pytest
 from made_study import write_study
 from micro import micro_clip, write_clips
 
-from echocli.api._verify_files import trusted_json
+from echocli.api._verify.files import trusted_json
 from echocli.api.export import ExportConfig, export
 from echocli.api.verify import verify
 from echocli.clips.writer import ClipSetWriter

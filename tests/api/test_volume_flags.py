@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echocli.api._segment_measures import flag_foreshortened, volume_curve, volume_row
+from echocli.api._segment.measures import flag_foreshortened, volume_curve, volume_row
 
 SIDE, FRAMES = 64, 12
 EVERYWHERE = np.ones((SIDE, SIDE), bool)

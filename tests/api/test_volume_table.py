@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from micro import micro_clip, write_clips
 
-from echocli.api._segment_output import open_output
+from echocli.api._segment.output import open_output
 from echocli.clips.store import ClipSet
 
 SIDE, FRAMES = 64, 12

@@ -15,14 +15,14 @@ from ears import Ears
 from micro import micro_clip, write_clips
 from same_runs import assert_same_state, numbers
 
-from echocli.api import _pretrain_page as page_module
-from echocli.api import _pretrain_sight as sight_module
-from echocli.api import _pretrain_watch as watch_module
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_sight import Sight
-from echocli.api._pretrain_speed import memory_bytes, operations
-from echocli.api._pretrain_trouble import DerailedError
-from echocli.api._pretrain_watch import Trail
+from echocli.api._pretrain import page as page_module
+from echocli.api._pretrain import sight as sight_module
+from echocli.api._pretrain import watch as watch_module
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.sight import Sight
+from echocli.api._pretrain.speed import memory_bytes, operations
+from echocli.api._pretrain.trouble import DerailedError
+from echocli.api._pretrain.watch import Trail
 from echocli.api.pretrain import Choice, PretrainResult, pretrain
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_video

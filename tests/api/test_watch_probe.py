@@ -13,9 +13,9 @@ import torch
 from ears import Ears
 from micro import micro_clip, write_clips
 
-from echocli.api import _pretrain_probe as probe_module
-from echocli.api._pretrain_job import Job
-from echocli.api._pretrain_probe import (
+from echocli.api._pretrain import probe as probe_module
+from echocli.api._pretrain.job import Job
+from echocli.api._pretrain.probe import (
     FOLDS,
     Probe,
     Question,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echocli.api import doctor as api
-from echocli.api._doctor_check import Check, State
+from echocli.api._doctor.check import Check, State
 from echocli.api.doctor import DoctorResult
 from echocli.main import run
 

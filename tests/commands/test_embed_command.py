@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from exits import code_of
 
-from echocli.api import _embed_units
 from echocli.api import embed as api
+from echocli.api._embed import units as units_module
 from echocli.tables import read_embeddings
 
 
@@ -76,7 +76,7 @@ def test_a_signal_keeps_what_is_done(
     number: signal.Signals,
     code: int,
 ) -> None:
-    monkeypatch.setattr(_embed_units, "BLOCK", 5)
+    monkeypatch.setattr(units_module, "BLOCK", 5)
     real = api.write
 
     def signalled(*args: Any) -> Any:

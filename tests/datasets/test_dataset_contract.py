@@ -15,7 +15,7 @@ from fake.parts import Fake
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocli.api._preprocess_sources import find_tasks
+from echocli.api._preprocess.sources import find_tasks
 from echocli.api.preprocess import PreprocessResult, preprocess
 from echocli.clips.manifest import LABELS
 from echocli.clips.store import ClipSet

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fake import camus, echonet_dynamic, hmc_qu, labelled_folder, mimic_echo, tmed2
 
-from echocli.api._preprocess_clip import Task
-from echocli.api._preprocess_sources import Found, find_tasks
+from echocli.api._preprocess.clip import Task
+from echocli.api._preprocess.sources import Found, find_tasks
 from echocli.errors import EchoError
 from echocli.intake.reasons import Reason, Refused
 

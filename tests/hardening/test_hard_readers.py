@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hard_readers import BAD, READERS, WAYS, fuzz_readers, write_everything
 
-from echocli.api._models_read import read_weights
+from echocli.api._models.read import read_weights
 from echocli.checkpoint import load_model
 from echocli.clips.store import ClipSet
 from echocli.config import read_settings

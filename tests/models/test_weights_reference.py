@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from echocli.api._models_read import read_weights
+from echocli.api._models.read import read_weights
 from echocli.models.positions import sincos_3d, sincos_line
 from echocli.models.vit import VisionTransformer
 from echocli.models.weights import base

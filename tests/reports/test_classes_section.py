@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from echocli.api._classes import Classes
-from echocli.api._classify_figures import Reading, figures
+from echocli.api._classify.figures import Reading, figures
 from echocli.reports.sections_classes import classes_section
 from echocli.reports.sections_repeat import commands
 from echocli.reports.study_reader import Results, Table

@@ -1,0 +1,1 @@
+"""What ``classify`` consists of: rows, probes and figures of classes."""

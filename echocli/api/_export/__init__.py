@@ -1,0 +1,1 @@
+"""What ``export`` makes: videos, sheets, and a record of them."""

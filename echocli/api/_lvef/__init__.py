@@ -1,0 +1,1 @@
+"""What ``lvef`` consists of: rows, probes, masks and figures of ejection fractions."""

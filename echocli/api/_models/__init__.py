@@ -1,0 +1,1 @@
+"""What ``models`` consists of: known checkpoints, downloads, and what a file means."""

@@ -1,0 +1,1 @@
+"""What ``preprocess`` consists of: sources, workers, clips, and the parts of a set."""

@@ -1,0 +1,1 @@
+"""What ``score`` consists of: the bank, its rows and its figures."""

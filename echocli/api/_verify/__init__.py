@@ -1,0 +1,1 @@
+"""What ``verify`` looks at: one file a kind of output."""
