@@ -59,10 +59,45 @@ def bias(measured: Values, predicted: Values, weights: Values) -> Values:
 
 def difference_sd(measured: Values, predicted: Values, weights: Values) -> Values:
     """Return the sample standard deviation of predicted minus measured."""
-    difference = predicted - measured
-    mean = weighted_mean(difference, weights)[..., None]
-    squares = (weights * (difference - mean) ** 2).sum(axis=-1)
-    return np.sqrt(divide(squares, np.maximum(weights.sum(axis=-1) - 1, 0)))
+    return np.sqrt(_variance(predicted - measured, weights))
+
+
+def icc(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the intraclass correlation ICC(A,1): of single values, for absolute agreement.
+
+    Unlike Pearson's it falls where one side is higher, or spread wider, than the other. NaN of
+    fewer than two rows, or where nothing varies.
+
+    Source:
+        McGraw, Wong 1996, Psychological Methods 1:30, table 4: two-way model, of two raters.
+    """
+    of_rows = 2 * _variance((measured + predicted) / 2, weights)
+    of_error = _variance(predicted - measured, weights) / 2
+    shift = bias(measured, predicted, weights) ** 2  # twice the mean square of columns / n
+    all_of_it = of_rows + of_error + shift - divide(2 * of_error, weights.sum(axis=-1))
+    return divide(of_rows - of_error, all_of_it)
+
+
+def calibration_slope(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return the slope of the least-squares line of measured on predicted; 1 is perfect.
+
+    Below 1 predictions lie too far from their mean. NaN where they do not vary.
+
+    Source:
+        Cox 1958, Biometrika 45:562; Steyerberg 2019, Clinical Prediction Models, section 15.3.
+    """
+    x = predicted - weighted_mean(predicted, weights)[..., None]
+    spread = (weights * x * x).sum(axis=-1)
+    spread = np.where(spread > _rounding(predicted, weights), spread, 0)
+    return divide((weights * x * measured).sum(axis=-1), spread)
+
+
+def calibration_intercept(measured: Values, predicted: Values, weights: Values) -> Values:
+    """Return where the line of ``calibration_slope`` meets a prediction of 0; 0 is perfect."""
+    slope = calibration_slope(measured, predicted, weights)
+    means = (weighted_mean(values, weights) for values in (measured, predicted))
+    of_measured, of_predicted = means
+    return np.asarray(of_measured - slope * of_predicted)
 
 
 def agreement(
@@ -85,8 +120,9 @@ def agreement(
         level: Coverage of the intervals.
 
     Returns:
-        ``mae, rmse, r2, pearson, bias, limit_low, limit_high``; the limits of agreement are
-        bias -/+ 1.96 standard deviations of the differences of all rows.
+        ``mae, rmse, r2, pearson, icc, bias, limit_low, limit_high, calibration_slope,
+        calibration_intercept``; the limits of agreement are bias -/+ 1.96 standard deviations
+        of the differences of all rows.
 
     Raises:
         ValueError: If the lengths differ or a value is not finite.
@@ -101,11 +137,20 @@ def agreement(
         "rmse": lambda w: rmse(m, p, w),
         "r2": lambda w: r2(m, p, w),
         "pearson": lambda w: pearson(m, p, w),
+        "icc": lambda w: icc(m, p, w),
         "bias": lambda w: bias(m, p, w),
         "limit_low": lambda w: bias(m, p, w) - Z_95 * difference_sd(m, p, w),
         "limit_high": lambda w: bias(m, p, w) + Z_95 * difference_sd(m, p, w),
+        "calibration_slope": lambda w: calibration_slope(m, p, w),
+        "calibration_intercept": lambda w: calibration_intercept(m, p, w),
     }
     return bootstrap_intervals(metrics, patients, seed=seed, draws=draws, level=level)
+
+
+def _variance(values: Values, weights: Values) -> Values:
+    """Return the sample variance; NaN of fewer than two rows."""
+    squares = (weights * (values - weighted_mean(values, weights)[..., None]) ** 2).sum(axis=-1)
+    return divide(squares, np.maximum(weights.sum(axis=-1) - 1, 0))
 
 
 def _rounding(values: Values, weights: Values) -> Values:

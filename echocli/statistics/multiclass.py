@@ -26,6 +26,8 @@ from echocli.statistics.classification import (
     sensitivity,
     specificity,
 )
+from echocli.statistics.kappa import kappa
+from echocli.statistics.recalibration import calibration_intercept, calibration_slope
 
 OfClass = Callable[[Flags, Any, Values], Values]
 """A figure of one class against the others."""
@@ -69,8 +71,8 @@ def class_metrics(
             then means over classes, each against the others.
 
     Returns:
-        ``auroc, auprc, balanced_accuracy, f1, accuracy, brier, ece, log_loss``; of two
-        classes also ``sensitivity, specificity``.
+        ``auroc, auprc, balanced_accuracy, f1, accuracy, kappa, brier, ece, log_loss``; of two
+        classes also ``sensitivity, specificity, calibration_slope, calibration_intercept``.
     """
     hit = called[:, None] == np.arange(probabilities.shape[1])
     metrics: dict[str, Metric]
@@ -93,9 +95,12 @@ def class_metrics(
             "f1": lambda w: f1(flags, calls, w),
             "sensitivity": lambda w: sensitivity(flags, calls, w),
             "specificity": lambda w: specificity(flags, calls, w),
+            "calibration_slope": calibration_slope(flags, score),
+            "calibration_intercept": calibration_intercept(flags, score),
         }
     return metrics | {
         "accuracy": lambda w: accuracy(truth, called, w),
+        "kappa": lambda w: kappa(truth, called, probabilities.shape[1], w),
         "brier": lambda w: brier(truth, probabilities, w),
         "ece": lambda w: calibration_error(right, confidence, w),
         "log_loss": lambda w: log_loss(truth, probabilities, w),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 from echocli.statistics.bootstrap import patient_weights
 from echocli.statistics.multiclass import (
@@ -40,7 +41,8 @@ def test_figures_of_several_classes_equal_sklearn() -> None:
     assert values["balanced_accuracy"] == pytest.approx(balanced)
     assert values["accuracy"] == pytest.approx(metrics.accuracy_score(truth, called))
     assert all(i.low <= i.value <= i.high for i in (found["auroc"], found["accuracy"]))
-    assert "sensitivity" not in found
+    assert values["kappa"] == pytest.approx(metrics.cohen_kappa_score(truth, called))
+    assert not {"sensitivity", "calibration_slope"} & set(found)
 
 
 def test_figures_of_two_classes_equal_sklearn() -> None:
@@ -57,6 +59,10 @@ def test_figures_of_two_classes_equal_sklearn() -> None:
     assert values["specificity"] == pytest.approx(metrics.recall_score(~flags, ~calls))
     balanced = metrics.balanced_accuracy_score(truth, called)
     assert values["balanced_accuracy"] == pytest.approx(balanced)
+    line = LogisticRegression(C=np.inf, tol=1e-9).fit(special.logit(said[:, [0]]), flags)
+    assert values["calibration_slope"] == pytest.approx(line.coef_[0, 0], abs=1e-5)
+    bent = special.expit(special.logit(said[:, 0]) + values["calibration_intercept"])
+    assert bent.mean() == pytest.approx(flags.mean())
 
 
 def test_weights_are_counts_of_rows() -> None:

@@ -16,6 +16,10 @@ from echocli.api._look_against import counts_of, shared_units
 from echocli.errors import EchoError
 from echocli.statistics.multiclass import class_metrics
 
+NOT_DRAWN = ("auroc", "calibration_slope", "calibration_intercept")
+"""Figures that no bootstrap compares: the area has DeLong's test, and of two slopes the better
+is the one nearer to 1."""
+
 
 class Answers(NamedTuple):
     """What both heads say of the same rows, and what these truly are."""
@@ -111,7 +115,7 @@ def _compared(
         name = of if positive is not None else f"{classes.names[code]}, {of}"
         yield "auroc", name, compare_aurocs(one.codes == code, *areas, one.owners)
     for figure in ours:
-        if figure != "auroc":
+        if figure not in NOT_DRAWN:
             yield figure, of, compare_metrics(ours[figure], theirs[figure], one.owners, **how)
 
 
