@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
 SECONDS_BETWEEN_LINES = 60.0
+WORD = re.compile(r"\s*(?:`[^`]*`|\S)+")
+"""A word with the space before it; a command in backticks is one."""
 
 
 class Advance(Protocol):
@@ -81,21 +84,16 @@ class Console:
     def say(self, message: str) -> None:
         """Tell something worth knowing, on standard error."""
         if not self.quiet:
-            self._error_console().print(message, markup=False, highlight=False, soft_wrap=True)
+            self._tell(message)
 
     def warn(self, message: str) -> None:
         """Tell something worth acting on, on standard error, quiet or not."""
-        self._error_console().print(
-            f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        self._tell(f"warning: {message}", "yellow")
 
     def error(self, problem: str, remedy: str) -> None:
         """Tell what went wrong and what mends it, in two lines."""
-        console = self._error_console()
-        console.print(
-            f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        console.print(f"  fix: {remedy}", markup=False, highlight=False, soft_wrap=True)
+        self._tell(f"error: {problem}", "red")
+        self._tell(f"  fix: {remedy}")
 
     def result(self, text: str) -> None:
         """Write one line of the result on standard output."""
@@ -172,8 +170,31 @@ class Console:
 
         yield advance
 
-    def _error_console(self) -> RichConsole:
-        return self._with_bar or _terminal()
+    def _tell(self, message: str, style: str | None = None) -> None:
+        """Write a message on standard error; only a terminal gets it in lines that fit."""
+        console = self._with_bar or _terminal()
+        if console.is_terminal:
+            message = in_lines(message, console.width)
+        console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def in_lines(message: str, width: int) -> str:
+    """Break a message between words, and never within a command in backticks, to be copied.
+
+    Args:
+        message: Lines; what follows a break is indented like the line's beginning.
+        width: Columns of the terminal.
+    """
+    lines = []
+    for line in message.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        lines.append("")
+        for word in WORD.findall(line):
+            if lines[-1].strip() and len(lines[-1]) + len(word) > width:
+                lines.append(indent + word.lstrip())
+            else:
+                lines[-1] += word
+    return "\n".join(lines)
 
 
 def _terminal() -> RichConsole:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from echocli import console as console_module
-from echocli.console import SILENT, Console
+from echocli.console import SILENT, Console, in_lines
 
 
 def test_only_results_reach_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,3 +127,32 @@ def test_what_is_said_beside_a_bar_has_lines_of_its_own(
     # The line that held the bar is cleared before anything else is written in it.
     assert said.rpartition("\x1b[2K")[2].strip() == "one file is damaged"
     assert drawn.endswith("done\n")
+
+
+def test_a_terminal_gets_lines_that_fit_and_a_file_whole_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedy = "Make one with `echocli preprocess SOURCES -o clips`, or name another."
+    Console().error("There is no clip set.", remedy)
+    assert capsys.readouterr().err.splitlines()[1] == f"  fix: {remedy}"
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    Console().error("There is no clip set.", remedy)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  fix: Make one with",
+        "  `echocli preprocess SOURCES -o clips`,",
+        "  or name another.",
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 7, 20, 80])
+def test_breaking_lines_loses_no_word(width: int) -> None:
+    message = "two words\n\n  in lines, `with a command` (`or two`), and/a/long/path\n"
+    broken = in_lines(message, width)
+    assert broken.split() == message.split()
+    assert broken.count("`with a command`") == 1
+    assert max(map(len, broken.split("\n"))) <= max(
+        width, len("  (`or two`),"), len("  `with a command`")
+    )
+    assert in_lines(message, 80) == message.rstrip("\n") + "\n"
