@@ -1,7 +1,9 @@
 """RVENet: 3,583 apical four-chamber loops of 831 patients, with RVEF from three dimensions.
 
-Layout: ``codebook.csv`` and ``<FileName>.dcm`` beside it or in a folder below. A file's name is
-``<patient>_<examination>_<number>``. ``Mayo`` pictures are mirrored against ``Stanford`` ones,
+Layout: ``codebook.csv`` and ``<FileName>.dcm`` beside it or in a folder below. The first two
+parts of a file's name are what the authors' code takes for the patient; whether a patient with
+two examinations has two such names is not told, so a column that names patients goes before
+them. ``Mayo`` pictures are mirrored against ``Stanford`` ones,
 and are turned here, so that the left ventricle lies to the right in all. What the authors' own
 code leaves out is kept with a note. Licence: research only, on request.
 
@@ -20,12 +22,14 @@ import numpy as np
 
 from echocli.clips.record import Label
 from echocli.datasets._tables import SEXES, SPLITS, Row, choose, has_columns, number, read_table
-from echocli.datasets.base import PROPOSAL, DatasetItem, inside
+from echocli.datasets.base import PROPOSAL, DatasetItem, inside, one_split_each
 from echocli.datasets.rules import NormalRule
 from echocli.intake.loop import CineLoop, Region
 
 INDEX = "codebook.csv"
 COLUMNS = ("FileName", "RVEF", "Split")
+PATIENT = ("patienthash", "patientid", "patient")
+"""What the column that names patients may be called."""
 FEWEST_FRAMES, LOWEST_RATE, HIGHEST_RATE = 20, 30.0, 150.0
 """Frames and beats a minute beyond which the authors leave a loop out."""
 
@@ -45,7 +49,14 @@ def recognise(folder: Path) -> bool:
 
 def how_split(folder: Path) -> str:
     """Return what the column ``split`` means."""
-    return "the authors' train and validation (here val); they publish no test"
+    told = "the authors' train and validation (here val); they publish no test"
+    if all(find(row, *PATIENT) for row in read_table(folder / INDEX, COLUMNS)):
+        return told
+    return (
+        f"{told}. WARNING: {INDEX} does not name every file's patient ({', '.join(PATIENT)}"
+        "); names of files stand for patients there, and a patient who was examined twice may "
+        "count as two and stand in two splits"
+    )
 
 
 def loops(folder: Path) -> Iterator[DatasetItem]:
@@ -55,9 +66,14 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
         for pattern in ("*/*/*.dcm", "*/*.dcm", "*.dcm")
         for path in sorted(folder.glob(pattern))
     }
-    for row, facts in enumerate(read_table(folder / INDEX, COLUMNS), start=1):
-        stem = facts["FileName"].removesuffix(".dcm")
-        patient = find(facts, "patienthash", "patientid", "patient")
+    rows = read_table(folder / INDEX, COLUMNS)
+    # A patient named in one row of an examination is that of its other rows.
+    named = {study_of(row): find(row, *PATIENT) for row in rows if find(row, *PATIENT)}
+    patients = [named.get(study_of(row), study_of(row)) for row in rows]
+    told = (choose(row["Split"], SPLITS) for row in rows)
+    splits = one_split_each(zip(patients, told, strict=True))
+    for row, (facts, patient) in enumerate(zip(rows, patients, strict=True), start=1):
+        stem = stem_of(facts)
         yield DatasetItem(
             path=places.get(stem) or inside(folder, f"{stem}.dcm", row),
             reader=read,
@@ -66,10 +82,20 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
                 "mirrored": "mayo" in find(facts, "videoorientation", "orientation").lower(),
                 "heart_rate": number(find(facts, "hr", "heartrate")),
             },
-            labels=_labels(facts),
-            patient=patient or "_".join(stem.split("_")[:2]),
-            study="_".join(stem.split("_")[:2]),
+            labels={**_labels(facts), "split": splits.get(patient)},
+            patient=patient,
+            study=study_of(facts),
         )
+
+
+def stem_of(row: Row) -> str:
+    """Return the name of a row's file without its ending."""
+    return row["FileName"].removesuffix(".dcm")
+
+
+def study_of(row: Row) -> str:
+    """Return the examination: the first two parts of the file's name."""
+    return "_".join(stem_of(row).split("_")[:2])
 
 
 def find(row: Row, *names: str) -> str:
@@ -90,7 +116,6 @@ def _labels(row: Row) -> dict[str, Label]:
         "scanner": find(row, "ultrasoundsystem", "system") or None,
         "sex": choose(find(row, "sex", "gender"), SEXES),
         "age_years": number(find(row, "age")),
-        "split": choose(row["Split"], SPLITS),
     }
 
 

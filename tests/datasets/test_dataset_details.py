@@ -193,6 +193,24 @@ def test_rvenet_turns_mayo_pictures_and_nothing_else(made: Made) -> None:
     assert plain.labels["diagnosis"] == "healthy volunteer"
 
 
+def test_rvenet_believes_the_column_of_patients_before_names_of_files(tmp_path: Path) -> None:
+    root = rvenet.write(tmp_path).root
+    assert "WARNING: codebook.csv does not name every" in rvenet_reader.how_split(root)
+    book = root / "codebook.csv"
+    head, *rows = book.read_text().splitlines()
+    rows[3] = rows[3].replace("PH_0003_001", "PH_0003_001.dcm")
+    # The first of both files of LH_0001 names the patient, who was examined again as PH_0003.
+    for name, hashes in (("partly", ["a", "", "b", "a"]), ("all", ["a", "a", "b", "a"])):
+        told = [f"{line},{key}" for line, key in zip(rows, hashes, strict=True)]
+        book.write_text("\n".join([f"{head},Patient_Hash", *told]))
+        assert ("WARNING" in rvenet_reader.how_split(root)) == (name == "partly")
+        items = list(base.loops(root))
+        assert [item.patient for item in items] == ["a", "a", "b", "a"]
+        assert [item.study for item in items] == ["LH_0001", "LH_0001", "LH_0002", "PH_0003"]
+        # One patient, one split: the first that is told.
+        assert [item.labels["split"] for item in items] == ["train"] * 4
+
+
 def test_a_mirrored_region_covers_the_same_pixels() -> None:
     frames, _ = loop(0, 40, 60)
     from echocli.datasets._pictures import bare_loop
