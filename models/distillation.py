@@ -67,6 +67,7 @@ class Branch(nn.Module):
         super().__init__()
         self.config = config
         self.student = VisionTransformer(shape, generator)
+        self.student.freeze_lower_levels()
         sizes = config.head_hidden, config.head_bottleneck, config.head_outputs
         self.student_head = DinoHead(shape.dim, *sizes, generator)
         self.teacher = make_teacher(self.student)

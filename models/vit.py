@@ -287,6 +287,14 @@ class VisionTransformer(nn.Module):
         first = 0 if self.cls_token is None else 1
         return torch.cat(found, dim=-1)[:, first:]
 
+    def freeze_lower_levels(self) -> None:
+        """Leave the LayerNorms of all levels but the last as they are.
+
+        For methods that read the output alone: what has no gradient is nothing to train, and
+        processes that share a step would wait for it.
+        """
+        self.level_norms.requires_grad_(False)
+
     def bottom(self, blocks: int) -> list[nn.Parameter]:
         """Return all parameters up to the end of the first so many blocks; none for no block.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,11 +42,12 @@ def blobs(count: int, seed: int, config: ViTConfig = MICRO) -> Tensor:
     return (video - 0.2) / 0.3
 
 
-def micro_method(name: str, seed: int = 0, **changes: Any) -> base.Method:
+def micro_method(name: str, seed: int = 0, *, levels: int = 1, **changes: Any) -> base.Method:
     """A method on a micro encoder."""
     module = base.load(name)
     config = module.Config(**{**SMALLER.get(name, {}), **changes})
-    return module.build(MICRO, config, torch.Generator().manual_seed(seed))
+    shape = replace(MICRO, levels=levels)
+    return module.build(shape, config, torch.Generator().manual_seed(seed))
 
 
 def blob_batches(count: int, start: int, stop: int) -> Iterator[Tensor]:

@@ -34,6 +34,8 @@ HARDER: dict[str, dict[str, Any]] = {"discovr": {"koleo_weight": 0.1, "image_fra
 CASES = {
     **{name: (name, HARDER.get(name, {})) for name in base.available()},
     "discovr-release": ("discovr", RELEASE),
+    "discovr of two levels": ("discovr", {"levels": 2}),
+    "videomae of two levels": ("videomae", {"levels": 2}),
 }
 
 

@@ -62,6 +62,7 @@ class VideoMAE(Method):
         self.config = config
         shape = replace(encoder_config, cls_token=False)
         self.autoencoder = VisionTransformer(shape, generator)
+        self.autoencoder.freeze_lower_levels()
         heads = config.decoder_heads or max(1, shape.heads // 2)
         width = config.decoder_dim or heads * shape.dim // shape.heads
         table: Table = "line" if shape.positions == "line" else "sincos"

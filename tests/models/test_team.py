@@ -39,7 +39,15 @@ def found() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "case", [*base.available(), "discovr-release", "vjepa in parts", "vjepa in shares"]
+    "case",
+    [
+        *base.available(),
+        "discovr-release",
+        "discovr of two levels",
+        "videomae of two levels",
+        "vjepa in parts",
+        "vjepa in shares",
+    ],
 )
 def test_a_team_takes_the_steps_of_one(found: dict[str, Any], case: str) -> None:
     for ours, alone in zip(found[case]["numbers"], found[case]["alone"], strict=True):
