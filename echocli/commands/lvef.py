@@ -222,6 +222,7 @@ def _show(desk: EvaluateDesk, summary: dict[str, Any]) -> None:
     groups = {
         "": summary["metrics"],
         "predict the mean: ": summary["predict_the_mean"],
+        "ef classes: ": {"kappa_quadratic": summary["ef_classes"]["kappa_quadratic"]},
         "auroc ef ": summary["auroc"],
     }
     counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
@@ -229,6 +230,10 @@ def _show(desk: EvaluateDesk, summary: dict[str, Any]) -> None:
         ["all", group + name, *rest, *counts, ""]
         for group, name, *rest in figure_rows(groups, DIGITS)
     ]
+    for cut, found in summary["cuts"].items():
+        for name, *rest in (row[1:] for row in figure_rows({"": found}, DIGITS)):
+            of = [str(found[name]["rows"]), str(found[name]["patients"])]
+            rows.append(["all", f"{name} ef {cut}", *rest, *of, ""])
     desk.evaluated(
         summary,
         judged_on(test),

@@ -97,6 +97,13 @@ def test_nothing_to_draw_from_is_refused() -> None:
         bootstrap_intervals({}, ["a"], seed=0, level=95)
 
 
+def test_what_is_the_same_in_every_draw_has_no_interval() -> None:
+    thirds = np.full(8, 1 / 3)
+    same = bootstrap_intervals({"m": lambda w: weighted_mean(thirds, w)}, PATIENTS, seed=0)["m"]
+    assert same.value == pytest.approx(1 / 3)
+    assert np.isnan([same.low, same.high]).all()
+
+
 def test_one_patient_has_figures_without_intervals_however_many_clips() -> None:
     values = np.arange(5.0)
     metric = {"m": lambda w: weighted_mean(values, w)}

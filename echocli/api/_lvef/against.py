@@ -10,7 +10,7 @@ import numpy as np
 from echocli.api._compare import UNKNOWN, compare_aurocs, compare_means, compare_metrics
 from echocli.api._look import look_again
 from echocli.api._look_against import counts_of, shared_units
-from echocli.api._lvef.figures import CUTS, reduced
+from echocli.api._lvef.cuts import CUTS, reduced
 from echocli.api._lvef.look import TASK, Seen
 from echocli.api._lvef.probes import in_range, says
 from echocli.statistics.agreement import rmse

@@ -9,19 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from echocli.api._lvef.cuts import class_agreement, cut_figures
 from echocli.errors import EchoError
 from echocli.statistics.agreement import agreement, mae, rmse
 from echocli.statistics.bootstrap import DRAWS, LEVEL, as_json, bootstrap_intervals
-from echocli.statistics.classification import classification
 from echocli.statistics.subgroups import subgroup_figures
-
-CUTS: dict[str, tuple[float, bool]] = {
-    "below_35": (35, False),
-    "at_most_40": (40, True),
-    "below_50": (50, False),
-}
-"""Ejection fractions that change treatment (a defibrillator, heart failure with reduced, with
-mildly reduced ejection fraction), and whether the limit itself counts."""
 
 NO_FIGURES: dict[str, Any] = {"test": {"clips": 0, "patients": 0}, "metrics": None}
 """What stands in the place of ``figures`` where no test patient is labelled."""
@@ -50,12 +42,6 @@ def check_ef(ef_percent: Floats, clip_ids: NDArray[np.object_]) -> None:
         )
 
 
-def reduced(measured: Floats, name: str) -> NDArray[np.bool_]:
-    """Return whose ejection fraction lies below one of ``CUTS``."""
-    cut, included = CUTS[name]
-    return np.asarray(measured <= cut if included else measured < cut)
-
-
 def figures(
     measured: Floats,
     predicted: Floats,
@@ -77,6 +63,7 @@ def figures(
         seed: Start of the bootstrap's random numbers.
         draws: Bootstrap samples.
     """
+    how = {"seed": seed, "draws": draws}
     baseline = np.full(len(measured), mean_ef_percent)
     of_mean = bootstrap_intervals(
         {
@@ -84,15 +71,8 @@ def figures(
             "rmse": lambda w: rmse(measured, baseline, w),
         },
         patients,
-        seed=seed,
-        draws=draws,
+        **how,
     )
-    aurocs = {}
-    for name in CUTS:
-        low = reduced(measured, name)
-        if 0 < low.sum() < len(low):
-            found = classification(low, -predicted, None, patients, seed=seed, draws=draws)
-            aurocs[name] = {**found["auroc"].as_json(), "positive": int(low.sum())}
     inside = np.abs(predicted - measured) <= half_width
     return {
         "test": {
@@ -100,11 +80,12 @@ def figures(
             "patients": len(set(patients)),
             "sd_ef_percent": float(measured.std(ddof=1)) if len(measured) > 1 else None,
         },
-        "metrics": as_json(agreement(measured, predicted, patients, seed=seed, draws=draws)),
+        "metrics": as_json(agreement(measured, predicted, patients, **how)),
         "predict_the_mean": as_json(of_mean),
-        "auroc": aurocs,
+        **cut_figures(measured, predicted, patients, how),
+        "ef_classes": class_agreement(measured, predicted, patients, how),
         "interval_coverage": float(inside.mean()) if np.isfinite(half_width) else None,
-        "intervals": {"level": LEVEL, "draws": draws, "seed": seed},
+        "intervals": {"level": LEVEL, **how},
     }
 
 
