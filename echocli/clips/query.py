@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from echocli.errors import UsageError
 
-EXAMPLE = "Write it like: normal and ef_percent > 50"
+EXAMPLE = "Write it like: normal and view == 'A4C' and ef_percent > 50"
 
 
 def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
