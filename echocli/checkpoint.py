@@ -20,7 +20,7 @@ from echocli.console import Reporter
 from echocli.errors import EchoError
 from echocli.files import atomic_path, opened_by_name, read_json, sha256_of, to_json
 from echocli.models.vit import VisionTransformer, ViTConfig
-from echocli.study import Study
+from echocli.study import Study, called
 
 MODEL_SCHEMA = "echocli.model/1"
 HEAD_SCHEMA = "echocli.head/1"
@@ -102,6 +102,8 @@ def load_model(path: Path) -> LoadedModel:
 def tell_unfinished(model: LoadedModel, reporter: Reporter) -> None:
     """Warn of a model whose training was stopped on the way."""
     done, steps = (model.details.get(name) for name in ("steps_done", "steps"))
+    if "probe_score" in model.details:  # of the step that a probe liked best, not of a stop
+        return
     if done is not None and steps is not None and done < steps:
         reporter.warn(
             f"The model is of step {done} of {steps}: its training was stopped. `echocli "
@@ -153,7 +155,7 @@ def load_head(folder: Path, task: str) -> tuple[dict[str, Tensor], dict[str, Any
     """
     if not (folder / HEAD).is_file():
         raise EchoError(
-            f"There is no head for {task} there.",
+            f"There is no head for {task}: {called(folder, Study().heads / task)} holds none.",
             f"Make one with `echocli {task} fit`, or name another with --head.",
         )
     tensors, config, _ = _load(folder, HEAD, HEAD_SCHEMA, "head")

@@ -62,6 +62,11 @@ class Run:
         return self.folder / "model"
 
     @property
+    def best(self) -> Path:
+        """The exported model of the state that a probe liked best, if one was asked."""
+        return self.folder / "best"
+
+    @property
     def exists(self) -> bool:
         """Whether a run was begun here.
 

@@ -55,6 +55,10 @@ class Saved:
         except OSError:  # gone, or the disk cannot read it any more
             return False
 
+    def read(self) -> dict[str, Any]:
+        """Return the state; tensors alone, no code, are read."""
+        return dict(torch.load(self.path, map_location="cpu", weights_only=True))
+
 
 def save_state(folder: Path, state: Mapping[str, Any], score: float | None = None) -> None:
     """Write the state of a run, then remove those that are no longer needed.
@@ -102,8 +106,7 @@ def load_state(folder: Path, until: int | None = None) -> tuple[dict[str, Any], 
         if until is not None and saved.step > until:
             continue
         if saved.whole:
-            state = torch.load(saved.path, map_location="cpu", weights_only=True)
-            return state, damaged
+            return saved.read(), damaged
         damaged.append(saved)
     raise EchoError(
         f"{folder} holds no whole checkpoint to go on from.",

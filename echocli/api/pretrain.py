@@ -17,6 +17,7 @@ from echocli.api._pretrain.record import (
     check_same,
     check_space,
     details_of,
+    export_best,
     export_model,
     is_exported,
     left_out_of,
@@ -62,6 +63,9 @@ class PretrainResult:
     loss: float | None
     """Of the last step; ``None`` if there was nothing left to do."""
     device: str
+    best: Path | None
+    """The model of the step that the probe liked best; ``None`` if none was asked."""
+    best_step: int | None
 
     @property
     def finished(self) -> bool:
@@ -219,8 +223,9 @@ def pretrain(
             _begin_or_go_on(run, job, start, reporter)
         with full_memory_told(settings, place):
             done, loss = run_steps(job, run, ranks.agreed(stop), reporter)
-        if loss is not None or not is_exported(run, done):
+        if loss is not None or not is_exported(run.model, done):
             export_model(job, run, done, loss)
+        best = export_best(job, run, anew=loss is not None)
     return PretrainResult(
         run=folder,
         model=run.model,
@@ -233,6 +238,8 @@ def pretrain(
         steps=settings.optim.steps,
         loss=loss,
         device=str(place),
+        best=run.best if best else None,
+        best_step=best.step if best else None,
     )
 
 

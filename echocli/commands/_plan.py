@@ -83,6 +83,7 @@ def _disk_rows(plan: Plan) -> list[list[object]]:
         ["disk", f"{size(plan.disk['total'])} ({size(plan.disk_free)} are free)"],
         ["  checkpoints", f"{states} of {size(plan.checkpoint_bytes)} at most"],
         ["  model", size(plan.disk["model"])],
+        ["  best model", size(plan.disk["best"])],
         ["  metrics", size(plan.disk["metrics"])],
     ]
 

@@ -132,7 +132,8 @@ def command(
 
     Settings: defaults, then the preset, --config, the environment (ECHOCLI_OPTIM__LR=3e-4),
     options and --set; the later wins. They are saved in the run's config.json, which --config
-    reads. Ctrl-C and SIGTERM save first. The model for `embed` is in the run's model/.
+    reads. Ctrl-C and SIGTERM save first. The model for `embed` is in the run's model/; where
+    labels let a probe judge, that of its best step is in best/.
     """
     from echocli.api.pretrain import Choice
 
@@ -205,6 +206,8 @@ def _tell(console: Console, clips: list[Path], result: "PretrainResult", hint: s
         return
     if result.loss is None:
         console.say("nothing to do: this run is finished, with these settings")
+    if result.best_step not in (None, result.steps_done):
+        console.say(f"the probe liked step {result.best_step} best: {result.best}")
     console.say(f"next: echocli embed --model {result.run}")
 
 
@@ -255,4 +258,6 @@ def _document(result: "PretrainResult") -> dict[str, Any]:
     from dataclasses import asdict
 
     paths = {"run": str(result.run), "model": str(result.model)}
+    if result.best is not None:
+        paths["best"] = str(result.best)
     return {**asdict(result), **paths, "finished": result.finished}

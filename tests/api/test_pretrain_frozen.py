@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from echocli.api._pretrain.start import check_frozen
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import load_model
 from echocli.errors import UsageError
+from echocli.models.methods.base import load
 from echocli.states import load_state
 
 PLACE = {"device": "cpu", "precision": "fp32"}
@@ -68,3 +70,13 @@ def test_random_blocks_are_not_frozen(
         with pytest.raises(UsageError, match="without --init they are random"):
             act(micro_clips, choice, out=tmp_path / "run", **PLACE)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["discovr", "videomae"])
+def test_norms_of_levels_that_a_method_does_not_read_are_no_frozen_blocks(method: str) -> None:
+    settings = Choice(method=method, changes=("encoder.levels=2", "encoder.depth=2")).resolve()
+    generator = torch.Generator().manual_seed(0)
+    vit = settings.value.encoder.vit(settings.value.data)
+    built = load(method).build(vit, settings.value.method_config, generator)
+    assert not all(p.requires_grad for p in built.encoder.parameters())
+    check_frozen(built, settings.value)

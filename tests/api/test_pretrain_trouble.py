@@ -17,7 +17,7 @@ from echocli.api._pretrain import job as job_module
 from echocli.api._pretrain import steps as steps_module
 from echocli.api.pretrain import Choice, PretrainResult, pretrain
 from echocli.api.verify import verify
-from echocli.checkpoint import load_model
+from echocli.checkpoint import load_model, tell_unfinished
 from echocli.errors import EchoError, UsageError
 from echocli.files import read_json, sha256_of, write_json
 from echocli.models.training import StepRecord
@@ -233,7 +233,7 @@ def test_a_run_that_is_going_on_is_not_begun_twice(
         run(micro_clips, tmp_path / "r", micro_words)
 
 
-def test_the_state_that_a_probe_likes_best_is_kept(
+def test_the_state_that_a_probe_likes_best_is_kept_and_exported(
     tmp_path: Path,
     micro_clips: Path,
     micro_words: tuple[str, ...],
@@ -247,12 +247,28 @@ def test_the_state_that_a_probe_likes_best_is_kept(
         original(run, record if score is None else {**record, steps_module.SCORE: score})
 
     monkeypatch.setattr(Run, "log", log)
-    run(micro_clips, tmp_path / "r", micro_words)
+    stops = iter([False, False, False, True])
+    early = run(micro_clips, tmp_path / "r", micro_words, stop=lambda: next(stops))
+    assert (early.best, early.best_step) == (tmp_path / "r" / "best", 4)
+    as_it_was = load_model(early.model)
+    ended = run(micro_clips, tmp_path / "r", micro_words)
     folder = tmp_path / "r" / "checkpoints"
     assert [saved.step for saved in saved_states(folder)] == [8, 6, 4]
     best = best_state(folder)
     assert best is not None
     assert (best.step, best.score) == (4, 0.9)
+    assert (ended.steps_done, ended.best_step) == (STEPS, 4)
+    assert ended.best is not None
+    liked, last = load_model(ended.best), load_model(ended.model)
+    assert liked.sha256 == as_it_was.sha256 != last.sha256
+    assert (liked.details["steps_done"], liked.details["probe_score"]) == (4, 0.9)
+    ears = Ears()
+    tell_unfinished(liked, ears)
+    assert not ears.heard
+    assert [one.kind for one in verify(tmp_path / "r").outputs] == ["run", "model", "model"]
+    shutil.rmtree(ended.best)
+    assert run(micro_clips, tmp_path / "r", micro_words).loss is None
+    assert load_model(ended.best).sha256 == liked.sha256
 
 
 def test_a_training_leaves_global_generators_alone_and_asks_none(

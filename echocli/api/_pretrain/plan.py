@@ -195,9 +195,11 @@ def disk_bytes(job: Job, line: int) -> dict[str, int]:
     # The newest, the best if that is measured, and the one that is being written.
     states = KEPT + 1 + (watch.probe is not None)
     encoder = job.method.export_encoder().state_dict()
+    model = sum(int(tensor.nbytes) + TENSOR for tensor in encoder.values())
     found = {
         "checkpoints": states * state_bytes(job),
-        "model": sum(int(tensor.nbytes) + TENSOR for tensor in encoder.values()),
+        "model": model,
+        "best": model * (watch.probe is not None),
         "metrics": steps * line + steps // watch.health_every * LOOK,
     }
     return {**found, "total": sum(found.values())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from echocli.console import Reporter
 from echocli.errors import EchoError, SpaceError, UsageError
 from echocli.models.memory import MOMENTS
 from echocli.run import Run
+from echocli.states import Saved, best_state
 
 ENTRY = 230
 """Bytes of a tensor in a state's file, beside its numbers (measured)."""
@@ -111,26 +113,56 @@ def check_space(run: Run, job: Job) -> None:
 
 def export_model(job: Job, run: Run, done: int, loss: float | None) -> None:
     """Write the network to use, with its input contract."""
+    _export(job, run, run.model, {"steps_done": done, "loss": loss})
+
+
+def export_best(job: Job, run: Run, *, anew: bool) -> Saved | None:
+    """Write the network of the state that the probe liked best, beside the last one.
+
+    Args:
+        job: It is left with the weights of that state.
+        run: Where the states are.
+        anew: Whether states were added since it was written.
+
+    Returns:
+        The state; ``None`` if no probe was asked in a step that was saved.
+    """
+    with job.ranks.leader_first():  # who writes the states is done with the last of them
+        best = best_state(run.checkpoints)
+    if best is None or (not anew and is_exported(run.best, best.step)):
+        return best
+    if not best.whole:
+        raise EchoError(
+            f"The best checkpoint by the probe ({best.path.name}) is damaged. The model of the "
+            f"last step in {run.model} is whole.",
+            f"Remove {best.note}, and run the same command again.",
+        )
+    job.restore(best.read())
+    told = {"steps_done": best.step, "loss": None, "probe_score": best.score}
+    _export(job, run, run.best, told)
+    return best
+
+
+def _export(job: Job, run: Run, folder: Path, told: dict[str, Any]) -> None:
     saved = run.read_config()
     details = {
         **{key: saved[key] for key in ("echocli", "torch", "precision", "clips")},
         "preset": job.settings.preset,
-        "steps_done": done,
+        **told,
         "steps": job.settings.optim.steps,
-        "loss": loss,
         "clip_size": saved["clips"]["height"],
         "settings": saved["settings"],
         **({"init": saved["init"]} if saved.get("init") else {}),
     }
     encoder = job.exported()
     if run.writes:
-        save_model(run.model, encoder, job.stage.data, job.settings.method, details)
+        save_model(folder, encoder, job.stage.data, job.settings.method, details)
 
 
-def is_exported(run: Run, done: int) -> bool:
-    """Return whether the model of a run is whole, and that of so many steps."""
+def is_exported(folder: Path, done: int) -> bool:
+    """Return whether a model is whole, and that of so many steps."""
     try:
-        return load_model(run.model).details.get("steps_done") == done
+        return load_model(folder).details.get("steps_done") == done
     except EchoError:  # none yet, or what a crash left of it
         return False
 

@@ -82,7 +82,8 @@ def check_frozen(method: Method, settings: Settings) -> None:
     Raises:
         UsageError: If they are random numbers.
     """
-    frozen = any(not parameter.requires_grad for parameter in method.encoder.parameters())
+    blocks = method.encoder.blocks.parameters()
+    frozen = any(not parameter.requires_grad for parameter in blocks)
     if frozen and not settings.init:
         raise UsageError(
             "Blocks that stay frozen must have learnt before; without --init they are random.",

@@ -90,7 +90,8 @@ def check_run(folder: Path, *, quick: bool) -> list[Checked]:
     if steps < _steps_of_model(run):
         checked.add("metrics.jsonl: it ends before the model's last step")
     if run.model.exists():
-        return [checked, check_weights(run.model, quick=quick)]
+        models = [run.model, *([run.best] if run.best.exists() else [])]
+        return [checked, *(check_weights(model, quick=quick) for model in models)]
     if checked.whole:
         checked.add("it has no model yet", go_on)
     return [checked]
