@@ -18,6 +18,8 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -141,11 +143,15 @@ def picture(title: str, lines: list[str]) -> str:
     return console.export_svg(title="", theme=MONOKAI, code_format=frame, unique_id=name)
 
 
-def record_tutorial(page: Path, folder: Path) -> None:
+def record_tutorial(page: Path, folder: Path, only: Sequence[str]) -> None:
     """Run the console blocks of a page, and put what they print under their commands."""
+    numbers = count(1)
 
     def recorded(match: re.Match[str]) -> str:
         nonlocal folder
+        number = str(next(numbers))
+        if only and number not in only:
+            return match[0]
         commands = [line[2:] for line in match[1].splitlines() if line.startswith("$ ")]
         if commands[0].startswith("#"):
             return match[0]
@@ -168,10 +174,10 @@ def main(what: str, folder: Path, *only: str) -> None:
     Args:
         what: ``tutorial`` or ``screens``.
         folder: Where the commands run.
-        only: Names of screens; all if left out.
+        only: Names of screens, or numbers of blocks from 1; all if left out.
     """
     if what == "tutorial":
-        record_tutorial(HERE / "tutorial.md", folder)
+        record_tutorial(HERE / "tutorial.md", folder, only)
         return
     (HERE / "screens").mkdir(exist_ok=True)
     for name in only or SCREENS:
