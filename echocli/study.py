@@ -13,6 +13,18 @@ HEAD_ENCODER = "encoder"
 """Folder, in that of a head, of an encoder that was trained with it."""
 
 
+def called(path: Path, own: Path) -> str:
+    """Return what to call a path that is missing.
+
+    What somebody typed may be the name of a patient's file: it is not repeated.
+
+    Args:
+        path: What is missing.
+        own: Where a study has it, which is meant where nothing is typed.
+    """
+    return str(own) if path == own else "what was named"
+
+
 @dataclass(frozen=True)
 class Study:
     """The names inside a study folder."""

@@ -25,6 +25,7 @@ from echocli.clips.query import rows_where
 from echocli.clips.writer import ClipSetWriter as ClipSetWriter
 from echocli.errors import EchoError
 from echocli.files import read_json, sha256_of
+from echocli.study import Study, called
 
 PACKED = re.compile(r"(shard|masks)-[0-9A-Za-z_-]+\.u8")
 """What a file of packed pixels is called."""
@@ -71,10 +72,9 @@ class ClipSet:
         """
         parts = sorted((folder / "manifest").glob("part-*.parquet"))
         if not parts:
-            # Who means a recording types its name, which may be a patient's: it is not told.
-            why = "what was named is none" if folder.exists() else "what was named is not there"
+            why = "is none" if folder.exists() else "is not there"
             raise EchoError(
-                f"There is no clip set: {why}.",
+                f"There is no clip set: {called(folder, Study().clips)} {why}.",
                 "Make one with `echocli preprocess SOURCES -o clips`, or name another.",
             )
         manifest, kind = read_parts(parts)

@@ -152,3 +152,24 @@ def test_a_group_alone_shows_its_help(words: list[str]) -> None:
     assert heard.code == 2
     assert "Examples:" in heard.err
     assert "error:" not in heard.err
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        ("export", "clips"),
+        ("score --anomaly", "embeddings.parquet"),
+        ("classify", "heads/classify"),
+    ],
+)
+def test_what_a_study_lacks_is_named_and_what_was_typed_is_not(
+    words: str, own: str, tmp_path: Path
+) -> None:
+    missing = call(tmp_path, *words.split())
+    assert missing.code == 3
+    assert f": {own} " in missing.err
+    option = "--head" if words == "classify" else "--"
+    typed = call(tmp_path, *words.split(), option, "Doe^Jane.dcm")
+    assert typed.code == 3
+    assert "what was named" in typed.err
+    assert "Doe" not in typed.err
