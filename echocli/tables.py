@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from echocli.errors import EchoError
 from echocli.files import DAMAGED, atomic_path
+from echocli.study import Study, called
 from echocli.table_formats import COMMENT as COMMENT
 from echocli.table_formats import (
     VECTOR,
@@ -43,6 +44,9 @@ POSITION = ("window", "step", "row", "column")
 """Where in its clip a row lies, if it is no whole clip."""
 RESULT_KEYS = ("model_sha256", "per", "pool", "windows", "keep_windows", "data")
 """Metadata that decide the numbers."""
+IN_PLACE = "read_in_place"
+"""Whether a result is of files that were read for it alone, so that no clip set holds its rows;
+only then told."""
 BEFORE = {"per": "clip", "keep_windows": False}
 """What tables say that were written before they could say something else."""
 PART = re.compile(r"part-(\d+)of(\d+)\.parquet")
@@ -188,7 +192,7 @@ def open_embeddings(source: Path | str) -> Stored:
         return _union(path)
     if not path.is_file():
         raise EchoError(
-            "There are no embeddings: the file is not there.",
+            f"There are no embeddings: {called(path, Study().embeddings)} is not there.",
             "Run `echocli embed` first, or name the file that it wrote.",
         )
     return _parse(path, "The file")

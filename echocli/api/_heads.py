@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._encode import LeftOut
+from echocli.api._in_place import read_in_place, told_in_place
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._preprocess.quarantine import read_quarantine
 from echocli.checkpoint import LoadedModel, load_head, load_model, save_head, save_model
@@ -213,6 +214,8 @@ def summarise(
     config: Mapping[str, Any],
     patients: Sequence[str],
     left_out: list[dict[str, str]],
+    *,
+    in_place: bool,
 ) -> dict[str, Any]:
     """Return what every summary of predictions begins with.
 
@@ -221,6 +224,7 @@ def summarise(
         config: Of the head.
         patients: Patient of each clip that got a result.
         left_out: What got none.
+        in_place: Whether files were read, and no clip set.
     """
     return {
         "head": str(head),
@@ -228,6 +232,7 @@ def summarise(
         "n_clips": len(patients),
         "n_patients": len(set(patients)),
         "left_out": left_out,
+        **told_in_place(in_place),
     }
 
 
@@ -247,7 +252,7 @@ def left_out_of(
     """
     names = clips.manifest["clip_id"]
     found = [{"clip_id": str(names.iloc[c.row]), "reason": c.reason} for c in left_out]
-    if clips.folder not in ([source] if isinstance(source, Path) else source):
+    if read_in_place(clips, source):
         found += [
             {"source_id": q.source_id, "reason": f"file {q.position}: {q.reason}; {q.remedy}"}
             for q in read_quarantine(clips.folder / QUARANTINE_FILE)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from echocli.api._encode import clip_size, open_clips
 from echocli.api._heads import left_out_of, load_pair, roles_by_head, summarise, warn_of_seen
+from echocli.api._in_place import read_in_place
 from echocli.api._probes import Floats, Said, Says, ask_head
 from echocli.api._units import Units
 from echocli.checkpoint import LoadedModel
@@ -41,6 +42,8 @@ class Look(NamedTuple):
     roles: NDArray[np.str_]
     """What each unit's patient was to the head."""
     left_out: list[dict[str, str]]
+    in_place: bool = False
+    """Whether files were read, and no clip set."""
 
     @property
     def roles_of_clips(self) -> NDArray[np.str_]:
@@ -82,6 +85,7 @@ def looking(
         found = _ask(says, pair, clips, device=device, precision=precision, reporter=reporter)
         left_out = left_out_of(clips, found.left_out, source, reporter)
         seen = _as_look(found, pair[2], left_out)
+        seen = seen._replace(in_place=read_in_place(clips, source))
         warn_of_seen(seen.roles_of_clips, reporter)
         yield seen
 
@@ -131,7 +135,8 @@ def begin_summary(seen: Look, head: Path) -> dict[str, Any]:
         seen: What a head said.
         head: Its folder.
     """
-    told = summarise(head, seen.config, seen.units.patients.tolist(), seen.left_out)
+    patients = seen.units.patients.tolist()
+    told = summarise(head, seen.config, patients, seen.left_out, in_place=seen.in_place)
     if seen.units.places is None:
         return told
     views = seen.units.ids["views"].value_counts().to_dict()

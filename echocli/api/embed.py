@@ -25,6 +25,7 @@ from echocli.api._encode import (
     readable,
     rows_to_encode,
 )
+from echocli.api._in_place import read_in_place, told_in_place
 from echocli.api._preprocess.place import Share
 from echocli.api._preprocess.quarantine import Quarantined, read_quarantine
 from echocli.api._sector import grid_of
@@ -127,21 +128,21 @@ def embed(
     layout = Layout.of(loaded, per, pool, windows, keep_windows, batch)
     share = Share.parse(shard)
     place = _place_of(out, share)
-    in_place = None if share.alone or per == "patient" else shard
+    share_read = None if share.alone or per == "patient" else shard
     size = clip_size(loaded)
-    with open_clips(source, size=size, shard=in_place, stop=stop, reporter=reporter) as clips:
+    with open_clips(source, size=size, shard=share_read, stop=stop, reporter=reporter) as clips:
         if stop():
             raise StoppedEarly("nothing is encoded yet")
-        opened = clips.folder in ([source] if isinstance(source, Path) else source)
+        in_place = read_in_place(clips, source)
         units, left_out = _units(
-            loaded, clips, layout, Share() if not opened else share, reporter
+            loaded, clips, layout, Share() if in_place else share, reporter
         )
-        if not opened and not share.alone and per == "patient":
+        if in_place and not share.alone and per == "patient":
             raise UsageError(
                 "A patient's files may lie in several shares of the sources.",
                 "Run `echocli preprocess` first, then embed the clip set by patient.",
             )
-        metadata = _metadata(loaded, layout, share)
+        metadata = _metadata(loaded, layout, share) | told_in_place(in_place)
         job = Job(loaded, clips, units, layout, device, precision, metadata, reporter, stop)
         kept, found = _run(job, place, overwrite=overwrite)
         return EmbedResult(
@@ -149,7 +150,7 @@ def embed(
             model=loaded.folder,
             out=place if isinstance(place, Path) else None,
             left_out=[_named(clips, clip) for clip in left_out],
-            refused=[] if opened else read_quarantine(clips.folder / QUARANTINE_FILE),
+            refused=read_quarantine(clips.folder / QUARANTINE_FILE) if in_place else [],
             kept=kept,
         )
 

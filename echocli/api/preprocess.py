@@ -306,7 +306,7 @@ def _tell_patients(run: Run, ledger: Ledger, reporter: Reporter) -> None:
         reporter.warn(
             f"{run.nameless} clip(s) do not tell whose they are, and each counts as a patient "
             "of its own. If some are of one patient, say so in labels.csv, in a column "
-            "`patient`, and make the set anew: a split could part them."
+            "`patient`, before clips are made: a split could part them."
         )
     missed = run.notes.without_clip(source.patient for source in ledger.sources.values())
     if missed and not unfinished(run.folder):

@@ -19,6 +19,7 @@ from echocli.api._score.bank import (
     check_vectors,
     find,
     nearest_names,
+    origin_of,
     patients_of,
     whitening_of,
 )
@@ -170,8 +171,7 @@ def score(
             seed=config.seed,
             draws=config.draws,
         ),
-        "model_sha256": case.queries.metadata.get("model_sha256"),
-        "pool": case.queries.metadata.get("pool"),
+        **origin_of(case.queries),
     }
     _tell(summary, config, reporter)
     if out is not None:

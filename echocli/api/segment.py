@@ -25,6 +25,7 @@ from echocli.api._heads import (
     warn_of_seen,
     write_head,
 )
+from echocli.api._in_place import read_in_place
 from echocli.api._output import refuse_to_replace, whole_folder
 from echocli.api._segment.against import figures_against
 from echocli.api._segment.ef import ef_from_masks, mean_ef
@@ -215,7 +216,13 @@ def predict(
         volumes = output.volume_table()
         how = {"seed": head_config["seed"], "draws": draws}
         summary = {
-            **summarise(head, head_config, volumes["patient_id"].tolist(), left_out),
+            **summarise(
+                head,
+                head_config,
+                volumes["patient_id"].tolist(),
+                left_out,
+                in_place=read_in_place(clips, source),
+            ),
             **figures(clips, tested, **how),
             "flicker": flicker_figure(volumes, **how),
             "ef_from_masks": ef_from_masks(volumes, head_config, draws),

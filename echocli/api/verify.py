@@ -174,13 +174,21 @@ def _check_robustness(folder: Path, *, quick: bool) -> Checked:
 
 
 def _check_ids(outputs: list[Checked]) -> None:
-    """Check that rows of tables are of clips of the clip set beside them, if there is one."""
+    """Check that rows of tables are of clips of the clip set beside them, if there is one.
+
+    Results of files, and of clips of which that set holds none, are those of others: a model
+    may be tried on them in the same study.
+    """
     sets = [output for output in outputs if output.kind == "clip set" and output.ids]
     clips = next((output for output in sets if output.path.name == "clips"), None)
     if clips is None:
         return
     for output in outputs:
         if output.kind not in ("embeddings", "table", "clip set") or output is clips:
+            continue
+        if output.in_place or clips.ids.keys().isdisjoint(output.ids):
+            if output.ids:
+                output.looked_at += ", of files" if output.in_place else ", of other clips"
             continue
         other = [
             name

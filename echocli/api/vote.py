@@ -22,6 +22,7 @@ from echocli.api._score.bank import (
     check_vectors,
     find,
     nearest_names,
+    origin_of,
     patients_of,
 )
 from echocli.api._splits import splits_of
@@ -136,8 +137,7 @@ def vote(
         "test": _counts(tested, patients, abnormal),
         "metrics": _metrics(abnormal[tested], share[tested], patients[tested], config),
         "intervals": {"level": 0.95, "draws": config.draws, "seed": config.seed},
-        "model_sha256": stored.metadata.get("model_sha256"),
-        "pool": stored.metadata.get("pool"),
+        **origin_of(stored),
     }
     if summary["metrics"] is None:
         reporter.say(

@@ -31,11 +31,10 @@ LISTED = 20
 
 def command(
     videos: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Argument(
-            metavar="VIDEOS",
-            help="Clip set, folder, file, or - for a list; clips/ if left out.",
-            show_default=False,
+            metavar="[VIDEOS]...",
+            help="Clip set, files, folders, or - for a list; clips if left out.",
         ),
     ] = None,
     model: ModelOption = None,
@@ -107,7 +106,7 @@ def command(
     with stop_wish() as stop:
         try:
             result = embed(
-                expand([videos or Study().clips], null=null),
+                expand(videos or [Study().clips], null=null),
                 model=model,
                 out=place,
                 per=per,

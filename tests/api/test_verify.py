@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -308,14 +309,32 @@ def test_moved_rows_of_embeddings_are_found(study: Path, tmp_path: Path) -> None
         assert "rows have changed" in found(tmp_path / name)
 
 
-def test_rows_of_other_clips_are_found(study: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "study"
-    shutil.copytree(study, copy)
-    shutil.rmtree(copy / "clips")
-    write_clips(copy / "clips", [micro_clip(number) for number in range(3)])
-    write_papers(copy / "clips", 3)
+def with_clips(study: Path, folder: Path, rows: pd.DataFrame) -> Path:
+    """Copy a study, with other clips that call themselves what the rows say."""
+    shutil.copytree(study, folder)
+    shutil.rmtree(folder / "clips")
+    ids = rows[["clip_id", "source_sha256"]].to_dict("records")
+    write_clips(folder / "clips", [micro_clip(n, **own) for n, own in enumerate(ids)])
+    write_papers(folder / "clips", len(ids))
+    return folder
+
+
+def test_rows_of_clips_that_are_gone_are_found(study: Path, tmp_path: Path) -> None:
+    whole = read_embeddings(study / "embeddings.parquet")
+    copy = with_clips(study, tmp_path / "study", whole.table.iloc[3:])
     text = found(copy)
-    assert text.count("12 rows of clips that") == 5  # embeddings twice, scores, EF and masks
+    assert text.count("3 rows of clips that") == 5  # embeddings twice, scores, EF and masks
+
+    told = Embeddings(whole.table, whole.vectors, {**whole.metadata, "read_in_place": True})
+    write_embeddings(copy / "embeddings.parquet", told)
+    assert found(copy).count("3 rows of clips that") == 4, "files, some of them known"
+
+
+def test_results_of_other_clips_are_whole(study: Path, tmp_path: Path) -> None:
+    other = pd.DataFrame({"clip_id": ["a", "b"], "source_sha256": ["h", "i"]})
+    result = verify(with_clips(study, tmp_path / "study", other))
+    assert result.whole
+    assert sum("of other clips" in output.looked_at for output in result.outputs) == 5
 
 
 def test_an_edited_score_is_found(study: Path, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from echocli.api._in_place import told_in_place
 from echocli.api._normal import Flags
 from echocli.console import Reporter
 from echocli.device import choose_device, limit_threads
@@ -17,7 +18,7 @@ from echocli.models.neighbours import NOBODY, PIECE, Bank, Neighbours, Piece
 from echocli.models.tasks.anomaly import NearestNormals, Whitening
 from echocli.models.tasks.vote import WeightedVote
 from echocli.table_formats import Stored
-from echocli.tables import examine, key_of
+from echocli.tables import IN_PLACE, examine, key_of
 
 QUERIES = 65_536
 """Queries that are compared with the bank in one reading of it."""
@@ -88,6 +89,12 @@ def check_same_origin(queries: Stored, reference: Stored) -> None:
                 f"The two tables of embeddings differ in {key}: {ours} and {theirs}.",
                 "Embed both with one model: `echocli embed CLIPS --model MODEL -o FILE`.",
             )
+
+
+def origin_of(stored: Stored) -> dict[str, Any]:
+    """Return what a summary of scores tells of the table that they are of."""
+    told = {name: stored.metadata.get(name) for name in ("model_sha256", "pool")}
+    return told | told_in_place(stored.metadata.get(IN_PLACE) is True)
 
 
 def patients_of(stored: Stored) -> NDArray[np.str_]:

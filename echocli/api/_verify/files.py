@@ -40,6 +40,8 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict, repr=False)
     """Hash of the source of each clip, where the output tells it."""
+    in_place: bool = False
+    """Whether it says that its clips were read from files, and are in no clip set."""
 
     @property
     def whole(self) -> bool:

@@ -18,7 +18,7 @@ from echocli.api._verify.files import (
     trusted_json,
 )
 from echocli.errors import EchoError
-from echocli.tables import IDS, POSITION, examine, key_of, open_embeddings
+from echocli.tables import IDS, IN_PLACE, POSITION, examine, key_of, open_embeddings
 
 TABLES = {
     "echocli.score/1": ("score", "p_value"),
@@ -63,6 +63,7 @@ def check_embeddings(path: Path) -> Checked:
     checked.looked_at = f"{counted(len(table), 'row')}, {stored.width} numbers each"
     if "clip_id" in table:
         checked.ids = dict(zip(table["clip_id"], table["source_sha256"], strict=True))
+    checked.in_place = stored.metadata.get(IN_PLACE) is True
     return checked
 
 
@@ -88,6 +89,7 @@ def check_table(path: Path) -> Checked:
     checked.looked_at = counted(len(table), "row")
     if "clip_id" in table:
         checked.ids = dict.fromkeys(table["clip_id"].dropna(), "")
+    checked.in_place = summary.get(IN_PLACE) is True
     return checked
 
 
@@ -115,6 +117,7 @@ def check_segmentation(folder: Path, checked: Checked, *, quick: bool) -> None:
     if isinstance(summary, str):
         checked.add(summary, PREDICT_AGAIN)
         return
+    checked.in_place = summary.get(IN_PLACE) is True
     sums = summary.get("sha256")
     for problem in check_sums(folder, sums, SEGMENT_FILES, quick=quick):
         checked.add(problem, PREDICT_AGAIN)

@@ -1,0 +1,32 @@
+"""Files that are read for one result alone: several may be named, and the result says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from contract import LIGHT, call
+
+
+def test_results_of_files_are_whole_beside_clips_that_they_are_not_of(study: Path) -> None:
+    files = sorted(str(path) for path in (study / "dicom").rglob("*.dcm"))
+    assert len(files) > 1
+    made = call(study, "embed", *files, "-o", "place/e.parquet", "--windows", "1", *LIGHT)
+    assert made.code == 0, made.err
+    assert f"{len(files)} row(s)" in made.err
+    for words in (
+        ("lvef", "dicom", "-o", "place/ef.csv"),
+        ("segment", "dicom", "-o", "place/masks", "--overlays", "0"),
+    ):
+        assert call(study, *words, *LIGHT).code == 0
+    assert call(study, "embed", "-o", "normals.parquet", "--windows", "1", *LIGHT).code == 0
+    score = ("score", "--anomaly", "place/e.parquet", "--normals", "normals.parquet")
+    scored = call(study, *score, "-o", "place/scores.csv")
+    assert scored.code == 0, scored.err
+
+    for name in ("ef", "masks/segment", "scores"):
+        assert json.loads((study / f"place/{name}.json").read_text())["read_in_place"] is True
+    found = json.loads(call(study, "verify", "--json").out)["outputs"]
+    here = {row["path"]: row for row in found if row["path"].startswith("place")}
+    assert len(here) == 4
+    assert all(row["whole"] and row["looked_at"].endswith("of files") for row in here.values())
