@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ def _figures(
             "perturbation": CLEAN if fault is None else fault.name,
             "strength": 0.0 if fault is None else fault.strength,
             "figure": name,
-            **value.as_json(),
+            **asdict(value),
             **dict.fromkeys(("worse_by", "worse_low", "worse_high", "p_value"), np.nan),
             "rows": len(judged.rows),
             "patients": len(set(judged.patients.tolist())),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from echocli.commands._desks import EvaluateDesk
-from echocli.commands._tasks import doubt, number
+from echocli.commands._tasks import bounded, doubt, number
 
 AgainstOption = Annotated[
     Path | None,
@@ -50,10 +50,9 @@ def show_comparison(desk: EvaluateDesk, summary: Mapping[str, Any], digits: int)
 
 def _cells(found: Mapping[str, Any], digits: int) -> list[str]:
     """Return a comparison as text, without the names of figure and part."""
-    bounds = [number(found["difference"][key], digits) for key in ("value", "low", "high")]
     return [
         *(number(found[key], digits) for key in ("value", "other")),
-        "{} ({} to {})".format(*bounds),
+        bounded(found["difference"], digits),
         *(number(found[key], P_DIGITS) for key in ("p_value", "wilcoxon_p_value")),
         *(str(found[key]) for key in ("rows", "patients")),
     ]

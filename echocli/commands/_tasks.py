@@ -189,6 +189,14 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def bounded(figure: Mapping[str, float | None], digits: int) -> str:
+    """Return a figure with its interval, or with the word that it has none."""
+    value, low, high = (number(figure[key], digits) for key in ("value", "low", "high"))
+    if figure["value"] is None:
+        return value
+    return f"{value} (no interval)" if figure["low"] is None else f"{value} ({low} to {high})"
+
+
 def listed(words: str | None) -> list[str] | None:
     """Return the words between commas, if any were typed."""
     return None if words is None else [word.strip() for word in words.split(",")]

@@ -14,6 +14,7 @@ from echocli.commands._options import (
     ViewsOption,
 )
 from echocli.commands._tasks import (
+    bounded,
     figure_rows,
     how_many,
     judged_on,
@@ -205,13 +206,12 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None, against: AgainstOption = N
 def _in_words(summary: dict[str, Any]) -> str:
     if summary["metrics"] is None:
         return "no labelled clips of two classes of patients that the head has not seen"
-    auroc = summary["metrics"]["auroc"]
-    value, low, high = (number(auroc[key], DIGITS) for key in ("value", "low", "high"))
+    auroc = bounded(summary["metrics"]["auroc"], DIGITS)
     accuracy = number(summary["metrics"]["accuracy"]["value"], DIGITS)
     commonest = summary["predict_the_commonest"]
     test = summary["test"]
     return (
-        f"AUROC {value} ({low} to {high}); accuracy {accuracy}, always saying "
+        f"AUROC {auroc}; accuracy {accuracy}, always saying "
         f"{commonest['class']} {number(commonest['accuracy']['value'], DIGITS)}; "
         f"{judged_on(test)}"
     )

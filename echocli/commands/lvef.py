@@ -21,6 +21,7 @@ from echocli.commands._options import (
     ViewsOption,
 )
 from echocli.commands._tasks import (
+    bounded,
     figure_rows,
     how_many,
     judged_on,
@@ -246,10 +247,9 @@ def _show(desk: EvaluateDesk, summary: dict[str, Any]) -> None:
 def _in_words(summary: dict[str, Any]) -> str:
     if summary["metrics"] is None:
         return "no labelled clip of a patient that the head has not seen"
-    mae, mean = summary["metrics"]["mae"], summary["predict_the_mean"]["mae"]
-    value, low, high = (number(mae[key], DIGITS) for key in ("value", "low", "high"))
-    test = summary["test"]
+    mae = bounded(summary["metrics"]["mae"], DIGITS)
+    mean = number(summary["predict_the_mean"]["mae"]["value"], DIGITS)
     return (
-        f"mean absolute error {value} points ({low} to {high}), predicting the mean "
-        f"{number(mean['value'], DIGITS)}; {judged_on(test)}"
+        f"mean absolute error {mae} points, predicting the mean {mean}; "
+        f"{judged_on(summary['test'])}"
     )

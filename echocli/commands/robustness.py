@@ -1,5 +1,6 @@
 """``echocli robustness``."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from echocli.commands._options import (
 )
 from echocli.commands._paths import STANDARD
 from echocli.commands._rows import as_records, print_rows
-from echocli.commands._tasks import listed, number
+from echocli.commands._tasks import bounded, listed
 from echocli.console import Console
 from echocli.errors import ExitCode, UsageError
 from echocli.study import Study
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 SCHEMA = "echocli.robustness/1"
 SCORE = "score"
 DIGITS = 3
+TURNED = (("by", "by"), ("low", "high"), ("high", "low"))
+"""Whose negative is what, where worse is better."""
 
 
 def command(
@@ -138,11 +141,18 @@ def _tell(console: Console, result: "RobustnessResult") -> None:
         console.say(f"{row['figure']} without a fault: {_figure(row, 'value', 'low', 'high')}")
     strongest = table[table["strength"] == table["strength"].max()]
     for row in strongest.to_dict("records"):
-        worse = _figure(row, "worse_by", "worse_low", "worse_high")
         name = f"{row['perturbation']} {row['strength']:g}"
-        console.say(f"{row['figure']}, {name}: worse by {worse}")
+        console.say(f"{row['figure']}, {name}: {_change(row)}")
+
+
+def _change(row: "Mapping[Hashable, Any]") -> str:
+    """Return how much worse, or better, a fault makes a figure."""
+    if row["worse_by"] < 0:
+        row = {**row, **{f"worse_{key}": -row[f"worse_{other}"] for key, other in TURNED}}
+        return f"better by {_figure(row, 'worse_by', 'worse_low', 'worse_high')}"
+    return f"worse by {_figure(row, 'worse_by', 'worse_low', 'worse_high')}"
 
 
 def _figure(row: "Mapping[Hashable, Any]", *columns: str) -> str:
-    value, low, high = (number(row[name], DIGITS) for name in columns)
-    return f"{value} ({low} to {high})"
+    values = (row[name] if math.isfinite(row[name]) else None for name in columns)
+    return bounded(dict(zip(("value", "low", "high"), values, strict=True)), DIGITS)

@@ -16,11 +16,13 @@ from echocli.commands._options import (
 )
 from echocli.commands._paths import STANDARD
 from echocli.commands._rows import as_records, print_rows
-from echocli.commands._tasks import doubt
+from echocli.commands._tasks import bounded, doubt
 from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import UsageError
 from echocli.study import Study
+
+DIGITS = 3
 
 if TYPE_CHECKING:
     from echocli.api.score import ScoreResult
@@ -204,18 +206,15 @@ def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None
             f"false-positive rate of {summary['false_positive_rate']:g}; normal is "
             f"{summary['source_of_normal']}"
         )
-    metrics = summary["metrics"]
-    if metrics is not None:
-        test = summary["test"]
-        told = (
-            [("auroc", "AUROC")] if not vote else [("macro_f1", "macro-F1"), ("auroc", "AUROC")]
-        )
-        figures = ", ".join(
-            f"{words} {metrics[name]['value']:.3f} "
-            f"({metrics[name]['low']:.3f} to {metrics[name]['high']:.3f})"
-            for name, words in told
-        )
-        console.say(
-            f"test: {figures} on {test['clips']} clip(s) of {test['patients']} patient(s), "
-            f"{test['abnormal_clips']} abnormal{doubt(test['patients'])}"
-        )
+    test, of_patients = summary["test"], summary.get("per") == "patient"
+    metrics = summary["patient_metrics" if of_patients else "metrics"]
+    if metrics is None:
+        return
+    told = {"macro_f1": "macro-F1", "auroc": "AUROC"} if vote else {"auroc": "AUROC"}
+    figures = ", ".join(f"{words} {bounded(metrics[k], DIGITS)}" for k, words in told.items())
+    clips = "" if of_patients else f"{test['clips']} clip(s) of "
+    abnormal = test["abnormal_patients" if of_patients else "abnormal_clips"]
+    console.say(
+        f"test: {figures} on {clips}{test['patients']} patient(s), {abnormal} abnormal"
+        f"{doubt(test['patients'])}"
+    )

@@ -9,6 +9,7 @@ from echocli.commands._desks import TUNED, EvaluateDesk, FitDesk, PredictDesk
 from echocli.commands._options import ByOption, LabelFractionOption
 from echocli.commands._paths import STANDARD
 from echocli.commands._tasks import (
+    bounded,
     doubt,
     listed,
     number,
@@ -22,16 +23,16 @@ from echocli.errors import UsageError
 TASK = "segment"
 DIGITS = 3
 NONE = "-"
-SHOWN = (
-    *("jaccard", "precision", "recall"),
-    *("hd95_mm", "hausdorff_mm", "assd_mm", "failure_rate"),
-)
-"""Figures that are printed beside Dice, in this order."""
+SHOWN = {
+    **dict.fromkeys(("jaccard", "precision", "recall"), DIGITS),
+    **{"hd95_mm": 1, "hausdorff_mm": 1, "assd_mm": 2, "failure_rate": 2},
+}
+"""Figures that are printed beside Dice, in this order, and with how many digits."""
 COLUMNS = [
     *("part", "structure", "Dice (95 %)", "Jaccard", "precision", "recall"),
     *("HD95 mm", "Hausdorff mm", "ASSD mm", "failed", "frames", "patients", "note"),
 ]
-SPARE = ("precision", "recall", "Hausdorff mm", "frames", "patients", "note")
+SPARE = ("Jaccard", "precision", "recall", "Hausdorff mm", "frames", "patients", "note")
 """Columns that a terminal of 100 columns has no room for."""
 
 app = task_app(
@@ -181,7 +182,7 @@ def evaluate(
     everyone = {"name": "all", **test, "small": False, "metrics": summary["metrics"]}
     rows = _rows("", everyone)
     for name, value in summary["mean_map"]["dice"].items():
-        rows.append(["the mean map", name, _with_bounds(value), *[""] * (len(COLUMNS) - 3)])
+        rows.append(["the mean map", name, bounded(value, DIGITS), *[""] * (len(COLUMNS) - 3)])
     parts = [
         row
         for column, groups in summary["subgroups"].items()
@@ -207,18 +208,13 @@ def _rows(column: str, part: dict[str, Any]) -> list[list[str]]:
         [
             column + part["name"],
             structure,
-            _with_bounds(value),
-            *(number(metrics[name][structure]["value"], DIGITS) for name in SHOWN),
+            bounded(value, DIGITS),
+            *(bounded(metrics[name][structure], digits) for name, digits in SHOWN.items()),
             *counts,
             note,
         ]
         for structure, value in metrics["dice"].items()
     ]
-
-
-def _with_bounds(figure: dict[str, float | None]) -> str:
-    value, low, high = (number(figure[key], DIGITS) for key in ("value", "low", "high"))
-    return value if figure["low"] is None else f"{value} ({low} to {high})"
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -232,10 +228,10 @@ def _in_words(summary: dict[str, Any]) -> str:
             continue
         beside = f"mean map {number(mean[name]['value'], DIGITS)}"
         if far[name]["value"] is not None:
-            beside += f"; HD95 {number(far[name]['value'], 1)} mm"
-        parts.append(f"{name} {number(figure['value'], DIGITS)} ({beside})")
+            beside += f", HD95 {bounded(far[name], SHOWN['hd95_mm'])} mm"
+        parts.append(f"{name} {bounded(figure, DIGITS)}, {beside}")
     test = summary["test"]
     return (
-        f"Dice {', '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"
+        f"Dice {'; '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"
         f"{doubt(test['patients'])}"
     )

@@ -25,7 +25,7 @@ LEAST_DEFINED = 0.5
 LEAST_PATIENTS = 2
 """Patients without whom there is no interval: every draw of a single one is the same."""
 SAME = 1e-12
-"""Share of a figure by which rounding alone may tell two draws apart."""
+"""Share of a figure by which rounding alone may tell two ends apart."""
 CELLS_AT_ONCE = 4_000_000
 
 
@@ -62,7 +62,7 @@ def bootstrap_intervals(
     """Return every metric with its interval, all from the same draws.
 
     There is none for a metric that most draws do not define, for the rows of a single patient,
-    or for what is the same in every draw: ten right calls of ten are no certainty.
+    or for what is the same in nearly every draw: ten right calls of ten are no certainty.
 
     Args:
         metrics: Functions of weights.
@@ -91,8 +91,9 @@ def bootstrap_intervals(
         drawn = np.concatenate(blocks[name])
         drawn = drawn[np.isfinite(drawn)]
         told = several and len(drawn) >= max(1, LEAST_DEFINED * draws)
-        told = told and np.ptp(drawn) > SAME * np.abs(drawn).max()
         low, high = np.quantile(drawn, tails) if told else (np.nan, np.nan)
+        if high - low <= SAME * abs(high):
+            low, high = np.nan, np.nan
         intervals[name] = Interval(float(metric(whole)[0]), float(low), float(high))
     return intervals
 

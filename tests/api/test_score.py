@@ -102,6 +102,7 @@ def test_p_values_and_threshold_say_the_same_and_are_written(tmp_path: Path) -> 
         "clips": len(test),
         "patients": test["patient_id"].nunique(),
         "abnormal_clips": int((~test["normal"].astype(bool)).sum()),
+        "abnormal_patients": test[~test["normal"].astype(bool)]["patient_id"].nunique(),
     }
     assert summary["n_anomalous"] == int(table["anomalous"].sum())
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,13 @@ def test_in_a_study_folder_and_as_a_stream(
     assert code_of(words) == 0
     output = capsys.readouterr()
     assert output.out == "robustness/lvef\n"
-    assert "narrow 1: worse by" in output.err
+    told = re.search(r"mae, narrow 1: (worse|better) by (\S+) ", output.err)
+    assert told is not None
     with Path("robustness/lvef/robustness.csv").open() as file:
         written = list(csv.DictReader(file))
     found = [(row["perturbation"], row["strength"]) for row in written]
+    sign = 1 if told[1] == "worse" else -1
+    assert float(written[-1]["worse_by"]) == pytest.approx(sign * float(told[2]), abs=5e-4)
     faults = [(name, strength) for name in ("shadow", "narrow") for strength in ("0.5", "1.0")]
     assert found == [("none", "0.0"), *faults]
     assert code_of(words) == 2

@@ -109,6 +109,38 @@ def test_votes_patients_and_distances_at_the_command_line(
     assert "--vote" in capsys.readouterr().err
 
 
+def test_what_is_said_of_the_test_is_of_what_was_judged(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Patients of two clips each: figures of patients are not those of clips.
+    pairs = embeddings()
+    pairs.table["patient_id"] = pairs.table["patient_id"].map(lambda p: f"p{int(p[1:]) // 6}")
+    pairs.table["normal"] = pairs.table["patient_id"].map(lambda p: int(p[1:]) % 3 > 0)
+    pairs.table["split"] = pairs.table["patient_id"].map(
+        lambda p: "test" if int(p[1:]) > 5 else "train"
+    )
+    write_embeddings(study / "pairs.parquet", pairs)
+    words = ["score", "--anomaly", "pairs.parquet", "--false-positive-rate", "0.5"]
+    for per in ("clip", "patient"):
+        assert code_of([*words, "--per", per, "-o", f"{per}.csv"]) == 0
+        said = capsys.readouterr().err
+        figures = json.loads((study / f"{per}.json").read_text())
+        auroc = figures["metrics" if per == "clip" else "patient_metrics"]["auroc"]
+        assert f"AUROC {auroc['value']:.3f} (" in said
+        counts = "54 clip(s) of 9 patient(s), 18" if per == "clip" else "on 9 patient(s), 3"
+        assert f"{counts} abnormal" in said
+
+
+def test_a_perfect_area_is_told_without_an_interval(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = embeddings()
+    apart.vectors[~apart.table["normal"].to_numpy()] *= -9
+    write_embeddings(study / "apart.parquet", apart)
+    assert code_of(["score", "--anomaly", "apart.parquet", *TENTH]) == 0
+    assert "AUROC 1.000 (no interval) on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

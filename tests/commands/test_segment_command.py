@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -44,7 +45,7 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert code_of(["segment", "fit", "--steps", "20"]) == 0
     output = capsys.readouterr()
     assert output.out == "heads/segment\n"
-    assert "mean map" in output.err
+    assert re.search(r"Dice lv_cavity 0\.\d+ \(.*\), mean map 0\.\d+, HD95 ", output.err)
 
     assert code_of(["segment", "--overlays", "2", "--write", "nifti, png"]) == 0
     assert capsys.readouterr().out == "predictions/segment\n"
@@ -66,6 +67,11 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert evaluated["metrics"] == document["metrics"]
     assert code_of(["segment", "evaluate", "--by", "sex"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    cavity = next(line for line in lines if line[:2] == ["all", "lv_cavity"])
+    for column, name, digits in ((2, "dice", 3), (6, "hd95_mm", 1), (8, "assd_mm", 2)):
+        found = evaluated["metrics"][name]["lv_cavity"]
+        value, low, high = (f"{found[key]:.{digits}f}" for key in ("value", "low", "high"))
+        assert cavity[column] == f"{value} ({low} to {high})"
     parts = {line[0] for line in lines}
     assert {"all", "the mean map", "phase ED", "phase ES"} <= parts
     assert any(part.startswith("sex ") for part in parts)

@@ -36,6 +36,7 @@ def evaluation(
             "clips": len(rows),
             "patients": len(patients),
             "abnormal_clips": int(abnormal.sum()),
+            "abnormal_patients": int(patients["abnormal"].sum()),
         },
         "metrics": None,
         "patient_metrics": None,
