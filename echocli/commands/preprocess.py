@@ -236,6 +236,12 @@ def _summarise(console: Console, result: "PreprocessResult") -> None:
         )
     if result.n_without_spacing:
         console.say(f"{result.n_without_spacing} clip(s) have no scale: no mm, no mL from them")
+    if not (result.stopped or result.unfinished):
+        named = "" if result.clips == Study().clips else f"{result.clips} "
+        console.say(
+            f"next: look at {result.clips / 'audit.html'} for text that was not found; then "
+            f"echocli pretrain {named}--plan"
+        )
 
 
 def _document(result: "PreprocessResult") -> dict[str, Any]:

@@ -14,7 +14,9 @@ def command(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="[PATH]", help="An output, or a study folder; here if left out."
+            metavar="[PATH]",
+            help="An output, or a study folder; here if left out.",
+            show_default=False,
         ),
     ] = Path(),
     quick: Annotated[
@@ -31,10 +33,10 @@ def command(
 
     * `echocli verify clips --quick`: seconds, even for a large set: sizes, rows, parts
 
-    * `echocli verify -q || echo damaged`: in scripts; prints the damaged outputs only
+    * `echocli verify -q || echo not whole`: in scripts; prints only what is not whole
 
-    Nothing is changed. The exit code is 0 if all is whole and 3 if something is damaged; each
-    problem stands beside the command that mends it.
+    Nothing is changed. The exit code is 0 if all is whole and 3 if something is damaged or was
+    never finished; each problem stands beside the command that mends it.
     """
     from echocli.api._verify.files import as_document
     from echocli.api.verify import verify
@@ -54,10 +56,10 @@ def command(
             start = [output.path, output.kind]
             if output.whole:
                 rows.append([*start, "whole", output.looked_at, ""])
-            rows += [[*start, "damaged", p.found, p.remedy] for p in output.problems]
+            rows += [[*start, "not whole", p.found, p.remedy] for p in output.problems]
         console.table("Outputs", ["output", "kind", "state", "found", "fix"], rows)
         damaged = len(result.damaged)
-        told = f"{damaged} of them damaged" if damaged else "all whole"
+        told = f"{damaged} of them not whole" if damaged else "all whole"
         console.say(f"{len(result.outputs)} output(s), {told}")
     if not result.whole:
         raise typer.Exit(ExitCode.INPUT)

@@ -46,7 +46,7 @@ def test_damage_ends_with_three_and_the_remedy(
     told = capsys.readouterr()
     assert "clip c000: its frames have changed" in told.out
     assert "echocli preprocess" in told.out
-    assert "1 of them damaged" in told.err
+    assert "1 of them not whole" in told.err
     assert code_of(["verify", "-q"]) == ExitCode.INPUT
     assert capsys.readouterr() == ("clips\n", "")
     assert code_of(["verify", "--json"]) == ExitCode.INPUT
