@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -75,6 +76,11 @@ def delimiter(header: str) -> str:
 def decimal_point(cell: str) -> str:
     """Return a cell of a table parted by semicolons, a number in it with a point."""
     return cell.replace(",", ".") if re.fullmatch(r"-?\d+,\d+", cell.strip()) else cell
+
+
+def composed(name: str) -> str:
+    """Return a file's name as tables write it: macOS parts letters from their accents."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _tidy(row: dict[str, str | None]) -> Row:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from echocli.datasets._tables import has_columns, read_table
+from echocli.datasets._tables import composed, has_columns, read_table
 from echocli.datasets.base import DatasetItem, inside
 from echocli.errors import EchoError
 from echocli.intake.loop import CineLoop
@@ -38,9 +38,10 @@ def recognise(folder: Path) -> bool:
         rows = read_table(index, (FILE,))
     except EchoError:
         return False
-    named = {row[FILE].removeprefix("./") for row in rows[:ROWS_TRIED]} - {""}
+    named = {composed(row[FILE].removeprefix("./")) for row in rows[:ROWS_TRIED]} - {""}
     with os.scandir(folder) as entries:
-        return any({entry.name, Path(entry.name).stem} & named for entry in entries)
+        names = (composed(entry.name) for entry in entries)
+        return any({name, Path(name).stem} & named for name in names)
 
 
 def how_split(folder: Path) -> str:
@@ -58,13 +59,17 @@ def loops(folder: Path) -> Iterator[DatasetItem]:
             tells other things of a file than an earlier one.
     """
     told: dict[Path, tuple[str, object]] = {}
-    stems: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name != INDEX and not path.name.startswith("."):
-            stems.setdefault(path.stem, path)
+    files = [
+        path
+        for path in sorted(folder.iterdir(), reverse=True)
+        if path.name != INDEX and not path.name.startswith(".")
+    ]
+    named = {composed(path.stem): path for path in files}
+    named |= {composed(path.name): path for path in files}
     for row, facts in enumerate(read_table(folder / INDEX, (FILE,)), start=1):
         path = inside(folder, facts[FILE].removeprefix("./"), row)
-        path = path if os.path.exists(path) else stems.get(path.name, path)
+        if not os.path.exists(path) and path.parent == folder:
+            path = named.get(composed(path.name), path)
         patient = facts.get(PATIENT, "")
         labels = clean_row(facts, f"Row {row} of labels.csv")
         if told.setdefault(path, (patient, labels)) != (patient, labels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,32 @@ def test_the_same_sheet_beside_the_videos_is_read_alike(videos: Path, tmp_path: 
     assert table["ef_percent"].tolist()[:2] == [55.5, 30]
     assert table["patient_id"].nunique() == 3
     assert [line.split(" clip(s)")[0] for line in ears.warned] == ["1"]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_accents_are_found_however_they_are_written(
+    videos: Path, tmp_path: Path, beside: bool
+) -> None:
+    (videos / "a.avi").rename(videos / unicodedata.normalize("NFD", "Zo\u00eb.avi"))
+    labels = (videos if beside else tmp_path) / "labels.csv"
+    labels.write_text("file,ef_percent\nZo\u00eb.avi,55\n", "utf-8")
+    preprocess(
+        [videos], tmp_path / "clips", key_file=tmp_path / "key", workers=1,
+        labels=None if beside else labels,
+    )  # fmt: skip
+    assert 55 in ClipSet.open(tmp_path / "clips").manifest["ef_percent"].tolist()
+
+
+def test_labels_that_are_no_utf_8_are_refused_with_the_word_of_excel(
+    videos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"file;view\r\nZo\xeb.avi;A4C\r\n")
+    with pytest.raises(EchoError, match="not in UTF-8") as refused:
+        preprocess(
+            [videos], tmp_path / "clips", labels=tmp_path / "labels.csv",
+            key_file=tmp_path / "key",
+        )  # fmt: skip
+    assert "CSV UTF-8" in refused.value.remedy
 
 
 def test_a_table_among_the_sources_that_is_not_used_is_told(

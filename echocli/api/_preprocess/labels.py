@@ -12,7 +12,7 @@ import pandas as pd
 from echocli.api._preprocess.clip import Outcome, Task
 from echocli.clips.record import Label
 from echocli.datasets import labelled_folder
-from echocli.datasets._tables import decimal_point, delimiter
+from echocli.datasets._tables import composed, decimal_point, delimiter
 from echocli.datasets.base import DatasetItem
 from echocli.errors import EchoError, UsageError
 from echocli.privacy.labels import COLUMNS, clean_row
@@ -171,6 +171,11 @@ def _read_table(file: Path) -> pd.DataFrame:
         table = pd.read_csv(
             file, sep=parted, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
+    except UnicodeDecodeError:
+        raise EchoError(
+            "The labels are not in UTF-8.",
+            "Save them anew, in Excel as `CSV UTF-8`: other letters than a to z would be lost.",
+        ) from None
     except (OSError, ValueError) as error:
         raise EchoError(
             f"The labels cannot be read ({type(error).__name__}).",
@@ -214,7 +219,7 @@ def _index(
 
 
 def _tidy(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./")
+    return composed(name.strip().replace("\\", "/").removeprefix("./"))
 
 
 def _match(
@@ -242,4 +247,4 @@ def _names(path: Path) -> list[str]:
     """Return what a table may call a file, most exact first."""
     parts = path.parts
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
-    return [path.as_posix(), *tails, path.stem]
+    return [composed(name) for name in (path.as_posix(), *tails, path.stem)]
