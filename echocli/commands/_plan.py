@@ -32,18 +32,23 @@ def presets() -> list[list[object]]:
 
 def plan_rows(plan: Plan) -> list[list[object]]:
     """Return what a plan says, one thing a row."""
-    left_out = ", ".join(f"{n} {reason}" for reason, n in plan.left_out.items())
+    left_out = ", ".join(
+        f"{n} {reason.replace('_', ' ')}" for reason, n in plan.left_out.items()
+    )
     return [
         ["run", plan.run],
         ["method", f"{plan.method}, preset {plan.preset}"],
-        ["clips used", f"{plan.clips} of {plan.patients} patient(s)"],
+        ["clips used", f"{plan.clips}, of {plan.patients} patient(s)"],
         ["clips not chosen", plan.not_chosen],
         ["clips left out", left_out or 0],
         ["tokens a window", plan.tokens],
         ["trained parameters", plan.parameters],
         ["encoder parameters", plan.encoder_parameters],
         ["device", plan.device],
-        ["steps", f"{plan.steps} ({plan.epochs:.1f} times each clip)"],
+        [
+            "steps",
+            f"{plan.steps} ({plan.epochs:.{1 if plan.epochs < 100 else 0}f} times each clip)",
+        ],
         *_time_rows(plan),
         *_memory_rows(plan),
         *_disk_rows(plan),

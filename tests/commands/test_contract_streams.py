@@ -134,7 +134,7 @@ def test_a_list_on_standard_input_is_read(
     listed = call(study, *words, "-", *(["-0"] if null else []), typed=typed)
     assert listed.code == 0, listed.err
     if "--plan" in words:  # seconds are measured anew
-        assert "clips used\t11 of 11" in listed.out
+        assert "clips used\t11, of 11" in listed.out
     elif any("listed" in word for word in words):
         assert (study / listed.out.strip()).is_dir()
     else:
