@@ -89,6 +89,7 @@ def histogram(groups: Mapping[str, Values], xlabel: str, name: str) -> Html:
         colours = [BLUE, ORANGE, GREEN, RED][: len(filled)]
         axes.hist(list(filled.values()), edges, stacked=True, color=colours, label=list(filled))
         axes.set(xlabel=xlabel, ylabel="clips")
+        axes.locator_params(axis="y", integer=True)
         axes.grid(axis="x", visible=False)
         if len(filled) > 1:
             axes.legend(ncols=len(filled), loc="lower left", bbox_to_anchor=(0, 1))

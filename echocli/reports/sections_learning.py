@@ -72,7 +72,7 @@ def _run(run: RunRecord) -> Html:
         ("method", settings.get("method")),
         ("preset", settings.get("preset")),
         ("steps", f"{len(metrics)} of {part(settings, 'optim').get('steps')}"),
-        ("clips", f"{clips.get('count')} of {clips.get('patients')} patients"),
+        ("clips", f"{clips.get('count')}, of {clips.get('patients')} patients"),
         ("trained numbers", f"{config.get('parameters', 0):,}"),
         ("device", f"{config.get('device')}, {config.get('precision')}"),
     ]

@@ -61,3 +61,9 @@ def test_many_points_become_a_picture_and_not_a_hundred_thousand_marks() -> None
     svg = figures.score_distribution({"all": scores}, None, "many")
     assert len(svg) < 300_000
     assert "data:image/png" in svg
+
+
+def test_clips_are_counted_in_whole_numbers() -> None:
+    drawn = str(figures.histogram({"all": np.array([10.0, 20.0, 30.0])}, "Hz", "few"))
+    assert not re.findall(r">0\.\d", drawn)
+    assert ">1<" in drawn
