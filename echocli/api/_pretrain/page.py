@@ -138,7 +138,7 @@ class Page:
         settings, job = self.job.settings, self.job
         return [
             ("preset", settings.preset),
-            ("clips", f"{len(job.rows)} of {job.patients} patients"),
+            ("clips", f"{len(job.rows)}, of {job.patients} patients"),
             ("clips a step", job.stage.batch),
             ("window", f"{job.stage.data.frames} frames of {job.stage.data.size} px"),
             ("device", str(job.device)),
