@@ -19,7 +19,7 @@ PART_FRAMES = 14
 """Frames of a part, about: in so few, tissue does not light or darken every pixel."""
 HELD = 3
 """Frames for which bright text stands at least: bubbles of a contrast agent do not."""
-BRIGHT, BRIGHT_TEXTURE = 20.0, 3.0
+BRIGHT, BRIGHT_TEXTURE = 35.0, 3.0
 DARK, DARK_TEXTURE = 25.0, 1.5
 """Grey levels by which a stroke stands out, and how many more for each by which the tissue
 around it does."""

@@ -106,7 +106,9 @@ def best_fan(
 
 
 def _neighbours(fan: Fan, step: float) -> Iterator[Fan]:
-    for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+    """Give fans with an apex nearby; one with equal sides keeps the column that halves it."""
+    across_too = () if fan.upright else ((0, -1), (0, 1))
+    for down, across in ((-1, 0), (1, 0), *across_too):
         yield replace(fan, row=fan.row + down * step, column=fan.column + across * step)
 
 

@@ -37,6 +37,8 @@ STIRS = 0.01
 """Share of the dark in which something moves if it belongs to the scan."""
 MIDDLE = 0.02
 """Share of a region's width by which its middle differs from the apex that it tells."""
+MOST_ROUNDS = 6
+"""Times at most that a fan is refined until its apex stays where it is."""
 ABOVE = np.arange(-0.05, 0.32, 0.03)
 """Where the apex is looked for above what moves, as shares of its height."""
 
@@ -69,18 +71,33 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
 
     if region is not None and region.width < size[1]:
         middle = (region.column0 + region.column1 - 1) / 2
-        whole = refined(motion, fitter.under(middle, found), box, dark)
+        whole = _settled(motion, fitter.under(middle, found), box, dark)
         held = within(whole.mask(*size), box)
         fits = held[region.slices].sum() >= (1 - MOST_BRIGHT) * held.sum()
         near = abs(middle - found.column) <= MIDDLE * region.width
         if fits and allowed(whole, told=fades or near):
             return whole
-    whole = refined(motion, fitter.under(found.column, found), box, dark)
+    whole = _settled(motion, fitter.under(found.column, found), box, dark)
     if allowed(whole, told=fades):
         return whole
     half = max(-found.angle0, found.angle1)
     mirrored = replace(found, angle0=-half, angle1=half)
     return mirrored if allowed(mirrored, told=False) else found
+
+
+def _settled(motion: Motion, fan: Fan, box: Box, dark: Mask) -> Fan:
+    """Return the fan in the picture, refined until it moves by less than a small pixel.
+
+    What is seen of a side in the dark may end farther from the border than a border is looked
+    for at once.
+    """
+    found = refined(motion, fan, box, dark)
+    for _ in range(MOST_ROUNDS - 1):
+        before = found
+        found = refined(motion, found.scaled(1 / motion.factor), box, dark)
+        if np.hypot(found.row - before.row, found.column - before.column) <= motion.factor:
+            break
+    return found
 
 
 class Seen:

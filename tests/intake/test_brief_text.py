@@ -23,6 +23,14 @@ def test_tissue_without_text_holds_no_words() -> None:
     assert list(brief_strokes(loop.frames, truth)) == []
 
 
+@pytest.mark.parametrize(("above", "found"), [(30, False), (60, True)])
+def test_beads_of_speckle_stand_out_less_than_letters(above: int, found: bool) -> None:
+    frames = np.full((8, 64, 96), 90, np.uint8)
+    frames[2:7, 20:28, 20:60:5] += np.uint8(above)
+    frames[2:7, 20:28, 21:60:5] += np.uint8(above)
+    assert bool(list(brief_strokes(frames, np.ones((64, 96), bool)))) == found
+
+
 @pytest.mark.parametrize(("strokes", "rows", "found"), [(4, 4, True), (3, 9, False)])
 def test_words_are_several_strokes_beside_each_other(
     strokes: int, rows: int, found: bool

@@ -232,6 +232,17 @@ def test_blots_hold_all_that_is_surely_drawn_but_specks_amid_the_scan() -> None:
     assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, amid)[31, 40:49].all()
 
 
+@pytest.mark.parametrize(("length", "written"), [(9, True), (40, False)])
+def test_two_calm_letters_make_a_word_and_two_shadows_along_beams_do_not(
+    length: int, written: bool
+) -> None:
+    marks = np.zeros((60, 80), bool)
+    marks[10 : 10 + length, 40:43] = marks[10 : 10 + length, 46:49] = True
+    nowhere, amid = np.zeros_like(marks), np.ones_like(marks)
+    blots = blot_out(Strokes(nowhere, marks, nowhere, marks), 4, amid)
+    assert blots[marks].all() if written else not blots.any()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_letters_make_a_word_and_a_line_does_not(dark: bool) -> None:
     letters = np.zeros((60, 80), bool)

@@ -1,12 +1,22 @@
 """A side in the dark is completed where something says so, and never over what stands still."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_sector_shape import Mask, differing, fan, polar, speckle
 
+from echocli.intake.fan import Fan, best_fan
 from echocli.intake.loop import Region
 from echocli.intake.motion import motion_of, solid_pieces
+from echocli.intake.read import read_loop
+from echocli.intake.sector import find_sector
 from echocli.intake.shape import outline
+from echocli.phantoms.dicom import DicomOptions, write_loop
+from echocli.phantoms.patient import PhantomConfig, draw_patient
+from echocli.phantoms.scanner import Shadow
+from echocli.phantoms.screen import draw_screen
 
 TRUTH = fan()
 ANGLE, RADIUS = polar(12, 160)
@@ -46,3 +56,46 @@ def test_what_stands_still_in_the_dark_is_not_taken_in(region: Region | None) ->
     rows, columns = np.indices(TRUTH.shape)
     menu = TRUTH & ~LIT & (ANGLE < -0.55) & (rows % 6 < 4) & (columns % 5 < 3)
     assert not (found(LIT, region, menu) & menu).any()
+
+
+def test_equal_sides_stay_equal_about_the_column_that_halves_them() -> None:
+    rows, columns = (axis.ravel().astype(np.float32) for axis in np.indices(TRUTH.shape))
+    gain = TRUTH.ravel() - np.float32(0.3)
+    score, aside = best_fan(gain, rows, columns, Fan(20.0, 150.0, upright=True), step=8.0)
+    assert aside.column == 150.0
+    assert -aside.angle0 == aside.angle1
+    assert score < best_fan(gain, rows, columns, Fan(20.0, 150.0), step=8.0)[0]
+
+
+def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -> Shadow:
+    return Shadow(angle_deg=angle_deg, width_deg=width_deg, loss_db=loss_db, from_mm=from_mm)
+
+
+@pytest.mark.parametrize(
+    ("seed", "index", "size", "quality", "rib"),
+    [
+        # The seen side fades far from the border, and the first fan is far off.
+        (11, 78, (360, 480), 70, shadow(35.3, 10.1, 35.1, 19.0)),
+        # Rows of bright speckle in a valve's plane, and two shadows along beams: no words.
+        (11, 42, (360, 480), 60, shadow(-34.1, 10.9, 17.7, 16.9)),
+        (22, 63, (300, 400), 60, shadow(-32.9, 8.2, 20.9, 10.0)),
+        (21, 15, (240, 320), 70, None),
+    ],
+)
+def test_areas_that_once_erred_by_three_to_ten_hundredths_are_true_to_two(
+    tmp_path: Path,
+    seed: int,
+    index: int,
+    size: tuple[int, int],
+    quality: int,
+    rib: Shadow | None,
+) -> None:
+    config = PhantomConfig(seconds=(0.6, 0.7), frame_rates_hz=(25.0, 30.0))
+    patient = draw_patient(seed, index, config)
+    if rib is not None:
+        patient = replace(patient, scanner=replace(patient.scanner, shadows=(rib,)))
+    screen = draw_screen(patient, view="A2C", height=size[0], width=size[1])
+    write_loop(tmp_path / "x.dcm", patient, screen, DicomOptions(quality=quality))
+    truth = screen.place(screen.loop.sector[None].astype(np.uint8))[0] > 0
+    found = find_sector(read_loop(tmp_path / "x.dcm"))
+    assert abs(int(found.sum()) - int(truth.sum())) < 0.02 * truth.sum()
