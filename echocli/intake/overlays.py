@@ -31,9 +31,10 @@ SHORTEST_WORD, LEAST_INK = 8, 10
 """Pixels: two letters of the smallest readable font (5 x 7) span more and have more ink."""
 STROKES, ROWS = 3, 4
 """Strokes beside each other, and rows of such, that make a word of a blot."""
-SURE_SHARE, CALM_STROKES = 0.2, 2
+SURE_SHARE, CALM_STROKES, UPRIGHT = 0.2, 2, 1.25
 """Share of a blot's ink that is surely drawn where fewer strokes in rows that follow each other
-make a word of it, and that number: the calm gap between two walls is one stroke."""
+make a word of it, that number (the calm gap between two walls is one stroke), and the height
+over the width that such a word has at most: two shadows along beams have more."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
 """Gaps to both sides of a word in which less clear parts of the text are looked for, and the
 same for dark words, which dark tissue interrupts."""
@@ -56,7 +57,7 @@ def drawn_over(
     gap = max(round(GAP * diagonal), 2)
     window = _window(shape, 2 * gap + MARGIN)
     inside = shape[window]
-    found = strokes(frames[:, *window], inside)
+    found, black = strokes(frames[:, *window], inside)
     solid = _filled(motion.darkest[window], motion.brightest[window])
     solid |= coloured_pixels(chroma[window], motion.brightest[window], inside)
     solid &= inside
@@ -66,6 +67,7 @@ def drawn_over(
     drawn[window] = blot_out(found, gap, amid, solid=solid)
     unlit = unlit_strokes(motion.brightest[window], inside)
     drawn[window] |= blot_out(unlit, gap, amid, UNLIT_GAPS)
+    drawn[window] |= blot_out(black, gap, amid, UNLIT_GAPS)
     rest = eroded(inside & ~drawn[window], MARGIN)
     for brief in brief_strokes(frames[:, *window], rest):
         reach = UNLIT_GAPS if brief.dark.any() else WORD_GAPS
@@ -139,14 +141,20 @@ def blot_out(
 
     def written(of: Mask) -> NDArray[np.bool_]:
         several = _written(of, pieces, count, STROKES, running_on=False)
-        return several | calm & _written(of, pieces, count, CALM_STROKES, running_on=True)
+        few = _written(of, pieces, count, CALM_STROKES, running_on=True)
+        return np.asarray(several | calm & low & few)
 
     boxes = ndimage.find_objects(pieces)
-    longest = [0, *(max(side.stop - side.start for side in box) for box in boxes)]
+    sides = [
+        (0, 0),
+        *((down.stop - down.start, over.stop - over.start) for down, over in boxes),
+    ]
+    high, wide = np.array(sides).T
+    low = high <= UPRIGHT * wide
     calm = ink(sure) >= SURE_SHARE * ink(likely)
     words = written(bright) | written(dark) | (calm & written(sure))
     words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), 1)
-    words &= (np.array(longest) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
+    words &= (np.maximum(high, wide) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
     at_border = dilated(sure & ~amid, gap) & blots
     drawn = words[pieces] & blots | at_border
     drawn |= weak & _beside_words(words[pieces] & blots, reach * gap)

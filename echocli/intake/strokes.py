@@ -45,6 +45,9 @@ WEAK_CONTRAST = 8
 STILL_CONTRAST, STILL = 60, 0.06
 """Grey levels by which a stroke stands out that hardly flickers, whatever is around it, and
 how much it flickers at most as a share of them."""
+BLACK_CONTRAST, BLACK_TEXTURE, BLACK_RATIO = 6.0, 1.0, 2.0
+"""The same for a calm dark stroke whose contrast is at least so many times its own level: over
+dim tissue ink is hardly darker, but black."""
 CONTRAST, TEXTURE, TEXTURE_MOST = 30.0, 3.0, 40
 """Grey levels by which any stroke in the mean of the loop stands out, how many more for each
 grey level by which the tissue around it does, and the most that a pixel counts for in that."""
@@ -81,12 +84,15 @@ class _Mean:
     frames: int
 
 
-def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
+def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> tuple[Strokes, Strokes]:
     """Return what is drawn in all frames or in a part of them.
 
     Args:
         frames: ``(frames, height, width)``.
         scan: Where the scan is, ``(height, width)``; what lies beyond does not count.
+
+    Returns:
+        The strokes, and those that are calm and black over dim tissue, none of them sure.
     """
     total = np.zeros(frames.shape[1:], np.uint32)
     flicker = np.zeros(frames.shape[1:], np.uint16)
@@ -111,7 +117,12 @@ def strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Strokes:
         found |= still
         sure |= (found & calm & (contrast > least)) | still
         weak |= (calm & (contrast > WEAK_CONTRAST)) | (contrast > CONTRAST)
-    return Strokes((bright | marks[0]) & scan, marks[1] & scan, weak & scan, sure & scan)
+    black = calm & (contrasts[1] > BLACK_RATIO * mean)
+    black &= scan & beyond.stands_out(contrasts[1], BLACK_CONTRAST, BLACK_TEXTURE)
+    weak &= scan
+    nowhere = np.zeros_like(scan)
+    drawn = Strokes((bright | marks[0]) & scan, marks[1] & scan, weak, sure & scan)
+    return drawn, Strokes(nowhere, black, weak, nowhere)
 
 
 def unlit_strokes(brightest: Grey, scan: NDArray[np.bool_]) -> Strokes:

@@ -20,7 +20,7 @@ from echocli.intake.loop import CineLoop
 from echocli.intake.read import read_loop
 from echocli.intake.reasons import Refused
 from echocli.intake.sector import find_sector
-from echocli.intake.strokes import unlit_strokes
+from echocli.intake.strokes import strokes, unlit_strokes
 from echocli.phantoms.dicom import DicomOptions, write_loop
 from echocli.phantoms.patient import PhantomConfig, draw_patient
 from echocli.phantoms.screen import draw_screen
@@ -173,6 +173,31 @@ def test_ink_is_thin_and_no_frame_lights_it(
     assert found.dark[stroke].all() if dark else not found.dark.any()
     assert found.weak[stroke].all() if weak else not found.weak.any()
     assert not (found.weak & ~stroke).any()
+
+
+def test_black_text_over_dim_tissue_is_cut_out() -> None:
+    loop, truth = phantom()
+    dim = replace(loop, frames=np.where(truth, 4 + loop.frames // 5, loop.frames))
+    clean = find_sector(dim)
+    ink = write(dim, (150, 150), Written(size=16, value=255))[1] & truth
+    frames = np.where(ink, 2, dim.frames).astype(np.uint8)
+    found = find_sector(replace(dim, frames=through_jpeg(frames)))
+    assert ink.sum() > 100
+    assert (found & ink).sum() <= 0.1 * ink.sum()
+    assert (clean & ~found).sum() < 0.12 * truth.sum()
+
+
+@pytest.mark.parametrize(("level", "black"), [(2, True), (12, False)])
+def test_ink_over_dim_tissue_is_black_and_calm(level: int, black: bool) -> None:
+    rng = np.random.default_rng(2)
+    noise = ndimage.gaussian_filter(rng.normal(size=(24, 64, 96)), (0, 1, 1))
+    frames = np.clip(18 + 9 * noise / noise.std(), 0, 255).astype(np.uint8)
+    ink = np.zeros((64, 96), bool)
+    ink[24:36, 20:70:8] = ink[24:36, 21:70:8] = True
+    frames[:, ink] = level
+    found = strokes(frames, np.ones_like(ink))[1].dark
+    assert found[ink].mean() > 0.8 if black else not found.any()
+    assert not found[~ink].any()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
