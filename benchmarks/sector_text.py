@@ -7,11 +7,19 @@ Each case plants one line of 7 to 24 pixels, opaque or not, at a place where mos
 over the scan and can be seen, compresses the frames as JPEG and looks for the sector. A case is
 *left* if more than a tenth of the glyphs' visible pixels are kept. Places are drawn at random,
 and texts that tissue covers are drawn again.
+
+Where tesseract is installed it looks, too, before and after masking, at the part of the
+picture around the text: three of the frames that show it, the brightest and the darkest
+projection, each as it is and inverted, three times as large. It has *read* the text if it gives
+one of its words of four letters or more, however unsure, or any word of which it is sure
+(``tests/ocr.py``).
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +33,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "intake"))
 
+from ocr import CONFIDENT, LETTERS, mosaic, read_rows
 from sector_area import look
 from test_sector_text import Written, through_jpeg, write
 
@@ -53,6 +62,9 @@ LEFT = 0.1
 """Share of the visible pixels of the glyphs that must be cut out but for this."""
 LEAST_SEEN = 60
 TRIES = 60
+AROUND, SCALE = 30, 3
+"""Pixels around a text that are read with it, and how much larger."""
+READS = shutil.which("tesseract") is not None
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,19 @@ class Scan:
     name: str
     loop: CineLoop
     clean: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one text."""
+
+    what: str
+    cost: float = 0.0
+    """Share of the sector that was cut out besides."""
+    legible: bool = False
+    """Whether the OCR engine read it before."""
+    read: bool = False
+    """And whether it does in what is left."""
 
 
 def main() -> int:
@@ -76,24 +101,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = options.loops or Path(folder)
         scans = list(scans_of(place, options.seed, options.phantoms, options.files))
-    print("| text | cases | cut out | some left | refused | more cut than the text, median |")
-    print("|--|--|--|--|--|--|")
+    print("| text | cases | cut out | some left | refused | more cut than the text, median "
+          "| read before | read after: of those left, of those cut out |")  # fmt: skip
+    print("|--" * 8 + "|")
     for number, kind in enumerate(KINDS):
         if options.kind and kind not in options.kind:
             continue
         rng = np.random.default_rng([options.seed, number])
-        became: Counter[str] = Counter()
-        costs = []
+        outcomes = []
         for case in range(options.cases):
             scan = scans[case % len(scans)]
-            what, cost = one_case(scan, kind, rng)
-            became[what] += 1
-            costs.append(cost)
-            if what == "left":
-                print(f"{kind}: left in {scan.name}, case {case}", file=sys.stderr)
-        counts = [became[what] for what in ("cut", "left", "refused")]
-        cells = [kind, sum(became.values()), *counts, f"{np.median(costs):.1%}"]
-        print("|", " | ".join(map(str, cells)), "|", flush=True)
+            outcomes.append(one_case(scan, kind, rng))
+            if outcomes[-1].what == "left" or outcomes[-1].read:
+                last = outcomes[-1]
+                told = f"{kind}: {last.what} in {scan.name}, case {case}"
+                print(told + ", read" * last.read, file=sys.stderr)
+        print("|", " | ".join(map(str, cells(kind, outcomes))), "|", flush=True)
     return 0
 
 
@@ -113,8 +136,22 @@ def scans_of(folder: Path, seed: int, phantoms: int, files: list[Path]) -> Itera
                 print(f"{path.stem} has no clip: {refused}", file=sys.stderr)
 
 
-def one_case(scan: Scan, kind: str, rng: np.random.Generator) -> tuple[str, float]:
-    """Return what became of a text, and the share of the sector that it cost besides."""
+def cells(kind: str, outcomes: list[Outcome]) -> list[str | int]:
+    counts = Counter(each.what for each in outcomes)
+    cost = np.median([each.cost for each in outcomes if each.what in ("cut", "left")])
+    read = Counter(each.what for each in outcomes if each.read)
+    return [
+        kind,
+        len(outcomes) - counts["no place"],
+        *(counts[what] for what in ("cut", "left", "refused")),
+        f"{cost:.1%}",
+        sum(each.legible for each in outcomes) if READS else "-",
+        f"{read['left']}, {read['cut']}" if READS else "-",
+    ]
+
+
+def one_case(scan: Scan, kind: str, rng: np.random.Generator) -> Outcome:
+    """Plant a text, look for the sector, and see what is left."""
     values, lengths = KINDS[kind]
     frames = scan.loop.frames
     for _ in range(TRIES):
@@ -135,18 +172,42 @@ def one_case(scan: Scan, kind: str, rng: np.random.Generator) -> tuple[str, floa
         if (seen & scan.clean).sum() >= max(LEAST_SEEN, 0.7 * seen.sum()):
             break
     else:
-        return "no place", 0.0
+        return Outcome("no place")
     changed = frames.copy()
     changed[start : start + count] = through_jpeg(written.frames)
     seen &= scan.clean
     try:
         found = find_sector(replace(scan.loop, frames=changed))
     except Refused:
-        return "refused", 0.0
+        return Outcome("refused")
     box = np.zeros_like(seen)
     box[at[1] - 6 : at[1] + 2 * how.size + 6, max(0, at[0] - 20) : at[0] + 14 * how.size] = True
     cost = float((scan.clean & ~found & ~box).sum() / scan.clean.sum())
-    return ("left" if (found & seen).sum() > LEFT * seen.sum() else "cut"), cost
+    what = "left" if (found & seen).sum() > LEFT * seen.sum() else "cut"
+    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+    part = np.s_[
+        max(0, rows[0] - AROUND) : rows[-1] + AROUND,
+        max(0, columns[0] - AROUND) : columns[-1] + AROUND,
+    ]
+    legible, read = (
+        READS and is_read(changed[start : start + count, *part] * mask[part], how.text)
+        for mask in (np.ones_like(found), found)
+    )
+    return Outcome(what, cost, legible, read)
+
+
+def is_read(frames: NDArray[np.uint8], text: str) -> bool:
+    """Return whether the OCR engine reads a word of the text, or is sure of any."""
+    chosen = frames[np.unique(np.linspace(0, len(frames) - 1, 3).astype(int))]
+    pictures = [*chosen, frames.max(axis=0), frames.min(axis=0)]
+    pictures += [np.asarray(255 - picture) for picture in pictures]
+    wanted = [word.upper() for word in re.findall(r"\w+", text) if len(word) >= LETTERS]
+    for word, confidence in read_rows(mosaic(pictures, SCALE)):
+        letters = "".join(filter(str.isalnum, word)).upper()
+        sure = confidence >= CONFIDENT and len(letters) >= LETTERS
+        if sure or any(each in letters for each in wanted):
+            return True
+    return False
 
 
 if __name__ == "__main__":
