@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from echocli.api._in_place import refuse_labels
 from echocli.api._sector import grid_of, groups, tokens_seen
 from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
@@ -263,18 +264,19 @@ def open_clips(
 
     Files and folders pass through the same intake and the same privacy guard as in
     ``preprocess``, into a temporary clip set that only this user can read and that is gone
-    afterwards. What was refused stands in its ``quarantine.csv``; see ``refused_sources``.
+    afterwards. What was refused stands in its ``quarantine.csv``.
 
     Args:
         source: Clip set, folder, file, or a list of files.
         size: Side of a frame that is kept for sources; see ``clip_size``.
-        labels: Table of labels for sources.
+        labels: Table of labels for sources; refused for a clip set.
         shard: ``2/4`` reads one of four shares of the sources; a clip set is opened whole.
         stop: Asked after each source whether to leave out the others.
         reporter: Who watches.
     """
     listed = [source] if isinstance(source, Path) else list(source)
     if len(listed) == 1 and (ClipSet.is_one(listed[0]) or not listed[0].exists()):
+        refuse_labels(labels)
         yield open_set(listed[0], reporter)
         return
     with tempfile.TemporaryDirectory(prefix="echocli-") as folder:

@@ -74,6 +74,18 @@ class ProbeConfig:
                 "Only an attentive probe looks at several views together.",
                 "Add --probe attentive, or leave --views out.",
             )
+        if self.depth != ProbeConfig.depth and self.probe != ATTENTIVE:
+            raise UsageError(
+                "--depth is of an attentive probe.",
+                "Add --probe attentive, or leave --depth out.",
+            )
+        for name in ("clips_a_view", "view_dropout"):
+            if getattr(self, name) != getattr(ProbeConfig, name) and not self.views:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"--{option} is of a probe that looks at several views together.",
+                    f"Add --probe attentive --views A4C,A2C, or leave --{option} out.",
+                )
         if len(set(self.views)) != len(self.views):
             raise UsageError("--views names a view twice.", "Name each once: A4C,A2C.")
         if not 0 <= self.view_dropout < 1:

@@ -30,6 +30,7 @@ from echocli.api._units import Units
 from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
+from echocli.errors import UsageError
 from echocli.statistics.bootstrap import DRAWS
 from echocli.statistics.confounding import confounding
 
@@ -93,6 +94,11 @@ def fit(
     refuse_to_replace(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     classes = Classes.choose(opened.manifest, config.label, config.classes, config.positive)
+    if classes.positive is None and config.threshold != ClassifyConfig.threshold:
+        raise UsageError(
+            f"--threshold is between two classes; {config.label} has {len(classes.names)}.",
+            "Leave it out: of several the likeliest is called.",
+        )
     known = np.flatnonzero(classes.codes(class_words(opened.manifest, config.label)) >= 0)
     labelled = opened.subset(known)
     loaded = begin_with(model, config.tune, labelled, out, config.seed, reporter)

@@ -128,8 +128,14 @@ def robustness(
     config = config or RobustnessConfig()
     if task not in TASKS:
         raise UsageError(f"There is no task {task}.", f"Choose among {', '.join(TASKS)}.")
-    if (task in HEADS) != (head is not None):
-        raise UsageError(f"{task} {'needs a' if task in HEADS else 'has no'} head.", "See -h.")
+    if task in HEADS and head is None:
+        raise UsageError(f"{task} needs a head.", f"Fit one: `echocli {task} fit`.")
+    if task not in HEADS and head is not None:
+        raise UsageError(f"--head is of no use: {task} has none.", "Leave it out.")
+    if task in HEADS and normal_rule is not None:
+        raise UsageError(
+            f"--normal-rule is for score; {task} reads its own label.", "Leave it out."
+        )
     if out is not None:
         refuse_to_replace(out, overwrite=overwrite)
     opened = open_set(clips, reporter)

@@ -230,7 +230,8 @@ class ReadDesk(Desk):
     @property
     def source(self) -> Path | list[Path]:
         """What is to be read."""
-        return expand(self.videos, null=self.null) if self.videos else self.study.clips
+        named = expand(self.videos or [self.study.clips], null=self.null)
+        return named if self.videos else self.study.clips
 
     @property
     def head_folder(self) -> Path:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from echocli.errors import UsageError
+
 STANDARD = Path("-")
 """Standard input or output, where a path is asked for."""
 
@@ -15,7 +17,14 @@ def expand(named: Sequence[Path], *, null: bool) -> list[Path]:
     Args:
         named: What was typed.
         null: Listed paths end with NUL, as ``find -print0`` writes them, not with a newline.
+
+    Raises:
+        UsageError: If nothing is listed that could end so.
     """
+    if null and STANDARD not in named:
+        raise UsageError(
+            "--null is for a list on standard input.", "Name it with -, or leave --null out."
+        )
     paths: list[Path] = []
     for path in named:
         paths += _listed(null) if path == STANDARD else [path]

@@ -159,9 +159,11 @@ def _known(desk: ReadDesk) -> Path | None:
     Raises:
         UsageError: If something is named that masks need not.
     """
-    if desk.head is not None or desk.model is not None or desk.labels is not None:
+    typed = (desk.head, desk.model, desk.labels) != (None, None, None)
+    if typed or (desk.device, desk.precision) != ("auto", "auto") or desk.null:
         raise UsageError(
-            "Masks are measured without --head, --model and --labels.",
+            "Masks are measured without --head, --model, --labels, --device, --precision and "
+            "--null.",
             "Leave them out, or --from-masks.",
         )
     if desk.videos and len(desk.videos) > 1:

@@ -119,6 +119,14 @@ def command(
             "Use `echocli score --anomaly`: the distance of each clip from normal ones; or "
             "--vote: what the nearest labelled clips say.",
         )
+    if vote:
+        _refuse_unused(
+            normals=normals,
+            distance=distance,
+            per=per,
+            aggregate=aggregate,
+            false_positive_rate=false_positive_rate,
+        )
     study = Study()
     console = Console(quiet=quiet or as_json, as_json=as_json)
     to_stdout = out == STANDARD or (as_json and out is None)
@@ -165,6 +173,20 @@ def command(
     else:
         _summarise(console, result.summary, vote=vote)
         console.result(str(result.out))
+
+
+def _refuse_unused(**typed: object) -> None:
+    """Refuse what only an anomaly score would heed.
+
+    Raises:
+        UsageError: If one of its options was given.
+    """
+    from echocli.api.score import ScoreConfig
+
+    for name, value in typed.items():
+        if value != getattr(ScoreConfig, name, None):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is of --anomaly.", f"Leave {option} out, or --vote.")
 
 
 def _source(named: Path | None, study: Study, *, to_stdout: bool) -> Path:

@@ -24,7 +24,8 @@ from echocli.models.tasks.classification import (
 from echocli.statistics.calibration import KINDS
 
 WEIGHTS = ("none", "balanced")
-THRESHOLDS = ("youden", "quantile")
+QUANTILE = "quantile"
+THRESHOLDS = ("youden", QUANTILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,12 @@ class ClassifyConfig(ProbeConfig):
             raise UsageError(
                 f"--false-positive-rate is {self.false_positive_rate}.",
                 "Give a share between 0 and 1, such as 0.05.",
+            )
+        rate = ClassifyConfig.false_positive_rate
+        if self.false_positive_rate != rate and self.threshold != QUANTILE:
+            raise UsageError(
+                "--false-positive-rate is of a threshold that is a quantile.",
+                "Add --threshold quantile, or leave it out.",
             )
 
 

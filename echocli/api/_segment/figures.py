@@ -169,7 +169,8 @@ def _table(clips: ClipSet, frames: Sequence[Tested]) -> pd.DataFrame:
         if column in table:
             phase[(table[column] == numbers).fillna(value=False)] = name
     view = table.get("view", pd.Series(None, index=table.index, dtype=object))
-    both = (view + " " + phase) if view.nunique() > 1 else None
+    words = view.astype("string") + " " + phase.astype("string")  # unknown if either is
+    both = words if view.nunique() > 1 else None
     return table.assign(view=view, phase=phase, view_phase=both)
 
 

@@ -85,6 +85,8 @@ class SegmentConfig:
                 "A dense head is fitted on a frozen encoder.",
                 "Leave --head out, or --from-scratch and --finetune-blocks.",
             )
+        if self.is_unet and self.windows != SegmentConfig.windows:
+            raise UsageError("--windows is not for a U-Net: it sees frames.", "Leave it out.")
         if self.is_unet and self.tune is not None and self.tune.fit.layer_decay != 1:
             raise UsageError("A U-Net has no blocks in a row.", "Leave --layer-decay out.")
 
