@@ -101,6 +101,7 @@ def token_file(
             f"has {free / GB:.1f} GB.",
             remedy,
         )
-    reporter.say(f"keeping {size / GB:.2g} GB of tokens on disk while the probe is fitted")
+    told = f"{size / GB:.1f} GB" if size >= GB else f"{size / GB * 1000:.0f} MB"
+    reporter.say(f"keeping {told} of tokens on disk while the probe is fitted")
     with tempfile.TemporaryFile(prefix=".tokens-", dir=near) as file:
         yield np.memmap(file, np.float16, "w+", shape=shape)

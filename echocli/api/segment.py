@@ -203,7 +203,7 @@ def predict(
         warn_of_seen(roles[rows], reporter)
         tested: list[Tested] = []
         with (
-            open_output(folder, overlays, write) as output,
+            open_output(folder, overlays, write, labeller.structures) as output,
             reporter.progress("segment", len(rows)) as done,
         ):
             for row in rows:

@@ -186,7 +186,7 @@ def part_rows(
 
 def number(value: float | None, digits: int) -> str:
     """Return a figure as text; - where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:z.{digits}f}"
 
 
 def bounded(figure: Mapping[str, float | None], digits: int) -> str:

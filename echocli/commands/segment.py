@@ -1,5 +1,6 @@
 """``echocli segment``: fit, predict, evaluate."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -101,7 +102,7 @@ def fit(
     )
     n = result.config["n"]["train"]
     fitted = f"fitted on {n['frames']} labelled frame(s) of {n['patients']} patient(s)"
-    said = [f"{fitted}{trained_with(result.config)}", f"test: {_in_words(result.config)}"]
+    said = [f"{fitted}{trained_with(result.config)}", *_in_words(result.config)]
     desk.fitted(result, said, name="head_folder")
 
 
@@ -145,7 +146,7 @@ def predict(
         overwrite=desk.overwrite,
         **desk.wishes,
     )
-    said = [f"test: {_in_words(found.summary)}"]
+    said = list(_in_words(found.summary))
     desk.predicted(found.volumes, found.summary, found.out, said, found.left_out)
 
 
@@ -163,7 +164,7 @@ def evaluate(
 
     Dice, Jaccard, precision and recall; HD95, Hausdorff and mean surface distance (ASSD) in
     millimetres, of frames whose scale is known; failed is the share of frames below a Dice of
-    0.7. --json has intervals of all. A structure that neither map holds is skipped; one that
+    0.7. A structure that neither map holds is skipped; one that
     only one map holds counts as the worst there is.
 
     Views and phases are always shown one by one. Against another head the table is of the
@@ -217,21 +218,18 @@ def _rows(column: str, part: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _in_words(summary: dict[str, Any]) -> str:
+def _in_words(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield on what a head was tested, and how each structure was met, a sentence each."""
     if summary["metrics"] is None:
-        return "no masks of a patient that the head has not seen"
-    ours, mean = summary["metrics"]["dice"], summary["mean_map"]["dice"]
-    far = summary["metrics"]["hd95_mm"]
-    parts = []
-    for name, figure in ours.items():
-        if figure["value"] is None:
-            continue
-        beside = f"mean map {number(mean[name]['value'], DIGITS)}"
-        if far[name]["value"] is not None:
-            beside += f", HD95 {bounded(far[name], SHOWN['hd95_mm'])} mm"
-        parts.append(f"{name} {bounded(figure, DIGITS)}, {beside}")
+        yield "test: no masks of a patient that the head has not seen"
+        return
     test = summary["test"]
-    return (
-        f"Dice {'; '.join(parts)}; {test['frames']} frame(s) of {test['patients']} patient(s)"
-        f"{doubt(test['patients'])}"
-    )
+    count = f"{test['frames']} frame(s) of {test['patients']} patient(s)"
+    yield f"test: {count}{doubt(test['patients'])}"
+    far, mean = summary["metrics"]["hd95_mm"], summary["mean_map"]["dice"]
+    for name, dice in summary["metrics"]["dice"].items():
+        if dice["value"] is not None:
+            beside = f"the mean map {number(mean[name]['value'], DIGITS)}"
+            mm = bounded(far[name], SHOWN["hd95_mm"])
+            end = "" if far[name]["value"] is None else f"; HD95 {mm} mm"
+            yield f"{name}: Dice {bounded(dice, DIGITS)}, {beside}{end}"

@@ -212,7 +212,7 @@ def smooth_curve(
     The extremes of a flickering curve are the extremes of its noise: they make every ejection
     fraction too high. A median of three takes out single bad masks; then each value is that of
     a parabola through its neighbours, weighted by nearness in time, which keeps the extremes
-    of a clean curve where they are.
+    of a clean curve where they are. No parabola undershoots into a volume below nothing.
 
     Args:
         values: One a frame; NaN where there is none, which stays.
@@ -231,7 +231,7 @@ def smooth_curve(
         apart = (at - time) / SMOOTHING_S
         root_weight = np.exp(-(apart**2) / 4)
         powers = np.vander(apart, 3, increasing=True) * root_weight[:, None]
-        smooth[place] = np.linalg.lstsq(powers, middle * root_weight)[0][0]
+        smooth[place] = max(0.0, np.linalg.lstsq(powers, middle * root_weight)[0][0])
     return smooth
 
 

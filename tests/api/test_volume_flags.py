@@ -39,6 +39,21 @@ def test_a_whole_cavity_in_one_view_is_that_and_nothing_else() -> None:
     assert flags_of(beat(), known_ed=99) == {"single_plane"}  # a label of another clip
 
 
+def test_an_ejection_fraction_that_no_heart_has_is_told_and_never_above_all_there_was() -> None:
+    # Frame 6 keeps a speck: the parabola through its neighbours would go below nothing.
+    speck = np.repeat(beat()[:1], FRAMES, axis=0)
+    speck[5:8][speck[5:8] == 1] = 0
+    speck[5:8, 40, 32] = 1
+    curve = volume_curve(speck, np.arange(FRAMES) * 0.06, (1.5, 1.5))
+    row = volume_row(speck, EVERYWHERE, curve, (1.5, 1.5))
+    assert (curve.smooth >= 0).all()
+    assert row["esv_ml"] >= 0
+    assert 90 < row["ef_percent"] <= 100
+    assert "ef_implausible" in row["flags"].split(";")
+    still = np.repeat(beat()[:1], FRAMES, axis=0)
+    assert "ef_implausible" in flags_of(still)
+
+
 def test_a_cavity_that_lengthens_while_it_contracts_is_foreshortened() -> None:
     assert "end_systole_longer" in flags_of(beat(20.0, longer=True, down=12.0))
 

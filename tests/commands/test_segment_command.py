@@ -45,7 +45,9 @@ def test_fit_predict_and_evaluate_in_a_study_folder(
     assert code_of(["segment", "fit", "--steps", "20"]) == 0
     output = capsys.readouterr()
     assert output.out == "heads/segment\n"
-    assert re.search(r"Dice lv_cavity 0\.\d+ \(.*\), mean map 0\.\d+, HD95 ", output.err)
+    assert re.search(
+        r"lv_cavity: Dice 0\.\d+ \(.*\), the mean map 0\.\d+; HD95 .* mm", output.err
+    )
 
     assert code_of(["segment", "--overlays", "2", "--write", "nifti, png"]) == 0
     assert capsys.readouterr().out == "predictions/segment\n"

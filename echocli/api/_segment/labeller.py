@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from echocli.api._segment.figures import Tested, measure
 from echocli.api._segment.frames import CLASSES, labels_to_clip
 from echocli.api._segment.networks import Network, predict_frames
+from echocli.clips.record import STRUCTURES
 from echocli.clips.store import ClipSet
 from echocli.device import Device
 
@@ -25,6 +26,12 @@ class Labeller:
     network: Network
     mean_map: torch.Tensor
     place: Device
+
+    @property
+    def structures(self) -> list[int]:
+        """Values of the structures that some mask showed it; it draws no others."""
+        shown = self.mean_map.flatten(1).amax(dim=1)
+        return [value for value in STRUCTURES if shown[value] > 0]
 
     def labels(self, clips: ClipSet, row: int, wanted: Sequence[int] | None = None) -> Labels:
         """Return the label maps of a clip."""

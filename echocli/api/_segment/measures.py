@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,8 @@ VOLUME_COLUMNS = [
 CURVE_COLUMNS = ["clip_id", "frame", "time_s", "volume_ml", "smooth_ml", "share_of_largest"]
 EDGE_SHARE = 0.05
 """Share of the cavity's outline that may lie on the sector's edge before it is cut off."""
+PLAUSIBLE_EF = (5, 90)
+"""Ejection fractions, in percent, beyond which a mask is wrong more often than a heart rare."""
 LARGEST = 0.9
 """Share of the largest volume that a frame known as end-diastole must hold."""
 APICAL = ("A2C", "A4C")
@@ -48,25 +50,30 @@ Spacing = tuple[float, float] | None
 
 
 def area_rows(
-    clip_id: str, labels: Labels, times_s: NDArray[np.float64] | None, spacing_mm: Spacing
+    clip_id: str,
+    labels: Labels,
+    times_s: NDArray[np.float64] | None,
+    spacing_mm: Spacing,
+    structures: Collection[int],
 ) -> list[dict[str, Any]]:
-    """Return the size of every structure in every frame.
+    """Return the size of some structures in every frame.
 
     Args:
         clip_id: Pseudonym of the clip.
         labels: ``(frames, height, width)``.
         times_s: Time of each frame, if known.
         spacing_mm: Height and width of a pixel, if known; else there are no square millimetres.
+        structures: Values of those that are looked for.
     """
     rows = []
-    for value, structure in STRUCTURES.items():
+    for value in sorted(structures):
         for frame, pixels in enumerate((labels == value).sum(axis=(1, 2)).tolist()):
             rows.append(
                 {
                     "clip_id": clip_id,
                     "frame": frame,
                     "time_s": None if times_s is None else float(times_s[frame]),
-                    "structure": structure,
+                    "structure": STRUCTURES[value],
                     "pixels": pixels,
                     "mm2": None if spacing_mm is None else pixels * float(np.prod(spacing_mm)),
                 }
@@ -152,8 +159,9 @@ def volume_row(
     ``uncalibrated`` (no millilitres), ``no_cavity``, ``cavity_missing_in_frames``,
     ``axis_from_shape`` (no atrium met the cavity), ``cavity_at_sector_edge`` (cut off, there
     or at the frame), ``end_systole_longer`` (the axis is longer when the heart is contracted:
-    foreshortened), ``end_diastole_not_largest`` (the frame known as end-diastole is not). What
-    other views tell is added by ``flag_foreshortened``.
+    foreshortened), ``end_diastole_not_largest`` (the frame known as end-diastole is not),
+    ``ef_implausible`` (below 5 or above 90 percent). What other views tell is added by
+    ``flag_foreshortened``.
 
     Args:
         labels: ``(frames, height, width)``.
@@ -179,6 +187,8 @@ def volume_row(
         row |= {"edv_ml": edv / CUBIC_MM_A_ML, "esv_ml": esv / CUBIC_MM_A_ML}
     if np.isnan(volumes).any():
         flags.append("cavity_missing_in_frames")
+    if not PLAUSIBLE_EF[0] <= row["ef_percent"] <= PLAUSIBLE_EF[1]:
+        flags.append("ef_implausible")
     if known_ed is not None and (smooth[known_ed : known_ed + 1] < LARGEST * edv).any():
         flags.append("end_diastole_not_largest")
     ends = (axes_found[end_diastole], axes_found[end_systole])

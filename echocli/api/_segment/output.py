@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from echocli.api._segment.measures import (
     volume_row,
 )
 from echocli.api._segment.overlay import write_overlay
-from echocli.clips.record import Clip
+from echocli.clips.record import STRUCTURES, Clip
 from echocli.clips.store import ClipSet
 from echocli.clips.writer import ClipSetWriter
 
@@ -47,6 +47,8 @@ class SegmentOutput:
     curves: Writer
     overlays: int
     """Pictures still to be drawn."""
+    structures: Collection[int]
+    """Values of those that the head was taught; of others no area is told, not even 0."""
     kinds: Sequence[str] = ()
     """What masks are written as beside the clip set; see ``KINDS``."""
     volumes: list[dict[str, Any]] = field(default_factory=list)
@@ -78,7 +80,7 @@ class SegmentOutput:
                 labels={"split": split},
             )
         )
-        for area in area_rows(clip_id, labels, clips.times_s(row), spacing):
+        for area in area_rows(clip_id, labels, clips.times_s(row), spacing, self.structures):
             self.areas.writerow([area[name] for name in AREA_COLUMNS])
         curve = volume_curve(labels, clips.times_s(row), spacing)
         self.curves.writerows(curve_rows(clip_id, curve, clips.times_s(row), spacing))
@@ -154,7 +156,10 @@ class SegmentOutput:
 
 @contextmanager
 def open_output(
-    folder: Path, overlays: int, kinds: Sequence[str] = ()
+    folder: Path,
+    overlays: int,
+    kinds: Sequence[str] = (),
+    structures: Collection[int] = tuple(STRUCTURES),
 ) -> Iterator[SegmentOutput]:
     """Yield a writer of predictions into an empty folder.
 
@@ -162,6 +167,7 @@ def open_output(
         folder: The folder.
         overlays: Pictures to draw at most.
         kinds: What masks are written as beside the clip set.
+        structures: Values of those that the head was taught.
     """
     with (
         (folder / "areas.csv").open("w", encoding="utf-8", newline="") as file,
@@ -172,6 +178,6 @@ def open_output(
         areas.writerow(AREA_COLUMNS)
         curves = csv.writer(of_curves, lineterminator="\n")
         curves.writerow(CURVE_COLUMNS)
-        output = SegmentOutput(folder, masks, areas, curves, overlays, kinds)
+        output = SegmentOutput(folder, masks, areas, curves, overlays, structures, kinds)
         yield output
     output.volume_table().to_csv(folder / "volumes.csv", index=False)
