@@ -132,7 +132,7 @@ class Console:
 
         drawn = Table(title=title, title_justify="left", header_style="bold")
         for column in columns:
-            drawn.add_column(column)
+            drawn.add_column(column, overflow="fold")  # a narrow terminal loses no letter
         for row in rows:
             drawn.add_row(*(Text("" if value is None else str(value)) for value in row))
         RichConsole(highlight=False).print(drawn)

@@ -46,6 +46,16 @@ def test_a_table_is_tab_separated_off_a_terminal(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "a\tb\n1\t\nx\t2.5\n"
 
 
+def test_a_narrow_terminal_loses_no_letter_of_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "24")
+    Console().table("T", ["structure", "patients"], [["lv_myocardium", "123456789012"]])
+    drawn = re.sub(r"[\W\d]", "", capsys.readouterr().out)
+    assert "lv_myocardium" in drawn.replace("structure", "").replace("patients", "")
+
+
 def test_progress_off_a_terminal_is_a_line_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

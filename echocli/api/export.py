@@ -141,9 +141,12 @@ def _chosen(clips: ClipSet, where: str | None, ids: Sequence[str]) -> ClipSet:
         for name in ids:
             if name not in known:
                 near = get_close_matches(name, known, 1)
+                seen = (
+                    "Ids stand below the pictures of audit.html and in every table, as clip_id."
+                )
                 raise UsageError(
                     f"{clips.folder} has no clip {name} that was asked for.",
-                    f"Did you mean {near[0]}?" if near else "Ids stand in its manifest.",
+                    f"Did you mean {near[0]}?" if near else seen,
                 )
         wanted = set(ids)
         clips = clips.subset([row for row, name in enumerate(known) if name in wanted])
