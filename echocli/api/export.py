@@ -141,9 +141,7 @@ def _chosen(clips: ClipSet, where: str | None, ids: Sequence[str]) -> ClipSet:
         for name in ids:
             if name not in known:
                 near = get_close_matches(name, known, 1)
-                seen = (
-                    "Ids stand below the pictures of audit.html and in every table, as clip_id."
-                )
+                seen = "Ids stand below the pictures of audit.html, and as clip_id in tables."
                 raise UsageError(
                     f"{clips.folder} has no clip {name} that was asked for.",
                     f"Did you mean {near[0]}?" if near else seen,
