@@ -26,14 +26,23 @@ DIGITS = 3
 NONE = "-"
 SHOWN = {
     **dict.fromkeys(("jaccard", "precision", "recall"), DIGITS),
-    **{"hd95_mm": 1, "hausdorff_mm": 1, "assd_mm": 2, "failure_rate": 2},
+    **{"hd95_mm": 1, "hausdorff_mm": 1, "assd_mm": 1, "failure_rate": 2},
 }
 """Figures that are printed beside Dice, in this order, and with how many digits."""
 COLUMNS = [
     *("part", "structure", "Dice (95 %)", "Jaccard", "precision", "recall"),
     *("HD95 mm", "Hausdorff mm", "ASSD mm", "failed", "frames", "patients", "note"),
 ]
-SPARE = ("Jaccard", "precision", "recall", "Hausdorff mm", "frames", "patients", "note")
+SPARE = (
+    "Jaccard",
+    "precision",
+    "recall",
+    "Hausdorff mm",
+    "failed",
+    "frames",
+    "patients",
+    "note",
+)
 """Columns that a terminal of 100 columns has no room for."""
 
 app = task_app(
@@ -183,7 +192,7 @@ def evaluate(
     everyone = {"name": "all", **test, "small": False, "metrics": summary["metrics"]}
     rows = _rows("", everyone)
     for name, value in summary["mean_map"]["dice"].items():
-        rows.append(["the mean map", name, bounded(value, DIGITS), *[""] * (len(COLUMNS) - 3)])
+        rows.append(["mean map", name, bounded(value, DIGITS), *[""] * (len(COLUMNS) - 3)])
     parts = [
         row
         for column, groups in summary["subgroups"].items()
