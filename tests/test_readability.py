@@ -22,6 +22,7 @@ LIGHT = {
 } | {
     "os",
     "sys",
+    "math",
     "enum",
     "contextlib",
     "signal",

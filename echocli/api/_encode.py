@@ -262,9 +262,8 @@ def open_clips(
 ) -> Iterator[ClipSet]:
     """Open a clip set, or read anything else in place as one.
 
-    Files and folders pass through the same intake and the same privacy guard as in
-    ``preprocess``, into a temporary clip set that only this user can read and that is gone
-    afterwards. What was refused stands in its ``quarantine.csv``.
+    Files pass through the intake and the privacy guard of ``preprocess`` into a temporary clip
+    set of this user alone, gone afterwards. What was refused is in its ``quarantine.csv``.
 
     Args:
         source: Clip set, folder, file, or a list of files.

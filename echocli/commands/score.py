@@ -109,16 +109,7 @@ def command(
     choose. Where the test split is labelled, figures with 95 % intervals are written beside
     the scores, in scores.json.
     """
-    if anomaly and vote:
-        raise UsageError(
-            "--anomaly and --vote are two scores.", "Ask for one, then for the other."
-        )
-    if not anomaly and not vote:
-        raise UsageError(
-            "`echocli score` needs to be told what to score.",
-            "Use `echocli score --anomaly`: the distance of each clip from normal ones; or "
-            "--vote: what the nearest labelled clips say.",
-        )
+    _check_kind(anomaly=anomaly, vote=vote)
     if vote:
         _refuse_unused(
             normals=normals,
@@ -173,6 +164,24 @@ def command(
     else:
         _summarise(console, result.summary, vote=vote)
         console.result(str(result.out))
+
+
+def _check_kind(*, anomaly: bool, vote: bool) -> None:
+    """Refuse to score in no way, or in two.
+
+    Raises:
+        UsageError: If not one of both was asked for.
+    """
+    if anomaly and vote:
+        raise UsageError(
+            "--anomaly and --vote are two scores.", "Ask for one, then for the other."
+        )
+    if not anomaly and not vote:
+        raise UsageError(
+            "`echocli score` needs to be told what to score.",
+            "Use `echocli score --anomaly`: the distance of each clip from normal ones; or "
+            "--vote: what the nearest labelled clips say.",
+        )
 
 
 def _refuse_unused(**typed: object) -> None:
