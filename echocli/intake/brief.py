@@ -70,8 +70,9 @@ def _held(frames: NDArray[np.uint8]) -> Grey:
 
 def starts_of(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return where strokes begin in each row."""
-    starts = marks.copy()
-    starts[:, 1:] &= ~marks[:, :-1]
+    starts = np.empty_like(marks)
+    starts[:, :1] = marks[:, :1]
+    np.greater(marks[:, 1:], marks[:, :-1], out=starts[:, 1:])
     return starts
 
 

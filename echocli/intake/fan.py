@@ -136,11 +136,11 @@ def _largest_run(places: Floats, gain: Floats) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     first, last = float(places.min()), float(places.max())
     width = max(last - first, 1e-6) / BINS
-    bins = np.minimum((places - np.float32(first)) / np.float32(width), BINS - 1).astype(
-        np.intp
-    )
-    sums = np.concatenate([[0.0], np.cumsum(np.bincount(bins, gain, BINS))])
+    steps = (places - np.float32(first)) / np.float32(width)
+    bins = np.minimum(steps, BINS - 1, out=steps).astype(np.intp)
+    sums = np.zeros(BINS + 1)
+    np.cumsum(np.bincount(bins, gain, BINS), out=sums[1:])
     lowest = np.minimum.accumulate(sums)
     stop = int(np.argmax(sums - lowest))
-    start = int(np.flatnonzero(sums[: stop + 1] == lowest[stop])[-1])
+    start = stop - int(np.argmax(sums[stop::-1] == lowest[stop]))
     return float(sums[stop] - sums[start]), first + start * width, first + stop * width

@@ -15,8 +15,10 @@ BAND = 2
 """Half width, in pixels of the small picture, of the band in which borders are refined."""
 BAND_STILLNESS = 0.3
 """Share of a strip along the border, one pixel thin, that must move for it to lie inside."""
-BAND_PIXELS = 16000
+BAND_PIXELS = 10000
 """Pixels of that band that are looked at."""
+INNER = 4
+"""Pixels of the small picture within the band that one of them stands for."""
 LITTLE = np.float32(0.05)
 """What a dark pixel counts against a fan, where darkness may be a shadow."""
 
@@ -119,12 +121,14 @@ def refined(motion: Motion, fan: Fan, box: Box, dark: NDArray[np.bool_] | None =
     # Not every n-th pixel: those would lie on lines where the width is a multiple of n.
     steps = np.arange(len(places) // stride)
     places = places[steps * stride + steps * 7 % stride]
-    inner = (np.argwhere(deep).T.astype(np.float32) + 0.5) * factor - 0.5
+    sparse = np.zeros_like(deep)
+    sparse[::2, ::2] = deep[::2, ::2]
+    inner = (np.argwhere(sparse).T.astype(np.float32) + 0.5) * factor - 0.5
     rows, columns = np.concatenate([np.divmod(places, width), inner], axis=1, dtype=np.float32)
     gain = motion.active.ravel()[places].astype(np.float32) - np.float32(BAND_STILLNESS)
     if dark is not None:
         gain[dark.ravel()[places]] = -LITTLE
-    gain = np.concatenate([gain, np.ones(inner.shape[1], np.float32)])
+    gain = np.concatenate([gain, np.full(inner.shape[1], INNER, np.float32)])
     open_wide = replace(fan.scaled(factor), angle0=-np.pi / 2, angle1=np.pi / 2)
     return best_fan(gain, rows, columns, open_wide, step=2.0)[1]
 

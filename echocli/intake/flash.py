@@ -7,11 +7,13 @@ other in rows that follow each other, and not by so much more than what is aroun
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocli.intake.brief import CELL, ROWS, STROKES, starts_of, words_in
+from echocli.intake.brief import CELL, ROWS, STROKES, words_in
 from echocli.intake.motion import running
 from echocli.intake.strokes import Beyond, Grey, Strokes, top_hat
 
@@ -104,11 +106,16 @@ def _suspect(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> NDArray[np.b
     Returns:
         ``(2 * pairs, rows of cells, columns of cells)``: darker and brighter in turn.
     """
-    counts = [
-        _count(starts_of((_jump(frames[index : index + 2], sign) > LEAST_JUMP) & scan))
-        for index in range(len(frames) - 1)
-        for sign in (0, 1)
-    ]
+    counts = []
+    padded = _padded(scan)
+    starts = padded[: scan.shape[0], : scan.shape[1]]
+    for before, after in pairwise(frames):
+        low = np.minimum(before, after)
+        for frame in (before, after):
+            marks = (frame - low > LEAST_JUMP) & scan
+            starts[:, 0] = marks[:, 0]
+            np.greater(marks[:, 1:], marks[:, :-1], out=starts[:, 1:])
+            counts.append(_sums(padded))
     strokes = np.array(counts)
     usual = np.empty_like(strokes, dtype=np.float32)
     for sign in (0, 1):
@@ -122,9 +129,20 @@ def _suspect(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> NDArray[np.b
 
 def _count(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Return the number of set pixels in each cell."""
+    return _sums(_padded(mask))
+
+
+def _padded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask, widened to whole cells."""
     height, width = (-(-side // CELL) * CELL for side in mask.shape)
     padded = np.zeros((height, width), bool)
     padded[: mask.shape[0], : mask.shape[1]] = mask
+    return padded
+
+
+def _sums(padded: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Return the number of set pixels in each cell of a mask of whole cells."""
+    width = padded.shape[1]
     # Eight bytes are added at once: of CELL ones none runs over.
     columns = padded.view(np.uint64).reshape(-1, CELL, width // 8).sum(axis=1).view(np.uint8)
     return np.asarray(columns.reshape(len(columns), -1, CELL).sum(axis=2))

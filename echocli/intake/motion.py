@@ -85,8 +85,8 @@ def running(
     half = width // 2
     out = image
     for axis in axes:
-        pad = [(half, half) if each == axis else (0, 0) for each in (0, 1)]
-        line = np.moveaxis(np.pad(out, pad, mode="edge"), axis, 0)
+        sides = np.moveaxis(out, axis, 0)
+        line = np.concatenate([sides[:1].repeat(half, 0), sides, sides[-1:].repeat(half, 0)])
         covered = 1
         while covered < width:
             step = min(covered, width - covered)
