@@ -5,14 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from _tables import HALF_BEAT, Place
+from _tables import HALF_BEAT, Place, parser_of, place_of
 
 from echocli.api import segment
 from echocli.models.finetune import FitConfig
 
 PRESET = "ellis-vitl-12b"
 SIZE = 224
+BLOCKS = 12
 STRUCTURES = ("lv_cavity", "lv_myocardium", "left_atrium")
+
+
+def asked(page: str | None) -> tuple[Place, int]:
+    """Return what the command line asks for, and how many blocks stay as they were.
+
+    Args:
+        page: Docstring of the script.
+    """
+    parser = parser_of(page, PRESET)
+    parser.add_argument(
+        "--blocks", type=int, default=BLOCKS, help="frozen ones: 0, 12 or 16 in the paper"
+    )
+    typed = parser.parse_args()
+    if typed.model is not None:
+        parser.error("each row trains an encoder of its own: --init is what they start from")
+    return place_of(typed, method="vjepa", size=SIZE), typed.blocks
 
 
 def trained(place: Place, share: float, blocks: int) -> Path:

@@ -6,7 +6,8 @@ Nothing is done twice: a clip set, a run or a model that stands in the study fol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from echocli.api.preprocess import preprocess
 from echocli.api.pretrain import Choice, pretrain
 from echocli.console import SILENT, Console, Reporter
+from echocli.errors import EchoError
 
 NOT_KNOWN = "not known"
 HALF_BEAT = ("data.frames=16", "data.stride=1")
@@ -69,16 +71,12 @@ class Row(NamedTuple):
     ours: str
 
 
-def place_of(
-    page: str | None, preset: str, *, where: str | None = None, size: int = 112
-) -> Place:
-    """Read the command line that all these scripts have.
+def parser_of(page: str | None, preset: str) -> argparse.ArgumentParser:
+    """Return what reads the command line that all these scripts have.
 
     Args:
         page: Docstring of the script.
         preset: What is trained unless a model or another preset is named.
-        where: Clips to train on.
-        size: Side of a stored frame.
     """
     parser = argparse.ArgumentParser(
         description=page, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -89,8 +87,27 @@ def place_of(
     parser.add_argument("--preset", default=preset, help="to train where no model is named")
     parser.add_argument("--init", help="model that training starts from")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
-    typed = parser.parse_args()
-    choice = Choice(preset=typed.preset, where=where, init=typed.init, changes=typed.set)
+    return parser
+
+
+def place_of(
+    typed: argparse.Namespace,
+    *,
+    method: str | None = None,
+    where: str | None = None,
+    size: int = 112,
+) -> Place:
+    """Return what a command line asks for.
+
+    Args:
+        typed: What ``parser_of`` read.
+        method: Of the training; the preset's if left out.
+        where: Clips to train on.
+        size: Side of a stored frame.
+    """
+    choice = Choice(
+        method=method, preset=typed.preset, where=where, init=typed.init, changes=typed.set
+    )
     return Place(
         data=typed.data,
         out=typed.out,
@@ -99,6 +116,15 @@ def place_of(
         size=size,
         reporter=Console(),
     )
+
+
+@contextmanager
+def in_two_lines() -> Iterator[None]:
+    """End a script that cannot go on with what happened and what mends it."""
+    try:
+        yield
+    except EchoError as error:
+        raise SystemExit(f"error: {error.problem}\n  fix: {error.remedy}") from None
 
 
 def told(figure: Mapping[str, Any] | None, scale: float = 1.0, digits: int = 3) -> str:
@@ -111,11 +137,19 @@ def told(figure: Mapping[str, Any] | None, scale: float = 1.0, digits: int = 3) 
     """
     if figure is None or figure["value"] is None:
         return "-"
-    value, low, high = (
-        "-" if figure[key] is None else f"{scale * figure[key]:.{digits}f}"
-        for key in ("value", "low", "high")
-    )
+    value = f"{scale * figure['value']:.{digits}f}"
+    if figure["low"] is None:
+        return f"{value} (no interval)"
+    low, high = (f"{scale * figure[key]:.{digits}f}" for key in ("low", "high"))
     return f"{value} ({low} to {high})"
+
+
+def counted(test: Mapping[str, Any] | None) -> str:
+    """Return of how many clips, or frames, and patients figures are."""
+    if not test:
+        return "no labelled test patient"
+    unit = next(name for name in ("clips", "frames") if name in test)
+    return f"{test[unit]} {unit} of {test['patients']} patients"
 
 
 def tell(title: str, rows: Sequence[Row], differences: Sequence[str]) -> None:

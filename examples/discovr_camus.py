@@ -11,7 +11,17 @@ Mishra et al. 2025, arXiv 2506.11777.
 from __future__ import annotations
 
 import numpy as np
-from _tables import HALF_BEAT, Place, Row, place_of, tell, told
+from _tables import (
+    HALF_BEAT,
+    Place,
+    Row,
+    counted,
+    in_two_lines,
+    parser_of,
+    place_of,
+    tell,
+    told,
+)
 
 from echocli.api import segment
 from echocli.models.tasks.segmentation import SegmentationConfig
@@ -55,11 +65,10 @@ def main(place: Place, head: SegmentationConfig | None = None) -> list[Row]:
             for name in structures
         ),
     ]
-    test = summary["test"]
-    title = f"DISCOVR, CAMUS, Dice; {test['frames']} frames of {test['patients']} patients"
-    tell(title, rows, DIFFERENCES)
+    tell(f"DISCOVR, CAMUS, Dice; {counted(summary['test'])}", rows, DIFFERENCES)
     return rows
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, "discovr-paper", where="normal"))
+    with in_two_lines():
+        main(place_of(parser_of(__doc__, "discovr-paper").parse_args(), where="normal"))

@@ -8,7 +8,17 @@ Mishra et al. 2025, arXiv 2506.11777; EchoNet-Dynamic or RVENet.
 from __future__ import annotations
 
 import numpy as np
-from _tables import NOT_KNOWN, Place, Row, place_of, tell, told
+from _tables import (
+    NOT_KNOWN,
+    Place,
+    Row,
+    counted,
+    in_two_lines,
+    parser_of,
+    place_of,
+    tell,
+    told,
+)
 
 from echocli.api import classify
 from echocli.api.vote import macro_f1
@@ -60,9 +70,11 @@ def main(place: Place) -> list[Row]:
         *(Row(f"  {name}'s", theirs[name], "") for name in theirs if name != "DISCOVR"),
         Row("balanced accuracy, %", NOT_KNOWN, ours["balanced accuracy, %"]),
     ]
-    tell(f"DISCOVR, linear probe, {', '.join(names)}", rows, DIFFERENCES)
+    of = f"{', '.join(names)}; {counted(fitted.config['test'])}"
+    tell(f"DISCOVR, linear probe, {of}", rows, DIFFERENCES)
     return rows
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, "discovr-paper", where="normal"))
+    with in_two_lines():
+        main(place_of(parser_of(__doc__, "discovr-paper").parse_args(), where="normal"))

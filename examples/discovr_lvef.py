@@ -7,7 +7,7 @@ Mishra et al. 2025, arXiv 2506.11777; the dataset is taken to be EchoNet-Dynamic
 
 from __future__ import annotations
 
-from _tables import Place, Row, place_of, tell, told
+from _tables import Place, Row, counted, in_two_lines, parser_of, place_of, tell, told
 
 from echocli.api import lvef
 from echocli.models.finetune import FitConfig
@@ -50,11 +50,11 @@ def main(place: Place, blocks: int = 3, fit: FitConfig | None = None) -> list[Ro
         Row("  EchoNet-Dynamic, its own paper", "4.1", ""),
         Row("linear probe, R2", "not known", told(linear["r2"], digits=2)),
     ]
-    test = found["linear"]["test"]
-    title = f"DISCOVR, ejection fraction; {test['clips']} clips of {test['patients']} patients"
-    tell(title, rows, DIFFERENCES)
+    of = counted(found["linear"]["test"])
+    tell(f"DISCOVR, ejection fraction; {of}", rows, DIFFERENCES)
     return rows
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, "discovr-paper", where="normal"))
+    with in_two_lines():
+        main(place_of(parser_of(__doc__, "discovr-paper").parse_args(), where="normal"))

@@ -8,7 +8,17 @@ Mishra et al. 2025, arXiv 2506.11777; EchoNet-Dynamic, RVENet or EchoNet-Pediatr
 
 from __future__ import annotations
 
-from _tables import NOT_KNOWN, Place, Row, place_of, tell, told
+from _tables import (
+    NOT_KNOWN,
+    Place,
+    Row,
+    counted,
+    in_two_lines,
+    parser_of,
+    place_of,
+    tell,
+    told,
+)
 
 from echocli.api.embed import embed
 from echocli.api.score import score
@@ -33,7 +43,8 @@ def main(place: Place) -> list[Row]:
     names = ClipSet.open(clips).manifest["dataset"].unique().tolist()
     table = place.out / "embeddings.parquet"
     embed(clips, model=place.encoder(), out=table, reporter=place.reporter)
-    voted = vote(table, reporter=place.reporter).summary["metrics"] or {}
+    votes = vote(table, reporter=place.reporter).summary
+    voted = votes["metrics"] or {}
     scored = score(table, reporter=place.reporter).summary["metrics"] or {}
     known = names[0] if len(names) == 1 else ""
     rows = [
@@ -49,9 +60,11 @@ def main(place: Place) -> list[Row]:
         ),
         Row("AUROC of the distance from normals", "none", told(scored.get("auroc"))),
     ]
-    tell(f"DISCOVR, zero-shot, {', '.join(names)}", rows, DIFFERENCES)
+    of = f"{', '.join(names)}; {counted(votes['test'])}"
+    tell(f"DISCOVR, zero-shot, {of}", rows, DIFFERENCES)
     return rows
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, "discovr-paper", where="normal"))
+    with in_two_lines():
+        main(place_of(parser_of(__doc__, "discovr-paper").parse_args(), where="normal"))

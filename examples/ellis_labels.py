@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _ellis import PRESET, SIZE, mean_dice, trained
-from _tables import NOT_KNOWN, Place, Row, place_of, tell
+from _ellis import BLOCKS, asked, mean_dice, trained
+from _tables import NOT_KNOWN, Place, Row, in_two_lines, tell
 
 from echocli.models.finetune import FitConfig
 
@@ -34,7 +34,7 @@ DIFFERENCES = (
 def main(
     place: Place,
     fractions: Sequence[float] = (1.0, 0.5, 0.2, 0.1),
-    blocks: int = 12,
+    blocks: int = BLOCKS,
     fit: FitConfig | None = None,
 ) -> list[Row]:
     """Train, fit, evaluate, and print the table."""
@@ -51,4 +51,6 @@ def main(
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, PRESET, size=SIZE))
+    with in_two_lines():
+        place, blocks = asked(__doc__)
+        main(place, blocks=blocks)

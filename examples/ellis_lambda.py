@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _ellis import PRESET, SIZE, mean_dice, trained
-from _tables import NOT_KNOWN, Place, Row, place_of, tell
+from _ellis import BLOCKS, asked, mean_dice, trained
+from _tables import NOT_KNOWN, Place, Row, in_two_lines, tell
 
 from echocli.models.finetune import FitConfig
 
@@ -33,7 +33,7 @@ DIFFERENCES = (
 def main(
     place: Place,
     lambdas: Sequence[float] = (0.9, 0.75, 0.5, 0.25),
-    blocks: int = 12,
+    blocks: int = BLOCKS,
     fit: FitConfig | None = None,
 ) -> list[Row]:
     """Train, fit, evaluate, and print the table."""
@@ -47,4 +47,6 @@ def main(
 
 
 if __name__ == "__main__":
-    main(place_of(__doc__, PRESET, size=SIZE))
+    with in_two_lines():
+        place, blocks = asked(__doc__)
+        main(place, blocks=blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,14 +134,39 @@ def test_tables_of_outlines(
 
 def test_the_command_line_of_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    from _tables import place_of
+    from _ellis import asked
+    from _tables import parser_of, place_of
 
     typed = ["script", "CAMUS", "--init", "models/vitl16", "--set", "optim.steps=3"]
     monkeypatch.setattr("sys.argv", typed)
-    place = place_of("What it does.", "ellis-vitl-12b", size=224)
-    assert (place.data, place.size, place.model) == (Path("CAMUS"), 224, None)
+    place, blocks = asked("What it does.")
+    assert (place.data, place.size, place.model, blocks) == (Path("CAMUS"), 224, None, 12)
     choice = Choice(preset="ellis-vitl-12b", init="models/vitl16", changes=["optim.steps=3"])
-    assert place.choice == choice
+    assert place.choice == replace(choice, method="vjepa")
+    monkeypatch.setattr("sys.argv", ["script", "CAMUS", "--blocks", "16"])
+    assert asked("What it does.")[1] == 16
+    monkeypatch.setattr("sys.argv", ["script", "CAMUS", "--model", "runs/mine"])
+    with pytest.raises(SystemExit):  # every row would tell of the same encoder
+        asked("What it does.")
     monkeypatch.setattr("sys.argv", ["script", "EchoNet", "--model", "runs/mine"])
-    place = place_of("What it does.", "discovr-paper", where="normal")
+    place = place_of(parser_of("What it does.", "discovr-paper").parse_args(), where="normal")
     assert (place.encoder(), place.choice.where) == (Path("runs/mine"), "normal")
+
+
+def test_a_script_that_cannot_go_on_ends_in_two_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    words = ["script", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit, match=r"error: .*\n  fix: .*"):
+        runpy.run_path(str(EXAMPLES / "discovr_lvef.py"), run_name="__main__")
+
+
+def test_a_figure_without_an_interval_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    from _tables import told
+
+    assert told({"value": 0.5, "low": None, "high": None}, 100, 1) == "50.0 (no interval)"
+    assert told({"value": 0.5, "low": 0.4, "high": 0.6}) == "0.500 (0.400 to 0.600)"
+    assert told(None) == "-"
