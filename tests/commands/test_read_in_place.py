@@ -24,6 +24,14 @@ def test_results_of_files_are_whole_beside_clips_that_they_are_not_of(study: Pat
     scored = call(study, *score, "-o", "place/scores.csv")
     assert scored.code == 0, scored.err
 
+    for form in (
+        "lvef-predict-1",
+        "segment-predict-1",
+        "classify-predict-1",
+        "score-1",
+        "vote-1",
+    ):
+        assert "read_in_place" in json.loads(call(study, "schema", form).out)["properties"]
     for name in ("ef", "masks/segment", "scores"):
         assert json.loads((study / f"place/{name}.json").read_text())["read_in_place"] is True
     found = json.loads(call(study, "verify", "--json").out)["outputs"]
