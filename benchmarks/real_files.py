@@ -28,7 +28,7 @@ HEAD = (
 )  # fmt: skip
 NO_ULTRASOUND = (
     Reason.NOT_AN_IMAGE, Reason.NOT_ULTRASOUND, Reason.NO_IMAGE, Reason.STRUCTURED_REPORT,
-    Reason.DICOMDIR, Reason.ARCHIVE, Reason.UNREADABLE,
+    Reason.DICOMDIR, Reason.ARCHIVE, Reason.EMPTY, Reason.UNREADABLE,
 )  # fmt: skip
 PICTURE_HEIGHT = 400
 

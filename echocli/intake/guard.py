@@ -106,7 +106,7 @@ def check_readable(path: Path) -> int:
     if not os.access(path, os.R_OK):
         raise Refused(Reason.UNREADABLE, "no permission to read the file")
     if status.st_size == 0:
-        raise Refused(Reason.NOT_AN_IMAGE, "the file is empty")
+        raise Refused(Reason.EMPTY)
     return status.st_size
 
 

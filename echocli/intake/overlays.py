@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from echocli.intake.brief import brief_strokes
+from echocli.intake.brief import brief_strokes, starts_of
 from echocli.intake.flash import flashed_strokes
 from echocli.intake.motion import Motion, running
 from echocli.intake.strokes import Strokes, strokes, unlit_strokes
@@ -124,9 +124,11 @@ def blot_out(
         reach: Gaps to both sides of a word in which weak marks count.
         solid: What is drawn whatever its shape: bars, boxes, coloured pixels.
     """
-    margin = gap + MARGIN
     if solid is None:
         solid = np.zeros_like(amid)
+        if not (marks.sure.any() or _may_be(marks.bright) or _may_be(marks.dark)):
+            return solid
+    margin = gap + MARGIN
     bright, dark, weak, sure, amid, solid = (
         np.pad(each, margin)
         for each in (marks.bright, marks.dark, marks.weak, marks.sure, amid, solid)
@@ -162,6 +164,11 @@ def blot_out(
     return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
 
 
+def _may_be(marks: Mask) -> bool:
+    """Return whether there are rows with strokes enough for one word in all of the scan."""
+    return int((starts_of(marks).sum(axis=1) >= STROKES).sum()) >= ROWS
+
+
 def _beside_words(words: Mask, reach: int) -> Mask:
     """Return the lines of text on which words stand, some way on to both sides."""
     rows = words.view(np.uint8)
@@ -182,8 +189,7 @@ def _written(
         strokes: Least number of strokes in a row.
         running_on: Whether the rows must follow each other.
     """
-    starts = marks.copy()
-    starts[:, 1:] &= ~marks[:, :-1]
+    starts = starts_of(marks)
     rows, columns = np.nonzero(starts)
     height = len(marks)
     in_row = np.bincount(pieces[rows, columns] * height + rows, minlength=(count + 1) * height)

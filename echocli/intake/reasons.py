@@ -24,6 +24,7 @@ class Reason(StrEnum):
     NOT_ULTRASOUND = "not_ultrasound"
     NO_IMAGE = "no_image"
     NOT_AN_IMAGE = "not_an_image"
+    EMPTY = "empty"
     ARCHIVE = "archive"
     UNREADABLE = "unreadable"
     TRUNCATED = "truncated"
@@ -57,6 +58,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.NOT_ULTRASOUND: "another modality than ultrasound",
     Reason.NO_IMAGE: "DICOM without pixel data",
     Reason.NOT_AN_IMAGE: "neither DICOM nor a video nor a volume",
+    Reason.EMPTY: "the file is empty",
     Reason.ARCHIVE: "an archive; unpack it first",
     Reason.UNREADABLE: "the file cannot be opened or its header is broken",
     Reason.TRUNCATED: "the file ends too early",

@@ -127,7 +127,7 @@ EXPECTED = {
     "00000.dcm": "",
     "IM0001": "",
     "twin.dcm": "duplicate",
-    "empty.dcm": "not_an_image",
+    "empty.dcm": "empty",
     "text.dcm": "not_an_image",
     "cut.dcm": "truncated",
     "deep.dcm": None,  # either is right

@@ -76,7 +76,7 @@ WHOLE = zlib.compress(SCAN.tobytes())
     [
         (WHOLE[:-1], {"CompressedData": True}, Reason.TRUNCATED),
         (WHOLE[:99], {"CompressedData": True}, Reason.TRUNCATED),
-        (b"", {"CompressedData": True}, Reason.NOT_AN_IMAGE),
+        (b"", {"CompressedData": True}, Reason.EMPTY),
         (WHOLE[:50] + b"?" + WHOLE[51:], {"CompressedData": True}, Reason.UNDECODABLE),
         (zlib.compress(bytes(1 << 20)), {"CompressedData": True}, Reason.UNDECODABLE),
         (SCAN.tobytes() + b"\0", {}, Reason.UNDECODABLE),

@@ -69,7 +69,7 @@ def reason_of(path: Path) -> Reason | None:
 
 def test_what_is_no_image_has_its_reason(tmp_path: Path) -> None:
     assert reason_of(touch(tmp_path / "x.dcm", b"hello, I am text")) is Reason.NOT_AN_IMAGE
-    assert reason_of(touch(tmp_path / "empty", b"")) is Reason.NOT_AN_IMAGE
+    assert reason_of(touch(tmp_path / "empty", b"")) is Reason.EMPTY
     assert reason_of(touch(tmp_path / "a.zip", b"PK\x03\x04....")) is Reason.ARCHIVE
     assert reason_of(tmp_path / "gone") is Reason.UNREADABLE
     bare = touch(tmp_path / "bare", b"\0" * 128 + b"DICM")

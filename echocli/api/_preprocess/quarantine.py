@@ -21,6 +21,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.UNDECODABLE: "Export the file again, if possible uncompressed.",
     Reason.NO_DECODER: "Run `echocli doctor`; it names the package that decodes it.",
     Reason.NOT_AN_IMAGE: "Leave the file out of the sources.",
+    Reason.EMPTY: "Copy or export the file again; nothing of it arrived.",
     Reason.ARCHIVE: "Unpack the archive and name the folder.",
     Reason.NO_SECTOR: "Look at the loop; export it without menus, or leave it out.",
     Reason.BURNED_IN_TEXT: "Export the loop without measurements and text over the scan.",
