@@ -135,6 +135,14 @@ def ef_figures(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Htm
         counted = f"{value.get('positive')} of {test.get(unit)} {unit}"
         what = f"AUROC of EF {name.replace('_', ' ')} ({counted})"
         rows.append((what, interval(value), "0.500"))
+    for cut, found in part(summary, "cuts").items():
+        for name, value in found.items():
+            counted = f"{value['rows']} {unit} of {value['patients']} patients"
+            what = f"{plain(name)} at EF {cut.replace('_', ' ')} ({counted})"
+            rows.append((what, interval(value), ""))
+    agreed = part(summary, "ef_classes").get("kappa_quadratic")
+    if agreed:
+        rows.append((plain("kappa_quadratic"), interval(agreed), "0"))
     caption = (
         f"Ejection fraction by {of}, test split: {test.get(unit)} {unit} of "
         f"{test.get('patients')} patients, standard deviation of the measured EF "
