@@ -9,7 +9,7 @@ from scipy import ndimage
 from echocli.intake.brief import brief_strokes, starts_of
 from echocli.intake.flash import flashed_strokes
 from echocli.intake.motion import Motion, running
-from echocli.intake.strokes import Strokes, strokes, unlit_strokes
+from echocli.intake.strokes import STROKE, Strokes, strokes, unlit_strokes
 
 Mask = NDArray[np.bool_]
 EIGHT = np.ones((3, 3))
@@ -142,7 +142,7 @@ def blot_out(
         return np.bincount(pieces[of], minlength=count + 1)
 
     def written(of: Mask) -> NDArray[np.bool_]:
-        several = _written(of, pieces, count, STROKES, running_on=False)
+        several = _written(_thin(of), pieces, count, STROKES, running_on=False)
         few = _written(of, pieces, count, CALM_STROKES, running_on=True)
         return np.asarray(several | calm & low & few)
 
@@ -173,6 +173,14 @@ def _beside_words(words: Mask, reach: int) -> Mask:
     """Return the lines of text on which words stand, some way on to both sides."""
     rows = words.view(np.uint8)
     return running(np.maximum, rows, 2 * reach + 1, axes=(1,)).view(bool)
+
+
+def _thin(marks: Mask) -> Mask:
+    """Return the marks but for rows of ``STROKE`` on end: a valve's line breaks into such."""
+    rows = marks.view(np.uint8)
+    long = running(np.minimum, rows, STROKE, axes=(1,))
+    long = running(np.maximum, long, STROKE, axes=(1,))
+    return np.asarray(marks & ~long.view(bool))
 
 
 def _written(

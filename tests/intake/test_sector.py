@@ -243,6 +243,16 @@ def test_two_calm_letters_make_a_word_and_two_shadows_along_beams_do_not(
     assert blots[marks].all() if written else not blots.any()
 
 
+@pytest.mark.parametrize(("width", "written"), [(3, True), (8, False)])
+def test_a_line_that_breaks_into_pieces_is_no_word(width: int, written: bool) -> None:
+    marks = np.zeros((60, 80), bool)
+    for start in (20, 32, 44):
+        marks[30:36, start : start + width] = True
+    nowhere = np.zeros_like(marks)
+    blots = blot_out(Strokes(marks, nowhere, nowhere, nowhere), 5, ~nowhere)
+    assert blots[marks].all() if written else not blots.any()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_letters_make_a_word_and_a_line_does_not(dark: bool) -> None:
     letters = np.zeros((60, 80), bool)
