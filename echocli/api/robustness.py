@@ -25,6 +25,7 @@ from echocli.api._robust_judges import (
 from echocli.checkpoint import find_model, load_head, load_model
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
+from echocli.device import choose_device
 from echocli.errors import UsageError
 from echocli.files import sums_of, write_json
 from echocli.models.perturb import PERTURBATIONS
@@ -144,6 +145,8 @@ def robustness(
     place = {"device": device, "precision": precision}
     judge = Judge(task=task, head=head, model=model, place=place, normal_rule=normal_rule)
     rows = judge.rows(opened)
+    if task in HEADS:
+        reporter.say(f"encoding on {choose_device(device, precision)}")
     with folder_beside(out) if out else tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if task == "score":

@@ -26,6 +26,7 @@ def test_in_a_study_folder_and_as_a_stream(
     assert code_of(words) == 0
     output = capsys.readouterr()
     assert output.out == "robustness/lvef\n"
+    assert "encoding on " in output.err
     told = re.search(r"mae, narrow 1: (worse|better) by (\S+) ", output.err)
     assert told is not None
     with Path("robustness/lvef/robustness.csv").open() as file:
