@@ -76,7 +76,7 @@ class RowsHash:
     def update(self, table: pd.DataFrame, vectors: NDArray[np.float32]) -> None:
         """Take further rows in."""
         names = [name for name in (*IDS, *POSITION) if name in table]
-        rows = zip(*(table[name].astype(str) for name in names), strict=True)
+        rows = zip(*(table[name].astype(str).tolist() for name in names), strict=True)
         for ids, vector in zip(rows, np.ascontiguousarray(vectors, dtype="<f4"), strict=True):
             self._digest.update(" ".join(ids).encode() + b"\n")
             self._digest.update(vector.data)

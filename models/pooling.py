@@ -40,8 +40,8 @@ def pool(
         batch, _, dim = tokens.shape
         places = tokens.reshape(batch, grid[0], -1, dim)
         # As torch.std has it, in an eighth of the time; no gradient where nothing changes.
-        variance = (places - places.mean(dim=1, keepdim=True)).square().mean(dim=1)
-        change = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt().mean(dim=1)
+        variance = (places - places.mean(dim=1, keepdim=True)).square_().mean(dim=1)
+        change = variance.clamp_min_(torch.finfo(variance.dtype).tiny).sqrt_().mean(dim=1)
         return torch.cat([tokens.mean(dim=1), change], dim=1)
     raise ValueError(f"There is no pooling {kind}; kinds are {', '.join(POOLS)}.")
 

@@ -229,9 +229,10 @@ def read_windows(
     """
     size = clips.frames(rows[0]).shape[1:]
     pixels = np.empty((len(rows), windows, data.frames, *size), np.uint8)
+    starts = spread_starts(windows)
     for of_clip, row in zip(pixels, rows, strict=True):
         times_s, count = clips.times_s(row), len(clips.frames(row))
-        for window, start in zip(of_clip, spread_starts(windows), strict=True):
+        for window, start in zip(of_clip, starts, strict=True):
             clips.window(row, _indices(times_s, count, data, start), window)
     return pixels
 

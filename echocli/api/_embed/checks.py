@@ -57,14 +57,14 @@ class Passing:
 
     def take(self, rows: Rows) -> None:
         """Look at some rows."""
-        names = rows.table[self.units.key].astype(str)
+        names = rows.table[self.units.key].astype(str).tolist()
         self.digest.update(rows.table, rows.vectors)
         self.seen.update(names)
-        for name, found in self.checked.items():
-            if (own := (names == name).to_numpy()).any():
-                found.append(Rows(rows.table[own], rows.vectors[own]))
+        for name in self.checked.keys() & set(names):
+            own = [index for index, other in enumerate(names) if other == name]
+            self.checked[name].append(Rows(rows.table.iloc[own], rows.vectors[own]))
         sampled = np.arange(-self.count % self.every, len(names), self.every)
-        self.names += names.iloc[sampled].tolist()
+        self.names += [names[index] for index in sampled]
         self.vectors += list(rows.vectors[sampled])
         self.count += len(names)
 

@@ -244,7 +244,8 @@ def placed(table: pd.DataFrame, positions: dict[str, NDArray[Any]]) -> pd.DataFr
     first = [name for name in (*IDS, PIXELS) if name in table]
     rest = [name for name in table if name not in first]
     if not positions:
-        return table[[*first, *rest]]
+        ordered = [*first, *rest]
+        return table if ordered == list(table) else table[ordered]
     return pd.concat(
         [table[first], pd.DataFrame(positions, index=table.index), table[rest]], axis=1
     )

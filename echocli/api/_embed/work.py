@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from echocli.api._embed.rows import placed
-from echocli.api._embed.units import PIXELS, Units
+from echocli.api._embed.units import BLOCK_BYTES, PIXELS, Units
 from echocli.config import differences
 from echocli.console import Reporter
 from echocli.errors import EchoError, SpaceError, UsageError
@@ -28,6 +30,8 @@ from echocli.tables import (
     write_embeddings,
 )
 
+SAVED_EVERY_S = 10.0
+"""What the end of a process that nobody could foresee may cost; each save costs 0.02 s."""
 REMEDY = "Add --overwrite to make it again, or choose another place with -o."
 
 
@@ -100,11 +104,26 @@ def open_before(out: Path, metadata: dict[str, Any], precision: str, key: str) -
 
 
 class Work:
-    """Blocks of rows beside the output, kept until all of it is there."""
+    """Blocks of rows beside the output, kept until all of it is there. A context manager.
+
+    Args:
+        folder: Where they are.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._next = 1 + max((int(path.stem) for path in self._blocks()), default=0)
+        self._held: list[Rows] = []
+        self._metadata: dict[str, Any] = {}
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Write what is held, unless all went well: then nobody goes on from it."""
+        if kind is not None:
+            self._save()
 
     def kept(self) -> list[Stored]:
         """Open the blocks that are whole."""
@@ -112,10 +131,23 @@ class Work:
         return [block for block in stored if examine(block).whole]
 
     def add(self, rows: Rows, metadata: dict[str, Any]) -> None:
-        """Keep a block."""
+        """Keep a block: in memory, and now and then what is held on the disk."""
+        self._held.append(rows)
+        self._metadata = metadata
+        large = sum(held.vectors.nbytes for held in self._held) >= BLOCK_BYTES
+        if large or time.monotonic() - self._saved >= SAVED_EVERY_S:
+            self._save()
+
+    def _save(self) -> None:
+        if not self._held:
+            return
+        table = pd.concat([rows.table for rows in self._held], ignore_index=True)
+        vectors = np.concatenate([rows.vectors for rows in self._held])
         path = self.folder / f"{self._next}.parquet"
+        write_embeddings(path, Embeddings(table, vectors, self._metadata))
         self._next += 1
-        write_embeddings(path, Embeddings(rows.table, rows.vectors, metadata))
+        self._held.clear()
+        self._saved = time.monotonic()
 
     def _blocks(self) -> Sequence[Path]:
         return sorted(self.folder.glob("[0-9]*.parquet"), key=lambda path: int(path.stem))
@@ -149,7 +181,8 @@ def work_beside(out: Path, settings: dict[str, Any], reporter: Reporter) -> Iter
                 path.unlink()
         write_json(known, settings)
         try:
-            yield Work(folder)
+            with Work(folder) as work:
+                yield work
         except SpaceError:
             raise
         except EchoError:
