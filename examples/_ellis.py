@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _tables import HALF_BEAT, Place, parser_of, place_of
@@ -38,16 +40,20 @@ def trained(place: Place, share: float, blocks: int) -> Path:
     return place.encoder(f"vjepa-{blocks}b-lambda-{share:g}", changes)
 
 
-def mean_dice(
+def judged(
     place: Place, encoder: Path, fit: FitConfig | None, fraction: float = 1.0
-) -> float:
-    """Return the Dice of a dense head on test patients, mean of the structures."""
+) -> dict[str, Any]:
+    """Return the figures of a dense head on test patients; it is fitted once."""
     head = place.out / "heads" / f"{encoder.parent.name}-{100 * fraction:g}"
     config = segment.SegmentConfig(
         probe="dense", dense=fit or FitConfig(), label_fraction=fraction
     )
     if not head.exists():
         segment.fit(place.clips(), encoder, head, config=config, reporter=place.reporter)
-    found = segment.evaluate(place.clips(), head, reporter=place.reporter)
-    dice = found.summary["metrics"]["dice"]
+    return segment.evaluate(place.clips(), head, reporter=place.reporter).summary
+
+
+def mean_dice(figures: Mapping[str, Any], of: str = "metrics") -> float:
+    """Return the Dice, mean of the structures, of the head or of the ``mean_map``."""
+    dice = figures[of]["dice"]
     return float(np.mean([dice[name]["value"] for name in STRUCTURES]))

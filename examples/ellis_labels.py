@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from _ellis import BLOCKS, asked, mean_dice, trained
+from _ellis import BLOCKS, asked, judged, mean_dice, trained
 from _tables import NOT_KNOWN, Place, Row, in_two_lines, tell
 
 from echocli.models.finetune import FitConfig
@@ -41,7 +41,7 @@ def main(
     located, plain = trained(place, BEST, blocks), trained(place, 1.0, blocks)
     rows = []
     for share in fractions:
-        better, worse = (mean_dice(place, one, fit, share) for one in (located, plain))
+        better, worse = (mean_dice(judged(place, one, fit, share)) for one in (located, plain))
         gain = 100 * (better - worse)
         theirs = PUBLISHED.get(blocks, {}).get(share, NOT_KNOWN)
         ours = f"{gain:+.2f} ({better:.3f} against {worse:.3f})"

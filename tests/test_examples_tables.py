@@ -119,8 +119,9 @@ def test_tables_of_outlines(
 
     few = {"blocks": 0, "fit": SHORT}
     rows = example("ellis_lambda", folders.camus, model=None, lambdas=(0.25, 1.0), **few)
-    assert [row.theirs for row in rows.values()] == [".754", "not known"]
-    both = [number(row.ours) for row in rows.values()]
+    assert [row.theirs for row in rows.values()] == [".754", "not known", "none"]
+    *both, mean_map = [number(row.ours) for row in rows.values()]
+    assert mean_map > 0.2  # hearts lie alike
     assert all(0 <= dice <= 1 for dice in both)
     runs = folders.root / "study-CAMUS_public" / "runs"
     trained = sorted(path.name for path in runs.iterdir() if path.is_dir())
