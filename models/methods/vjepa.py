@@ -234,8 +234,11 @@ class VJEPA(Method):
     def context_weight_at(self, progress: float) -> float:
         """Return the weight of the loss on visible tokens at a share of the training."""
         start, end = self.config.context_ramp
-        risen = 1.0 if progress >= end else max(0.0, progress - start) / (end - start)
-        return self.config.context_weight * risen
+        if progress >= end:
+            return self.config.context_weight
+        if progress <= start:  # a ramp of no length is a step
+            return 0.0
+        return self.config.context_weight * (progress - start) / (end - start)
 
     def export_encoder(self) -> VisionTransformer:
         """Return the target encoder, which the paper evaluates."""

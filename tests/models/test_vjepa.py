@@ -218,6 +218,8 @@ def test_the_weight_of_visible_tokens_rises_and_stays() -> None:
         method.after_step(progress, {})
         weights.append(method.context_weight.item())
     assert weights == pytest.approx([0, 0, 0.25, 0.5, 0.5])
+    step = build(MICRO, Config(context_weight=0.5, context_ramp=(0.4, 0.4)), seeded())
+    assert [step.context_weight_at(progress) for progress in (0.0, 0.3, 0.4)] == [0, 0, 0.5]
     assert build(MICRO, Config(context_weight=0.5), seeded()).context_weight.item() == 0.5
 
 
