@@ -69,19 +69,21 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
         held = within(whole.mask(*size), box)
         return (told or seen.stirs_beyond(held)) and seen.allows(held)
 
+    half = max(-found.angle0, found.angle1)
+    mirrored = replace(found, angle0=-half, angle1=half)
     if region is not None and region.width < size[1]:
         middle = (region.column0 + region.column1 - 1) / 2
-        whole = _settled(motion, fitter.under(middle, found), box, dark)
-        held = within(whole.mask(*size), box)
-        fits = held[region.slices].sum() >= (1 - MOST_BRIGHT) * held.sum()
         near = abs(middle - found.column) <= MIDDLE * region.width
-        if fits and allowed(whole, told=fades or near):
-            return whole
+        beside = replace(mirrored, column=middle, upright=True).scaled(1 / motion.factor)
+        for start in (fitter.under(middle, found), beside):
+            whole = _settled(motion, start, box, dark)
+            held = within(whole.mask(*size), box)
+            fits = held[region.slices].sum() >= (1 - MOST_BRIGHT) * held.sum()
+            if fits and allowed(whole, told=fades or near):
+                return whole
     whole = _settled(motion, fitter.under(found.column, found), box, dark)
     if allowed(whole, told=fades):
         return whole
-    half = max(-found.angle0, found.angle1)
-    mirrored = replace(found, angle0=-half, angle1=half)
     return mirrored if allowed(mirrored, told=False) else found
 
 

@@ -76,13 +76,15 @@ def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -
     [
         # The seen side fades far from the border, and the first fan is far off.
         (11, 78, (360, 480), 70, shadow(35.3, 10.1, 35.1, 19.0)),
+        # Hardly half of it is seen, and a narrower fan from farther away leaves much out.
+        (25, 36, (430, 600), 70, shadow(-33.5, 9.8, 34.8, 12.8)),
         # Rows of bright speckle in a valve's plane, and two shadows along beams: no words.
         (11, 42, (360, 480), 60, shadow(-34.1, 10.9, 17.7, 16.9)),
         (22, 63, (300, 400), 60, shadow(-32.9, 8.2, 20.9, 10.0)),
         (21, 15, (240, 320), 70, None),
     ],
 )
-def test_areas_that_once_erred_by_three_to_ten_hundredths_are_true_to_two(
+def test_areas_that_once_erred_by_three_to_twenty_hundredths_are_true_to_two(
     tmp_path: Path,
     seed: int,
     index: int,
@@ -94,7 +96,8 @@ def test_areas_that_once_erred_by_three_to_ten_hundredths_are_true_to_two(
     patient = draw_patient(seed, index, config)
     if rib is not None:
         patient = replace(patient, scanner=replace(patient.scanner, shadows=(rib,)))
-    screen = draw_screen(patient, view="A2C", height=size[0], width=size[1])
+    view = ("A4C", "A2C")[index // 2 % 2]
+    screen = draw_screen(patient, view=view, height=size[0], width=size[1])
     write_loop(tmp_path / "x.dcm", patient, screen, DicomOptions(quality=quality))
     truth = screen.place(screen.loop.sector[None].astype(np.uint8))[0] > 0
     found = find_sector(read_loop(tmp_path / "x.dcm"))
