@@ -240,7 +240,7 @@ def _summarise(console: Console, result: "PreprocessResult") -> None:
         named = "" if result.clips == Study().clips else f"{result.clips} "
         console.say(
             f"next: look at {result.clips / 'audit.html'} for text that was not found; then "
-            f"echocli pretrain {named}--plan"
+            f"`echocli pretrain {named}--plan`"
         )
 
 

@@ -245,7 +245,7 @@ def test_a_run_says_what_it_does_with_short_loops(
     assert (result.finished, result.clips) == (True, 3)
     assert any("3 short clip(s)" in warning and word in warning for warning in ears.warned)
     assert any("1 shorter than a window" in warning for warning in ears.warned)
-    assert any("0 thread(s) read 0.0 GB of clips" in line for line in ears.said)
+    assert any("0 thread(s) read 0.1 MB of clips" in line for line in ears.said)
 
 
 def test_a_run_from_before_there_was_a_feed_goes_on(

@@ -56,7 +56,7 @@ def test_without_arguments_it_reads_the_study_and_its_labels(
     assert "labels.csv" in err
     assert "2 source(s): 2 clip(s) of 2 patient(s), 0 refused" in err
     assert "next: look at clips/audit.html" in err
-    assert err.endswith("then echocli pretrain --plan\n")
+    assert err.endswith("then `echocli pretrain --plan`\n")
     assert ClipSet.open(study / "clips").manifest["ef_percent"].notna().all()
     code, out, err = call(capsys)
     assert (code, out) == (ExitCode.DONE, "clips\n")

@@ -111,7 +111,7 @@ class Feed:
         if free is not None:
             fit = "fit" if size < free else "do not fit"
             room = f", which {fit} in memory ({free / 1e9:.1f} GB are free)"
-        self.reporter.say(f"{self.readers} thread(s) read {size / 1e9:.1f} GB of clips{room}")
+        self.reporter.say(f"{self.readers} thread(s) read {size / 1e6:,.1f} MB of clips{room}")
 
     def _sectors(self, samples: Sequence[Sample]) -> Sector | None:
         if not self.sectors:
