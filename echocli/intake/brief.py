@@ -23,6 +23,8 @@ BRIGHT, BRIGHT_TEXTURE = 35.0, 3.0
 DARK, DARK_TEXTURE = 25.0, 1.5
 """Grey levels by which a stroke stands out, and how many more for each by which the tissue
 around it does."""
+DARKEST = 50
+"""Grey level that dark ink has at most; the gaps of bright speckle have more."""
 WEAK_DARK = 8
 """Grey levels by which parts of a dark word stand out where the rest of it does clearly, if
 that is two fifths of their own, too; parts of a bright word by half the limit."""
@@ -53,7 +55,8 @@ def brief_strokes(frames: NDArray[np.uint8], scan: NDArray[np.bool_]) -> Iterato
             yield Strokes(words, nowhere, scan & (contrast > limit // 2), words)
         level = frames[start:stop].min(axis=0)
         contrast = bottom_hat(level)
-        words = words_in(scan & (contrast > beyond.limit(contrast, DARK, DARK_TEXTURE)))
+        marks = (contrast > beyond.limit(contrast, DARK, DARK_TEXTURE)) & (level <= DARKEST)
+        words = words_in(scan & marks)
         if words is not None:
             weak = scan & (contrast > WEAK_DARK) & (contrast > level // 5 * 2)
             yield Strokes(nowhere, words, weak, words)

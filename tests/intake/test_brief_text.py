@@ -31,6 +31,14 @@ def test_beads_of_speckle_stand_out_less_than_letters(above: int, found: bool) -
     assert bool(list(brief_strokes(frames, np.ones((64, 96), bool)))) == found
 
 
+@pytest.mark.parametrize(("level", "found"), [(10, True), (80, False)])
+def test_dark_ink_is_dark(level: int, found: bool) -> None:
+    frames = np.full((8, 64, 96), 170, np.uint8)
+    frames[2:7, 20:28, 20:60:5] = frames[2:7, 20:28, 21:60:5] = level
+    parts = brief_strokes(frames, np.ones((64, 96), bool))
+    assert any(part.dark.any() for part in parts) == found
+
+
 @pytest.mark.parametrize(("strokes", "rows", "found"), [(4, 4, True), (3, 9, False)])
 def test_words_are_several_strokes_beside_each_other(
     strokes: int, rows: int, found: bool
