@@ -94,10 +94,13 @@ def _disk_rows(plan: Plan) -> list[list[object]]:
 
 
 def _source_rows(plan: Plan) -> list[list[object]]:
-    """Say where settings come from that are not defaults."""
+    """Say where settings come from that are not defaults; two of them are told above."""
+    told = {
+        key: source for key, source in plan.sources.items() if key not in ("method", "preset")
+    }
     return [
-        [f"from {source}", ", ".join(k for k, other in plan.sources.items() if other == source)]
-        for source in dict.fromkeys(plan.sources.values())
+        [f"from {source}", ", ".join(key for key, other in told.items() if other == source)]
+        for source in dict.fromkeys(told.values())
     ]
 
 

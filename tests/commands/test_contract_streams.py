@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +136,7 @@ def test_a_list_on_standard_input_is_read(
     assert listed.code == 0, listed.err
     if "--plan" in words:  # seconds are measured anew
         assert "clips used\t11, of 11" in listed.out
+        assert not re.search(r"from .*\t.*\b(method|preset)\b", listed.out)  # told above
     elif any("listed" in word for word in words):
         assert (study / listed.out.strip()).is_dir()
     else:
