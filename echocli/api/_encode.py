@@ -223,10 +223,7 @@ def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]
 def read_windows(
     clips: ClipSet, rows: Sequence[int], data: DataConfig, windows: int
 ) -> NDArray[np.uint8]:
-    """Return windows of clips of one frame size, evenly spread over each.
-
-    Their shape is ``(clips, windows, frames, height, width)``.
-    """
+    """Return windows of clips of one size, ``(clips, windows, frames, height, width)``."""
     size = clips.frames(rows[0]).shape[1:]
     pixels = np.empty((len(rows), windows, data.frames, *size), np.uint8)
     starts = spread_starts(windows)
