@@ -28,7 +28,8 @@ MOST_BRIGHT, MOST_LOST = 0.02, 0.003
 """Share of what a fan is widened by that may stand still and not be dark, and share of what
 moves in the fan that is seen that the completed one may leave out."""
 MOST_ADDED, MOST_LEFT = 0.6, 0.25
-"""What it may add, as a share of the fan's area, and leave out, as a share of what it adds."""
+"""What it may add, as a share of the fan's area, and leave out of what is not dark, as a share
+of what it adds."""
 RIM = 5
 """Pixels from what moves in which tissue ends in a shadow: still, but not yet dark."""
 STRIP, HARD_EDGE = 0.03, 0.75
@@ -125,7 +126,7 @@ class Seen:
         return bool(
             lost.sum() <= MOST_LOST * (self._fan & self._active).sum()
             and still.sum() <= MOST_BRIGHT * beyond.sum()
-            and left.sum() <= MOST_LEFT * added.sum()
+            and (left & ~self._dark).sum() <= MOST_LEFT * added.sum()
             and added.sum() <= MOST_ADDED * self._fan.sum()
         )
 
