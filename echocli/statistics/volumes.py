@@ -201,7 +201,7 @@ def ejection_fraction_percent(edv: float, esv: float) -> float:
         edv: End-diastolic volume, positive, in any unit.
         esv: End-systolic volume in the same unit.
     """
-    return 100 * (edv - esv) / edv
+    return 100 * (1 - esv / edv)
 
 
 def smooth_curve(

@@ -84,6 +84,15 @@ def test_labels_that_are_no_utf_8_are_refused_with_the_word_of_excel(
     assert "CSV UTF-8" in refused.value.remedy
 
 
+def test_a_table_that_is_not_there_is_told_as_that(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(EchoError, match="no such table of labels"):
+        preprocess(
+            [videos], tmp_path / "clips", labels=tmp_path / "absent.csv",
+            key_file=tmp_path / "key",
+        )  # fmt: skip
+    assert not (tmp_path / "clips/manifest").exists()
+
+
 def test_a_table_among_the_sources_that_is_not_used_is_told(
     videos: Path, tmp_path: Path
 ) -> None:

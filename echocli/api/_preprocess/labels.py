@@ -176,6 +176,10 @@ def _read_table(file: Path) -> pd.DataFrame:
             "The labels are not in UTF-8.",
             "Save them anew, in Excel as `CSV UTF-8`: other letters than a to z would be lost.",
         ) from None
+    except FileNotFoundError:
+        raise EchoError(
+            "There is no such table of labels.", "Name a file that exists with --labels."
+        ) from None
     except (OSError, ValueError) as error:
         raise EchoError(
             f"The labels cannot be read ({type(error).__name__}).",
