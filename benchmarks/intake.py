@@ -201,7 +201,7 @@ def loop_stages(folder: Path, sizes: Sizes) -> Figures:
     marks = [time.process_time()]
     loop = read_loop(path)
     marks.append(time.process_time())
-    sector = find_sector(loop)
+    sector = find_sector(loop).mask
     marks.append(time.process_time())
     Frame.around(sector, 112, loop.spacing_mm).frames(loop.frames, sector)
     marks.append(time.process_time())

@@ -119,7 +119,7 @@ def told(path: Path, frames: int | None, reader: Reader) -> tuple[int, list[str]
     """
     try:
         loop = read_loop(path)
-        sector = find_sector(loop)
+        sector = find_sector(loop).mask
     except Refused as refused:
         print(f"{path.stem}: no clip ({refused.reason.value})", flush=True)
         return 0, []

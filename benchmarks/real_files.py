@@ -80,7 +80,7 @@ def outcome(path: Path, name: Path, pictures: Path | None) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loop = read_loop(path)
-        sector = find_sector(loop)
+        sector = find_sector(loop).mask
     except Refused as refused:
         return f"{refused.reason.value}: {refused.detail}"
     if pictures is not None:

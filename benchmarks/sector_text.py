@@ -131,7 +131,7 @@ def scans_of(folder: Path, seed: int, phantoms: int, files: list[Path]) -> Itera
         for path in (*made[pair : pair + 1], *files[pair : pair + 1]):
             try:
                 loop = read_loop(path)
-                yield Scan(path.stem, loop, find_sector(loop))
+                yield Scan(path.stem, loop, find_sector(loop).mask)
             except Refused as refused:
                 print(f"{path.stem} has no clip: {refused}", file=sys.stderr)
 
@@ -177,7 +177,7 @@ def one_case(scan: Scan, kind: str, rng: np.random.Generator) -> Outcome:
     changed[start : start + count] = through_jpeg(written.frames)
     seen &= scan.clean
     try:
-        found = find_sector(replace(scan.loop, frames=changed))
+        found = find_sector(replace(scan.loop, frames=changed)).mask
     except Refused:
         return Outcome("refused")
     box = np.zeros_like(seen)

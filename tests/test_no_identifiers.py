@@ -103,7 +103,7 @@ def test_burned_in_text_is_black_and_the_scan_is_not(archive: Archive) -> None:
         screen = draw_screen(patient, height=180, width=240)
         truth = screen.place(screen.loop.sector[None].astype(np.uint8))[0].astype(bool)
         path = next(archive.folder.glob(f"{patient.identity.accession}_*"))
-        found = find_sector(read_loop(path))
+        found = find_sector(read_loop(path)).mask
         # Texts, ruler and trace are all that is lit outside the true sector.
         drawn = screen.frames.max((0, 3)) * ~ndimage.binary_dilation(truth, iterations=2) > 0
         assert drawn.sum() > 500

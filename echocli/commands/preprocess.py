@@ -206,6 +206,8 @@ def _found_here(
 
 def _summarise(console: Console, result: "PreprocessResult") -> None:
     from echocli.api._preprocess.quarantine import count_reasons
+    from echocli.clips.store import ClipSet
+    from echocli.intake.loop import NOTES
 
     if result.stopped:
         console.warn("Stopped before the end. Run the same command again to go on.")
@@ -236,6 +238,11 @@ def _summarise(console: Console, result: "PreprocessResult") -> None:
         )
     if result.n_without_spacing:
         console.say(f"{result.n_without_spacing} clip(s) have no scale: no mm, no mL from them")
+    doubts = ClipSet.open(result.clips).manifest["notes"].explode().value_counts()
+    if told := {word: doubts[word] for word in NOTES if word in doubts}:
+        console.say("doubts about clips, in the manifest's column `notes`:")
+    for word, count in told.items():
+        console.say(f"  {count:>5} {word}: {NOTES[word]}")
     if not (result.stopped or result.unfinished):
         named = "" if result.clips == Study().clips else f"{result.clips} "
         console.say(

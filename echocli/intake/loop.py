@@ -27,10 +27,14 @@ NOTES: dict[str, str] = {
     "were taken in the order of the file",
     "damaged_frame": "rows of one frame are unlike those of the frames before and after, as "
     "where a bit was lost",
+    "side_in_dark": "a side of the scan lies in the dark and was taken to reach as far as the "
+    "other; it may reach farther or less far",
+    "much_drawn_over": "more than 2 % of the scan was blacked out as text or graphics; some of "
+    "it may be tissue",
     "contrast": "the header names a contrast agent",
     "concatenated": "one of several files into which a loop was split",
 }
-"""Words for what is doubtful about the scale or the times of a loop, and their meanings."""
+"""Words for what is doubtful about a loop, its scale, times or sector, and their meanings."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class CineLoop:
     r_wave_source: str = "unknown"
     """``header``, ``trace`` (read from the ECG in the picture) or ``unknown``."""
     notes: tuple[str, ...] = ()
-    """Doubts about scale and time, words of ``NOTES``; they go into the manifest."""
+    """Doubts about scale, time and frames, words of ``NOTES``; they go into the manifest."""
     labels: dict[str, Label] = field(default_factory=dict)
     """Columns known about this loop, such as ``ef_percent`` or ``split``."""
     masks: NDArray[np.uint8] | None = None

@@ -7,6 +7,8 @@ agree; where they do not, and where graphics cannot be told from tissue, the loo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,20 +24,29 @@ LEAST_FILLED = 0.7
 """Share of the outline that must be scan, where no fan fits."""
 MOST_DRAWN = 0.15
 """Share of the sector that may be covered by graphics."""
+MUCH_DRAWN = 0.02
+"""Share of it that is told of: some of what was taken for graphics may be tissue."""
 SECOND_SCAN = 0.3
 """A second scan counts if its area is at least this share of the largest."""
 OUTSIDE_REGION = 0.1
 """Share of the scan that may lie outside the region that the header tells."""
 
 
-def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
-    """Return the pixels that belong to the scan and have nothing drawn over them.
+@dataclass(frozen=True)
+class Sector:
+    """The pixels that belong to the scan and have nothing drawn over them."""
+
+    mask: NDArray[np.bool_]
+    """Of the picture, ``(height, width)``."""
+    notes: tuple[str, ...] = ()
+    """What is doubtful about it, words of ``loop.NOTES``."""
+
+
+def find_sector(loop: CineLoop) -> Sector:
+    """Return where the scan is, without what is drawn over it.
 
     Args:
         loop: A decoded loop; a sector that came with its data set is used as given.
-
-    Returns:
-        Mask of the picture, ``(height, width)``.
 
     Raises:
         Refused: If no scan is found, if there are several, if the header's region contradicts
@@ -43,7 +54,7 @@ def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
             cannot be ruled out, and the loop must not be used.
     """
     if loop.sector_known is not None:
-        return loop.sector_known
+        return Sector(loop.sector_known)
     motion = motion_of(loop.frames)
     motion.active[coloured_pixels(loop.chroma, motion.brightest, motion.active)] = False
     pieces = solid_pieces(motion.small())
@@ -59,9 +70,14 @@ def find_sector(loop: CineLoop) -> NDArray[np.bool_]:
         shape = _inside(shape, loop.region)
     _check_shape(motion, shape, is_fan=found.fan is not None)
     drawn = drawn_over(loop.frames, loop.chroma, motion, shape)
-    if (drawn & shape).sum() > MOST_DRAWN * shape.sum():
+    share = float((drawn & shape).sum() / shape.sum())
+    if share > MOST_DRAWN:
         raise Refused(Reason.BURNED_IN_TEXT, "graphics cover too much of the scan")
-    return shape & ~drawn
+    doubts = {
+        "side_in_dark": found.fan is not None and found.fan.upright,
+        "much_drawn_over": share > MUCH_DRAWN,
+    }
+    return Sector(shape & ~drawn, tuple(word for word, holds in doubts.items() if holds))
 
 
 def _check_region(piece: NDArray[np.bool_], region: Region, factor: int) -> None:

@@ -71,11 +71,11 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
         return (told or seen.stirs_beyond(held)) and seen.allows(held)
 
     half = max(-found.angle0, found.angle1)
-    mirrored = replace(found, angle0=-half, angle1=half)
+    mirrored = replace(found, angle0=-half, angle1=half, upright=True)
     if region is not None and region.width < size[1]:
         middle = (region.column0 + region.column1 - 1) / 2
         near = abs(middle - found.column) <= MIDDLE * region.width
-        beside = replace(mirrored, column=middle, upright=True).scaled(1 / motion.factor)
+        beside = replace(mirrored, column=middle).scaled(1 / motion.factor)
         for start in (fitter.under(middle, found), beside):
             whole = _settled(motion, start, box, dark)
             held = within(whole.mask(*size), box)

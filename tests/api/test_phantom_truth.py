@@ -109,7 +109,7 @@ def test_millimetres_and_times_in_the_manifest_are_exact(
 
     # The crop is the program's own; what a pixel of the file measures, the phantom knows.
     row_mm, column_mm = screen.loop.spacing_mm[0] * down, screen.loop.spacing_mm[1] * across
-    sector = find_sector(read_loop(path))
+    sector = find_sector(read_loop(path)).mask
     tall = int(np.ptp(np.flatnonzero(sector.any(axis=1)))) + 1
     wide = int(np.ptp(np.flatnonzero(sector.any(axis=0)))) + 1
     largest = max(tall * row_mm, wide * column_mm)

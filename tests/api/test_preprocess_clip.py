@@ -96,7 +96,7 @@ def test_r_waves_stay_within_the_loop(dicom: Path, monkeypatch: pytest.MonkeyPat
     clip = process(Task(1, dicom), SETTINGS).clip
     assert clip is not None
     assert (clip.r_waves_s, clip.r_wave_source) == ((0.0, 0.3, end), "trace")
-    assert clip.notes == ("region_rescaled",)
+    assert clip.notes == ("region_rescaled", "side_in_dark"), "of the loop, and of its sector"
     with_changes(monkeypatch, **beats, times_s=None, time_source="unknown")
     untimed = process(Task(1, dicom), SETTINGS).clip
     assert untimed is not None

@@ -111,7 +111,7 @@ def test_each_file_is_a_loop_or_refused_on_purpose(
         assert loop.frames.dtype == np.uint8
         assert len(loop.frames) >= MIN_FRAMES
         assert loop.frames.flags.c_contiguous
-        sector = find_sector(loop)
+        sector = find_sector(loop).mask
         assert 0.1 < sector.mean() < 1.0
         assert (loop.times_s is None) == (loop.time_source == "unknown")
         assert (loop.spacing_mm is None) == (loop.spacing_source == "unknown")

@@ -101,7 +101,7 @@ def test_echonet_loops_carry_truth_and_split(echonet: Path, patients: list[Patie
         assert ef == pytest.approx(patient.heart.ef_percent, abs=6.0)
         lit = loop.frames.mean(0) > 30
         assert (lit & loop.sector_known).sum() > 0.98 * lit.sum()
-        assert find_sector(loop) is loop.sector_known
+        assert find_sector(loop).mask is loop.sector_known
 
 
 def test_echonet_joins_with_the_suffix_in_either_table(echonet: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_phantom_study_is_read_as_any_dicom_and_keeps_its_truth(study: Study) 
         first_is_ed = loop.mask_frames[0] == loop.labels["ed_frame"]
         truth = loop.labels["edv_ml" if first_is_ed else "esv_ml"]
         assert volume / 1000 == pytest.approx(truth, rel=0.12)
-        sector = find_sector(loop)
+        sector = find_sector(loop).mask
         cavity = loop.masks[0] == 1
         assert (cavity & sector).sum() > 0.9 * cavity.sum()
         assert not sector[:20, :120].any()

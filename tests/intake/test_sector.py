@@ -74,7 +74,7 @@ def write(
 @pytest.mark.parametrize("half_angle", [0.4, 0.75])
 def test_the_fan_is_found_to_a_few_per_cent(half_angle: float, tilt: float) -> None:
     truth = fan(half_angle, tilt)
-    found = find_sector(loop_of(speckle(truth)))
+    found = find_sector(loop_of(speckle(truth))).mask
     assert (found & truth).sum() > 0.96 * truth.sum()
     assert (found & ~truth).sum() < 0.035 * truth.sum()
 
@@ -83,7 +83,7 @@ def test_an_upside_down_sector_and_a_rectangle_are_found() -> None:
     box = np.zeros((ROWS, COLUMNS), bool)
     box[30:200, 60:280] = True
     for truth in (fan()[::-1], box):
-        found = find_sector(loop_of(speckle(truth)))
+        found = find_sector(loop_of(speckle(truth))).mask
         assert (found & truth).sum() > 0.96 * truth.sum()
 
 
@@ -93,7 +93,7 @@ def test_text_beside_the_fan_is_gone_wherever_it_stands() -> None:
     ink = np.zeros_like(truth)
     for at in ((4, 4), (230, 4), (4, 120), (270, 130), (4, 222), (88, 40), (205, 40)):
         ink |= write(frames, at, "INVENTED 1970")
-    found = find_sector(loop_of(through_jpeg(frames)))
+    found = find_sector(loop_of(through_jpeg(frames))).mask
     assert not (found & ink & ~truth).any()
     assert (found & truth).sum() > 0.9 * truth.sum()
 
@@ -104,7 +104,7 @@ def test_text_inside_the_fan_is_cut_out_as_one_blot(at: tuple[int, int], value: 
     truth = fan()
     frames = speckle(truth)
     ink = write(frames, at, "DOE 1970", value) & truth
-    found = find_sector(loop_of(through_jpeg(frames)))
+    found = find_sector(loop_of(through_jpeg(frames))).mask
     assert (found & ink).sum() <= 0.08 * ink.sum()
     box = ndimage.find_objects(ink.astype(int))[0]
     assert (~found[box]).mean() > 0.9, "letters can be read in what is left"
@@ -117,7 +117,7 @@ def test_a_counter_that_changes_inside_the_fan_is_cut_out() -> None:
     ink = np.zeros_like(truth)
     for index in range(len(frames)):
         ink |= write(frames[index : index + 1], (95, 120), f"{index * 7 % 24:02d}/24", 255)
-    found = find_sector(loop_of(through_jpeg(frames)))
+    found = find_sector(loop_of(through_jpeg(frames))).mask
     assert (found & ink & truth).sum() <= 0.1 * ink.sum()
 
 
@@ -128,7 +128,7 @@ def test_a_clock_and_a_trace_beside_the_fan_are_no_scan() -> None:
         write(frame[None], (4, 4), f"12:00:{index:02d}")
         column = 10 + index * 12
         frame[225:236, column : column + 12] = 200
-    found = find_sector(loop_of(frames))
+    found = find_sector(loop_of(frames)).mask
     assert not found[:20, :70].any()
     assert not found[224:].any()
 
@@ -140,7 +140,7 @@ def test_a_coloured_trace_over_the_scan_is_cut_out_but_a_tint_is_not() -> None:
     trace[180:183] = True
     frames[:, trace] = 150
     tint = (frames.max(0) * 0.5).astype(np.uint8)
-    found = find_sector(loop_of(frames, np.where(trace, 250, tint).astype(np.uint8)))
+    found = find_sector(loop_of(frames, np.where(trace, 250, tint).astype(np.uint8))).mask
     assert not (found & trace).any()
     assert (found & truth).sum() > 0.9 * truth.sum()
     assert not coloured_pixels(tint, frames.max(0), truth).any()
@@ -149,13 +149,13 @@ def test_a_coloured_trace_over_the_scan_is_cut_out_but_a_tint_is_not() -> None:
 def test_a_known_sector_is_used_as_given() -> None:
     known = np.zeros((ROWS, COLUMNS), bool)
     known[5:9] = True
-    assert find_sector(loop_of(speckle(fan()), known=known)) is known
+    assert find_sector(loop_of(speckle(fan()), known=known)).mask is known
 
 
 def test_nothing_outside_the_region_is_kept() -> None:
     truth = fan()
     region = Region(20, 215, 20, 300)
-    found = find_sector(loop_of(speckle(truth), region=region))
+    found = find_sector(loop_of(speckle(truth), region=region)).mask
     assert not found[:20].any()
     assert not found[215:].any()
     assert (found & truth).sum() > 0.95 * truth[20:215, 20:300].sum()
@@ -300,7 +300,7 @@ def test_real_loops_keep_their_tissue_and_lose_their_text(name: str) -> None:
         pytest.skip("the real files lie beside the project, in ../shared/data/real")
     least, most, boxes = REAL[name]
     loop = read_loop(path)
-    found = find_sector(loop)
+    found = find_sector(loop).mask
     assert least < found.mean() < most
     for rows, columns in boxes:
         assert not found[slice(*rows), slice(*columns)].any(), (rows, columns)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_sector import loop_of
 from test_sector_shape import Mask, differing, fan, polar, speckle
 
 from echocli.intake.fan import Fan, best_fan
@@ -49,6 +50,16 @@ def test_a_region_that_ends_at_the_edge_or_tells_nothing_does_not() -> None:
 def test_noise_in_the_dark_tells_how_far_the_scan_goes() -> None:
     depths = TRUTH & (RADIUS > 150) & (np.random.default_rng(4).random(TRUTH.shape) < 0.4)
     assert differing(found(LIT | depths), TRUTH) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("lit", "region", "notes"),
+    [(TRUTH, AROUND, ()), (LIT, None, ()), (LIT, AROUND, ("side_in_dark",))],
+)
+def test_a_completed_side_is_told(
+    lit: Mask, region: Region | None, notes: tuple[str, ...]
+) -> None:
+    assert find_sector(loop_of(speckle(lit), region=region)).notes == notes
 
 
 @pytest.mark.parametrize("region", [AROUND, None])
@@ -102,5 +113,5 @@ def test_areas_that_once_erred_by_three_hundredths_and_more_are_true_to_two(
     screen = draw_screen(patient, view=view, height=size[0], width=size[1])
     write_loop(tmp_path / "x.dcm", patient, screen, DicomOptions(quality=quality))
     truth = screen.place(screen.loop.sector[None].astype(np.uint8))[0] > 0
-    found = find_sector(read_loop(tmp_path / "x.dcm"))
+    found = find_sector(read_loop(tmp_path / "x.dcm")).mask
     assert abs(int(found.sum()) - int(truth.sum())) < 0.02 * truth.sum()

@@ -28,7 +28,7 @@ def shown() -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     for path in sorted(path for path in REAL.rglob("*") if path.is_file()):
         try:
             loop = read_loop(path)
-            sector = find_sector(loop)
+            sector = find_sector(loop).mask
         except Refused:
             continue
         few = loop.frames[[0, len(loop.frames) // 2, -1]]

@@ -19,7 +19,7 @@ from echocli.intake.loop import CineLoop
 from echocli.intake.read import read_loop
 from echocli.intake.reasons import Refused
 from echocli.intake.reshape import Frame
-from echocli.intake.sector import find_sector
+from echocli.intake.sector import Sector, find_sector
 from echocli.intake.sources import Content, content_of
 from echocli.privacy.dates import shifted
 from echocli.privacy.deid import write_deidentified
@@ -94,7 +94,7 @@ def process(
         loop = task.item.read() if task.item else read_loop(task.path)
         sector = find_sector(loop)
         clip = make_clip(loop, sector, settings)
-        _write_copy(task.path, loop, sector, clip, settings)
+        _write_copy(task.path, loop, sector.mask, clip, settings)
     except Refused as refused:
         return Outcome(task, sha256, refused=refused)
     return Outcome(
@@ -127,11 +127,11 @@ def _hash_of_name(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
-def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> Clip:
+def make_clip(loop: CineLoop, sector: Sector, settings: Settings) -> Clip:
     """Mask, reshape and pseudonymise a decoded loop."""
-    around = np.ones_like(sector) if loop.sector_known is not None else sector
+    around = np.ones_like(sector.mask) if loop.sector_known is not None else sector.mask
     frame = Frame.around(around, settings.size, loop.spacing_mm)
-    frames, stored_sector = frame.frames(loop.frames, sector)
+    frames, stored_sector = frame.frames(loop.frames, sector.mask)
     timed = _with_assumed_times(loop, settings.assume_rate_hz)
     pseudonyms = settings.pseudonyms
     masks, mask_box = (None, None) if loop.masks is None else frame.masks(loop.masks)
@@ -152,7 +152,7 @@ def make_clip(loop: CineLoop, sector: NDArray[np.bool_], settings: Settings) -> 
         mask_box=mask_box,
         **_beats(loop, timed.times_s),
         study_date=_date(loop, settings),
-        notes=loop.notes,
+        notes=(*loop.notes, *sector.notes),
     )
 
 
