@@ -24,6 +24,8 @@ from echocli.study import Study
 
 SaysOn = Callable[[Mapping[str, Any], Mapping[str, Tensor], torch.device], Says]
 """What a probe says, from its config, its state and the device that computes."""
+Check = Callable[[ClipSet, NDArray[np.str_], Mapping[str, Any]], object]
+"""Refuses clips, told what each one's patient was to a head, and its config."""
 Pair = tuple[LoadedModel, dict[str, Tensor], dict[str, Any]]
 """An encoder, the state of a head on it and the head's config."""
 
@@ -48,7 +50,7 @@ class Look(NamedTuple):
     @property
     def roles_of_clips(self) -> NDArray[np.str_]:
         """What each clip's patient was to the head."""
-        return roles_by_head(self.clips.manifest["patient_id"], self.config["patients"])
+        return _roles_of(self.clips, self.config)
 
 
 @contextmanager
@@ -60,6 +62,7 @@ def looking(
     model: Path | None,
     labels: Path | None,
     *,
+    check: Check | None = None,
     device: str,
     precision: str,
     reporter: Reporter,
@@ -73,6 +76,7 @@ def looking(
         head: Folder of the head.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
+        check: Is asked before anything is encoded, which may take hours.
         device: Where to compute.
         precision: How exactly.
         reporter: Is told what matters, and of patients that the head knows.
@@ -82,6 +86,8 @@ def looking(
     """
     pair = load_pair(head, task, model, Study())
     with open_clips(source, size=clip_size(pair[0]), labels=labels, reporter=reporter) as clips:
+        if check is not None:
+            check(clips, _roles_of(clips, pair[2]), pair[2])
         found = _ask(says, pair, clips, device=device, precision=precision, reporter=reporter)
         left_out = left_out_of(clips, found.left_out, source, reporter)
         seen = _as_look(found, pair[2], left_out)
@@ -121,6 +127,10 @@ def _ask(
 ) -> Said:
     loaded, tensors, config = pair
     return ask_head(loaded, config, lambda place: says(config, tensors, place), clips, **wishes)
+
+
+def _roles_of(clips: ClipSet, head: Mapping[str, Any]) -> NDArray[np.str_]:
+    return roles_by_head(clips.manifest["patient_id"], head["patients"])
 
 
 def _as_look(found: Said, config: dict[str, Any], left_out: list[dict[str, str]]) -> Look:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._classes import Classes, check_training, class_words
@@ -252,14 +253,20 @@ def evaluate(
     """
     if against is not None:
         load_head(against, TASK)  # refused before the work, not after it
+
+    def check(clips: ClipSet, roles: NDArray[np.str_], config: Mapping[str, Any]) -> None:
+        columns_to_divide_by(clips.manifest, by)
+        classes = Classes.from_config(config)
+        words = class_words(clips.manifest, classes.label)
+        check_test(words[(classes.codes(words) >= 0) & (roles == "test")], len(clips), classes)
+
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
-    with looking(source, head, model, labels, **place) as seen:
+    with looking(source, head, model, labels, check=check, **place) as seen:
         look, rows = seen.look, seen.tested
         table = look.units.table
-        words = look.units.one_of(class_words(look.clips.manifest, seen.classes.label))
         columns = columns_to_divide_by(table, by)
         _, summary = tell(seen, head, draws)
-        check_test(words[rows], len(look.clips), seen.classes)
+        check_test(seen.words[rows], len(look.clips), seen.classes)
         labelled, how = seen.codes >= 0, {"seed": look.config["seed"], "draws": draws}
         summary["subgroups"] = subgroups(
             table[rows].reset_index(drop=True),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._encode import open_set
@@ -20,7 +21,7 @@ from echocli.api._heads import HeadFit, left_out_of, write_head
 from echocli.api._lesson import begin_lesson, describe_lesson
 from echocli.api._lvef.against import figures_against
 from echocli.api._lvef.figures import subgroups
-from echocli.api._lvef.look import TASK, figures_of, looking, tell
+from echocli.api._lvef.look import TASK, check_test, figures_of, looking, tell
 from echocli.api._lvef.masks import measure_studies
 from echocli.api._lvef.masks_told import SEED as MASKS_SEED
 from echocli.api._lvef.masks_told import (
@@ -32,7 +33,13 @@ from echocli.api._lvef.masks_told import (
 )
 from echocli.api._lvef.probes import LvefConfig as LvefConfig
 from echocli.api._lvef.probes import fit_probe
-from echocli.api._lvef.rows import LABEL, labelled_clips, measured_of, prediction_interval
+from echocli.api._lvef.rows import (
+    LABEL,
+    known_ef,
+    labelled_clips,
+    measured_of,
+    prediction_interval,
+)
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
 from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
@@ -199,16 +206,15 @@ def evaluate(
     """
     if against is not None:
         load_head(against, TASK)  # refused before the work, not after it
+
+    def check(clips: ClipSet, roles: NDArray[np.str_], _: Mapping[str, Any]) -> None:
+        columns_to_divide_by(clips.manifest, by)
+        check_test(int((known_ef(clips) & (roles == "test")).sum()), len(clips))
+
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
-    with looking(source, head, model, labels, **place) as seen:
+    with looking(source, head, model, labels, check=check, **place) as seen:
         tested, look = seen.tested, seen.look
-        if not tested.any():
-            raise EchoError(
-                f"None of the {len(look.clips)} clip(s) is labelled with {LABEL} and of a "
-                "patient that the head was not fitted on.",
-                "Give clips of other patients, made with `echocli preprocess --labels "
-                "labels.csv`.",
-            )
+        check_test(int(tested.sum()), len(look.clips))
         columns = columns_to_divide_by(look.units.table, by)
         summary = tell(seen, head, draws)
         summary["subgroups"] = subgroups(
@@ -249,7 +255,7 @@ def from_masks(
         EchoError: If no clip has masks, no mask a cavity, or a measured value is impossible.
     """
     refuse_to_replace_table(out, overwrite=overwrite)
-    found, _ = _measure(masks, clips, draws, reporter)
+    found = _measure(*_open_masks(masks, clips, reporter), masks, draws, reporter)
     if out is not None:
         write_table(out, found.table, {"schema": SCHEMA, **found.summary}, overwrite=overwrite)
     return replace(found, out=out)
@@ -279,7 +285,9 @@ def evaluate_masks(
         UsageError: If a column to divide by is unknown.
         EchoError: As ``from_masks``, and if no such study is labelled.
     """
-    found, known = _measure(masks, clips, draws, reporter)
+    known, maps = _open_masks(masks, clips, reporter)
+    columns_to_divide_by(known.manifest, by)  # refused before the work, not after it
+    found = _measure(known, maps, masks, draws, reporter)
     tested = tested_studies(found.table)
     if not tested.any():
         raise EchoError(
@@ -300,17 +308,21 @@ def evaluate_masks(
     return replace(found, summary={**found.summary, "subgroups": parts})
 
 
-def _measure(
-    masks: Path, clips: Path | None, draws: int, reporter: Reporter
-) -> tuple[LvefPredictions, ClipSet]:
-    """Return what masks say of studies, and the clips that they are of."""
+def _open_masks(masks: Path, clips: Path | None, reporter: Reporter) -> tuple[ClipSet, ClipSet]:
+    """Return the clips that masks are of, and the masks."""
     maps = open_set(masks, reporter)
     if clips is None and maps.kind == "masks" and ClipSet.is_one(Study().clips):
         clips = Study().clips
-    known = maps if clips is None else open_set(clips, reporter)
+    return maps if clips is None else open_set(clips, reporter), maps
+
+
+def _measure(
+    known: ClipSet, maps: ClipSet, masks: Path, draws: int, reporter: Reporter
+) -> LvefPredictions:
+    """Return what masks say of studies."""
     table, left_out = measure_studies(known, maps, reporter)
     table = with_measured(table, known, maps, reporter)
     summary = tell_of_masks(table, left_out, masks, draws)
     for sentence in doubts_of(table):
         reporter.warn(sentence)
-    return LvefPredictions(table, summary, None, left_out), known
+    return LvefPredictions(table, summary, None, left_out)

@@ -247,8 +247,27 @@ def test_evaluation_divides_and_audits(study: Path) -> None:
     )
     usual = classify.evaluate(study / "clips", study / "heads/normal", draws=2).summary
     assert {"sex", "scanner"} <= set(usual["subgroups"])
-    with pytest.raises(UsageError, match=r"machine"):
-        classify.evaluate(study / "clips", study / "heads/normal", by=["machine"], draws=2)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "by", "words"),
+    [
+        (range(160), ["machine"], "There is no column machine to divide by"),
+        (range(6), None, "is labelled with normal"),  # of training patients alone
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_is_encoded(
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: range,
+    by: list[str] | None,
+    words: str,
+) -> None:
+    clips = write_clips(tmp_path / "clips", [disc(number) for number in numbers])
+    monkeypatch.setattr("echocli.api._look.ask_head", None)
+    with pytest.raises((UsageError, EchoError), match=words):
+        classify.evaluate(clips, study / "heads/normal", by=by, draws=2)
 
 
 def test_a_clip_that_returns_in_another_split_is_called_out(

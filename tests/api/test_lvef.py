@@ -153,8 +153,31 @@ def test_figures_of_parts_are_those_of_their_clips_alone(
         limit = difference.mean() - 1.96 * difference.std()
         assert shown["limit_low"]["value"] == pytest.approx(limit)
         assert shown["limit_low"]["low"] < limit < shown["limit_low"]["high"]
-    with pytest.raises(UsageError, match="Did you mean sex"):
-        lvef.evaluate(study / "clips", study / "heads/lvef", by=["sexe"], draws=2)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels", "by", "words"),
+    [
+        (range(80), {}, ["sexe"], "There is no column sexe to divide by"),
+        (range(3), {}, None, "is labelled with ef_percent"),  # of training patients alone
+        (range(8, 10), {"ef_percent": 140.0}, None, "outside 0 to 100"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_is_encoded(
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: range,
+    labels: dict[str, float],
+    by: list[str] | None,
+    words: str,
+) -> None:
+    drawn = [beating_disc(number) for number in numbers]
+    drawn = [Clip(**{**vars(clip), "labels": {**clip.labels, **labels}}) for clip in drawn]
+    clips = write_clips(tmp_path / "clips", drawn)
+    monkeypatch.setattr("echocli.api._look.ask_head", None)
+    with pytest.raises((UsageError, EchoError), match=words):
+        lvef.evaluate(clips, study / "heads/lvef", by=by, draws=2)
 
 
 def test_a_clip_that_returns_in_another_split_is_called_out(

@@ -13,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api import _look
-from echocli.api._look import Look, begin_summary
+from echocli.api._look import Check, Look, begin_summary
 from echocli.api._lvef.figures import NO_FIGURES, figures
 from echocli.api._lvef.probes import in_range, says
-from echocli.api._lvef.rows import measured_of, prediction_table
+from echocli.api._lvef.rows import LABEL, known_ef, measured_of, prediction_table
+from echocli.clips.store import ClipSet
 from echocli.console import Reporter
+from echocli.errors import EchoError
 
 TASK = "lvef"
 
@@ -45,6 +47,7 @@ def looking(
     model: Path | None,
     labels: Path | None,
     *,
+    check: Check | None = None,
     reporter: Reporter,
     **place: str,
 ) -> Iterator[Seen]:
@@ -55,6 +58,7 @@ def looking(
         head: Folder of the head.
         model: The encoder; the one the head remembers if left out.
         labels: Table of labels, for sources that are no clip set.
+        check: Is asked before anything is encoded.
         reporter: Is told what matters, and of patients that the head knows.
         place: Where to compute, and how exactly.
 
@@ -62,13 +66,37 @@ def looking(
         EchoError: If head and encoder do not belong together, no clip can be read, or a
             measured ejection fraction is impossible.
     """
-    wishes: dict[str, Any] = {**place, "reporter": reporter}
+
+    def possible(clips: ClipSet, roles: NDArray[np.str_], config: Mapping[str, Any]) -> None:
+        known_ef(clips)
+        if check is not None:
+            check(clips, roles, config)
+
+    wishes: dict[str, Any] = {**place, "check": possible, "reporter": reporter}
     with _look.looking(TASK, says, source, head, model, labels, **wishes) as look:
         measured = measured_of(look.clips, look.units, reporter)
         table = prediction_table(
             look.units, in_range(look.said), measured, look.roles, look.config
         )
         yield Seen(look, table)
+
+
+def check_test(labelled: int, clips: int) -> None:
+    """Refuse clips that nothing can be judged by.
+
+    Args:
+        labelled: How many have a measured value and a patient that the head never saw.
+        clips: How many there are.
+
+    Raises:
+        EchoError: If there is none.
+    """
+    if not labelled:
+        raise EchoError(
+            f"None of the {clips} clip(s) is labelled with {LABEL} and of a patient that the "
+            "head was not fitted on.",
+            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
+        )
 
 
 def tell(seen: Seen, head: Path, draws: int) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._lvef.figures import NO_FIGURES, check_ef, figures
+from echocli.api._lvef.figures import NO_FIGURES, figures
 from echocli.api._lvef.masks import BOTH
-from echocli.api._lvef.rows import LABEL
+from echocli.api._lvef.rows import LABEL, known_ef
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 
@@ -38,10 +38,9 @@ def with_measured(
     Raises:
         EchoError: If a measured value is impossible.
     """
-    manifest = clips.manifest
-    if LABEL in manifest and manifest[LABEL].notna().any():
-        known = manifest[manifest[LABEL].notna()]
-        check_ef(known[LABEL].to_numpy(np.float64), known["clip_id"].to_numpy())
+    measured = known_ef(clips)
+    if measured.any():
+        known = clips.manifest[measured]
         of_study = known.groupby(known[KEYS].astype(str).agg(tuple, axis=1))[LABEL]
         if several := int((of_study.nunique() > 1).sum()):
             reporter.say(f"clips of {several} study(ies) differ in {LABEL}; their mean counts")

@@ -22,6 +22,23 @@ SAME = 0.01
 """Points by which clips of one study may differ in their label without a word."""
 
 
+def known_ef(clips: ClipSet) -> NDArray[np.bool_]:
+    """Return which clips have a measured ejection fraction.
+
+    Raises:
+        EchoError: If one is impossible.
+    """
+    manifest = clips.manifest
+    if LABEL not in manifest:
+        return np.zeros(len(manifest), dtype=np.bool_)
+    known = manifest[LABEL].notna().to_numpy()
+    check_ef(
+        manifest.loc[known, LABEL].to_numpy(np.float64),
+        manifest.loc[known, "clip_id"].to_numpy(),
+    )
+    return known
+
+
 def labelled_clips(clips: ClipSet, folder: Path, *, studies: bool) -> ClipSet:
     """Return the clips that have an ejection fraction.
 
@@ -33,19 +50,15 @@ def labelled_clips(clips: ClipSet, folder: Path, *, studies: bool) -> ClipSet:
     Raises:
         EchoError: If there are none, or one is impossible.
     """
-    manifest = clips.manifest
-    known = manifest[LABEL].notna() if LABEL in manifest else pd.Series(False, manifest.index)
+    known = pd.Series(known_ef(clips))
     if not known.any():
         raise EchoError(
             f"No clip in {folder} has the label {LABEL}.",
             "Give a table with a column ef_percent: `echocli preprocess SOURCES --labels "
             "labels.csv --overwrite`.",
         )
-    check_ef(
-        manifest.loc[known, LABEL].to_numpy(np.float64),
-        manifest.loc[known, "clip_id"].to_numpy(),
-    )
     if studies:
+        manifest = clips.manifest
         known = known.groupby([manifest["patient_id"], manifest["study_id"]]).transform("any")
     return clips.subset(np.flatnonzero(known))
 
@@ -57,16 +70,11 @@ def measured_of(clips: ClipSet, units: Units, reporter: Reporter) -> Floats:
         clips: The clips.
         units: What they are.
         reporter: Is told where clips of one study have several.
-
-    Raises:
-        EchoError: If one is impossible.
     """
     manifest = clips.manifest
     if LABEL not in manifest:
         return np.full(len(units), np.nan)
     of_clips = manifest[LABEL].to_numpy(np.float64)
-    known = np.isfinite(of_clips)
-    check_ef(of_clips[known], manifest["clip_id"].to_numpy()[known])
     found = units.mean_of(of_clips)
     apart = units.mean_of(np.abs(of_clips - units.back_to_clips(found, len(clips))))
     if (apart > SAME).any():
