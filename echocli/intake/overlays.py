@@ -35,6 +35,9 @@ SURE_SHARE, CALM_STROKES, UPRIGHT = 0.2, 2, 1.25
 """Share of a blot's ink that is surely drawn where fewer strokes in rows that follow each other
 make a word of it, that number (the calm gap between two walls is one stroke), and the height
 over the width that such a word has at most: two shadows along beams have more."""
+TICK, TICK_SHARE = 4, 0.5
+"""Pixels at the border that are surely drawn, and their share of a blot's ink, where it is a
+ruler's mark or the end of a text, and no wall or speckle."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
 """Gaps to both sides of a word in which less clear parts of the text are looked for, and the
 same for dark words, which dark tissue interrupts."""
@@ -141,10 +144,12 @@ def blot_out(
     def ink(of: Mask) -> NDArray[np.int_]:
         return np.bincount(pieces[of], minlength=count + 1)
 
+    def several(of: Mask) -> NDArray[np.bool_]:
+        return _written(_thin(of), pieces, count, STROKES, running_on=False)
+
     def written(of: Mask) -> NDArray[np.bool_]:
-        several = _written(_thin(of), pieces, count, STROKES, running_on=False)
         few = _written(of, pieces, count, CALM_STROKES, running_on=True)
-        return np.asarray(several | calm & low & few)
+        return np.asarray(several(of) | calm & low & few)
 
     boxes = ndimage.find_objects(pieces)
     sides = [
@@ -154,10 +159,11 @@ def blot_out(
     high, wide = np.array(sides).T
     low = high <= UPRIGHT * wide
     calm = ink(sure) >= SURE_SHARE * ink(likely)
-    words = written(bright) | written(dark) | (calm & written(sure))
-    words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), 1)
+    words = several(bright) | written(dark) | (calm & written(sure))
+    words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), LEAST_INK)
     words &= (np.maximum(high, wide) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
-    at_border = dilated(sure & ~amid, gap) & blots
+    ticks = (ink(sure) >= TICK) & (ink(sure) > TICK_SHARE * ink(likely))
+    at_border = dilated(sure & ~amid & ticks[pieces], gap) & blots
     drawn = words[pieces] & blots | at_border
     drawn |= weak & _beside_words(words[pieces] & blots, reach * gap)
     drawn = eroded(dilated(drawn, gap), gap) | drawn

@@ -219,9 +219,14 @@ def test_a_scan_full_of_graphics_is_refused() -> None:
 
 def test_blots_hold_all_that_is_surely_drawn_but_specks_amid_the_scan() -> None:
     rng = np.random.default_rng(3)
-    marks = rng.random((60, 80)) > 0.97
+    specks = np.zeros((60, 80), bool)
+    specks[10:50:20, 10:70:20] = True
+    marks = ndimage.binary_dilation(rng.random((60, 80)) > 0.99, np.ones((2, 2)))
     amid, nowhere = np.ones_like(marks), np.zeros_like(marks)
     assert (blot_out(Strokes(nowhere, nowhere, nowhere, marks), 4, nowhere) >= marks).all()
+    assert not blot_out(Strokes(nowhere, nowhere, nowhere, specks), 4, nowhere).any()
+    beside_tissue = Strokes(amid, nowhere, nowhere, marks)
+    assert not blot_out(beside_tissue, 4, nowhere).any()
     lone = np.zeros_like(marks)
     lone[30:33, 40:43] = True
     assert blot_out(Strokes(nowhere, nowhere, nowhere, lone), 4, nowhere).any()
