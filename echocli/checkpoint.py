@@ -20,14 +20,11 @@ from echocli.console import Reporter
 from echocli.errors import EchoError
 from echocli.files import atomic_path, opened_by_name, read_json, sha256_of, to_json
 from echocli.models.vit import VisionTransformer, ViTConfig
-from echocli.study import Study, called
+from echocli.study import HEAD, SUMS, WEIGHTS, Study, called
 
 MODEL_SCHEMA = "echocli.model/1"
 HEAD_SCHEMA = "echocli.head/1"
-SUMS = "SHA256SUMS.json"
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)

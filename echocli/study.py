@@ -11,6 +11,10 @@ SOURCE_FOLDERS = ("dicom", "videos", "camus", "echonet-dynamic")
 """Folders of a study that may hold what the researcher brings."""
 HEAD_ENCODER = "encoder"
 """Folder, in that of a head, of an encoder that was trained with it."""
+WEIGHTS, HEAD = "model.safetensors", "head.safetensors"
+"""What a model and a head are numbers in."""
+SUMS = "SHA256SUMS.json"
+"""Hashes of the files beside it, written last."""
 
 
 def called(path: Path, own: Path) -> str:

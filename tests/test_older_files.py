@@ -17,13 +17,14 @@ from micro import micro_clip, write_clips
 
 import echocli
 from echocli.api._pretrain.settings import resolve_settings
-from echocli.checkpoint import SUMS, load_head, load_model, save_head, save_model
+from echocli.checkpoint import load_head, load_model, save_head, save_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.config import to_table
 from echocli.errors import EchoError
 from echocli.files import read_json, sha256_of, write_json
 from echocli.models.vit import VisionTransformer, ViTConfig
+from echocli.study import SUMS
 from echocli.tables import Embeddings, read_embeddings, write_embeddings
 
 OLDER = Path(__file__).parent / "older"

@@ -44,7 +44,7 @@ class Normality:
     known: Flags
     normal: Flags
     source: str
-    """What said so, in words."""
+    """What said so, in words: clips are normal according to it."""
 
 
 def normality(table: pd.DataFrame, rule: str | None) -> Normality:

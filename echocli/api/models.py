@@ -15,13 +15,13 @@ from echocli.api._models.fetch import fetch
 from echocli.api._models.read import read_weights, weight_files
 from echocli.api._models.timm import PREFIX, read_timm
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.checkpoint import CONFIG, MODEL_SCHEMA, SUMS, WEIGHTS, load_model, save_model
+from echocli.checkpoint import CONFIG, MODEL_SCHEMA, load_model, save_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
 from echocli.files import DAMAGED, read_json, sha256_of
 from echocli.models.vit import VisionTransformer, ViTConfig
 from echocli.models.weights.base import Found
-from echocli.study import Study
+from echocli.study import SUMS, WEIGHTS, Study
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class _Case:
     bank: Flags
     """Which rows of the reference are normal."""
     source: str
-    """What said so, in words."""
+    """What said so, in words: clips are normal according to it."""
 
 
 def score(
@@ -222,7 +222,7 @@ def _normal_rows(
         UsageError: If it does not.
         EchoError: If no row is normal.
     """
-    source = "the embeddings given by --normals"
+    source = "--normals"
     try:
         found = normality(reference.table, rule)
     except UsageError:
@@ -242,7 +242,7 @@ def _normal_rows(
             f"unknown, by {found.source}: only the {int(found.normal.sum())} normal ones are "
             "compared with."
         )
-    return found.normal, f"{source}, those normal by {found.source}"
+    return found.normal, f"{source} and {found.source}"
 
 
 def _judge(

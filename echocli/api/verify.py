@@ -20,12 +20,11 @@ from echocli.api._verify.tables import (
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
-from echocli.study import HEAD_ENCODER
+from echocli.study import HEAD, HEAD_ENCODER, SUMS, WEIGHTS
 from echocli.tables import COMMENT, is_embeddings, is_parts
 
 DEPTH = 3
 """How far below a folder outputs are looked for: study/runs/NAME/model."""
-WEIGHT_FILES = ("model.safetensors", "head.safetensors", "SHA256SUMS.json")
 """What tells the folder of a model or a head; ``checkpoint`` names them, but brings PyTorch."""
 ROBUSTNESS = "robustness.json"
 ROBUSTNESS_FILE = re.compile(r"[a-z]+\.(csv|png)")
@@ -102,7 +101,7 @@ def _kind_of(path: Path) -> str:
             return "clips"
         if "config.json" in names and names & {"metrics.jsonl", "checkpoints", "model"}:
             return "run"
-        if names & set(WEIGHT_FILES):
+        if names & {WEIGHTS, HEAD, SUMS}:
             return "weights"
         if ROBUSTNESS in names:
             return "robustness"

@@ -229,13 +229,13 @@ def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None
         console.say(f"{summary['n_clips']} clip(s), voted on by {bank} of the training split")
     else:
         console.say(
-            f"{summary['n_clips']} clip(s) against {bank}, all normal; calibrated on "
+            f"{summary['n_clips']} clip(s) against {bank}, all normal according to "
+            f"{summary['source_of_normal']}; calibrated on "
             f"{summary['calibration']['patients']} other normal patient(s)"
         )
         console.say(
             f"{summary['n_anomalous']} {summary['per']}(s) called anomalous at a "
-            f"false-positive rate of {summary['false_positive_rate']:g}; normal is "
-            f"{summary['source_of_normal']}"
+            f"false-positive rate of {summary['false_positive_rate']:g}"
         )
     test, of_patients = summary["test"], summary.get("per") == "patient"
     metrics = summary["patient_metrics" if of_patients else "metrics"]

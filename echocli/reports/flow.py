@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +20,13 @@ from echocli.reports.page import (
     text,
 )
 from echocli.reports.study_reader import Refusals, Results, RunRecord, settings_of
+from echocli.study import HEAD_ENCODER
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 TASKS = {"lvef": "Ejection fraction", "segment": "Masks", "classify": "Classes"}
 SHOWN = 6
 """Reasons that are named in the diagram; the table below it names all."""
+HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ def _tables(results: Results) -> list[Box]:
     boxes = []
     if results.embeddings is not None:
         rows, of_clips = results.embeddings.table, results.clips
-        lines = [f"{len(rows)} rows, one a {results.embeddings.metadata.get('per', 'clip')}"]
+        made = results.embeddings.metadata
+        lines = [
+            f"{len(rows)} rows, one a {made.get('per', 'clip')}",
+            *_encoder(results.runs, made),
+        ]
         out = []
         if of_clips is not None and "clip_id" in rows:
             missed = len(set(of_clips.manifest["clip_id"]) - set(rows["clip_id"]))
@@ -147,6 +153,7 @@ def _tables(results: Results) -> list[Box]:
             )
             if (own := part(summary, name))
         ]
+        lines += _encoder(results.runs, summary)
         boxes.append(Box("Anomaly scores", lines))
     return boxes
 
@@ -161,7 +168,8 @@ def _heads(results: Results) -> list[Box]:
     for name, head in results.heads.items():
         task = str(head.get("task", name))
         counts = part(head, "n")
-        lines = [
+        lines = [*_what_it_is(results.runs, head)]
+        lines += [
             f"{told}: {_of(own.get('clips'), own.get('patients'))}"
             for split, told in (
                 ("train", "fitted on"),
@@ -172,11 +180,33 @@ def _heads(results: Results) -> list[Box]:
         ]
         found = predictions.get(task)
         out: list[str] = []
-        if found is not None:
+        if found is not None and found.is_by(name):
             lines.append(f"predicted for {len(found.rows)} clips")
             out = _left_out(found.summary)
-        boxes.append(Box(TASKS.get(task, task), lines, out))
+        boxes.append(Box(f"{TASKS.get(task, task)}: head {name}", lines, out))
     return boxes
+
+
+def _what_it_is(runs: Sequence[RunRecord], head: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a head is and what it sees by, as far as it is known."""
+    own = f"{head['probe']} probe" if head.get("probe") else ""
+    of_label = f"of {head['label']}" if head.get("label") else ""
+    digits = str(head.get("sha256", ""))[:HASH_DIGITS]
+    if told := ", ".join(words for words in (f"{own} {of_label}".strip(), digits) if words):
+        yield told
+    if head.get("model") == HEAD_ENCODER:
+        yield f"encoder trained with it, {str(head.get('model_sha256', ''))[:HASH_DIGITS]}"
+    else:
+        yield from _encoder(runs, head)
+
+
+def _encoder(runs: Sequence[RunRecord], made: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which encoder something was made by: its hash, and its run if that is here."""
+    sha256 = str(made.get("model_sha256", ""))
+    if sha256:
+        names = [run.name for run in runs if run.model_sha256 == sha256]
+        told = ", ".join([*names, sha256[:HASH_DIGITS]])
+        yield f"encoder {told}"
 
 
 def _left_out(summary: Mapping[str, Any]) -> list[str]:

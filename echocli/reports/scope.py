@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from echocli.errors import EchoError
 from echocli.files import DAMAGED
-from echocli.reports.study_reader import Results, Table, read_object, read_run, read_study
+from echocli.reports.study_reader import (
+    Results,
+    Table,
+    read_head,
+    read_object,
+    read_run,
+    read_study,
+)
 
 Kind = Literal["study", "run", "head"]
 
@@ -92,7 +99,7 @@ def _alone(target: Target) -> Results:
     try:
         if target.kind == "run":
             return Results(runs=[read_run(target.folder)])
-        return Results(heads={target.folder.name: read_object(target.folder / "config.json")})
+        return Results(heads={target.folder.name: read_head(target.folder)})
     except (OSError, *DAMAGED) as error:
         raise EchoError(
             f"The {target.kind} {target.folder.name} cannot be read.",
@@ -117,13 +124,17 @@ def _of_head(whole: Results, name: str) -> Results:
     task = heads.get(name, {}).get("task")
     runs = [run for run in whole.runs if model and run.model_sha256 == model]
     found = _narrowed(replace(whole, runs=runs, heads=heads), model)
+
+    def by(table: Table | None, of_task: str) -> Table | None:
+        return table if table and task == of_task and table.is_by(name) else None
+
     return replace(
         found,
         embeddings=None,
         scores=None,
-        lvef=found.lvef if task == "lvef" and _by(found.lvef, name) else None,
-        classes=found.classes if task == "classify" and _by(found.classes, name) else None,
-        **({} if task == "segment" and _by(found.volumes, name) else _NO_MASKS),
+        lvef=by(found.lvef, "lvef"),
+        classes=by(found.classes, "classify"),
+        **({} if by(found.volumes, "segment") else _NO_MASKS),
     )
 
 
@@ -145,8 +156,3 @@ def _narrowed(results: Results, model: str) -> Results:
 def _of(table: Table | None, model: str) -> bool:
     """Return whether a table was made with an encoder."""
     return table is not None and bool(model) and table.summary.get("model_sha256") == model
-
-
-def _by(table: Table | None, head: str) -> bool:
-    """Return whether a table was made by a head of that name."""
-    return table is not None and Path(str(table.summary.get("head", head))).name == head

@@ -16,7 +16,7 @@ from echocli.files import DAMAGED, read_json
 from echocli.intake.reasons import MEANINGS, Reason
 from echocli.reports.numbers import plain
 from echocli.run import read_metrics
-from echocli.study import Study
+from echocli.study import HEAD, SUMS, WEIGHTS, Study
 from echocli.tables import IDS, Embeddings, read_embeddings
 
 T = TypeVar("T")
@@ -50,6 +50,10 @@ class Table:
 
     rows: pd.DataFrame
     summary: dict[str, Any]
+
+    def is_by(self, head: str) -> bool:
+        """Return whether a head of that name made it; older tables do not tell."""
+        return Path(str(self.summary.get("head", head))).name == head
 
 
 @dataclass
@@ -125,7 +129,7 @@ def read_study(root: Path) -> Results:
     results.embeddings = maybe(study.embeddings, "embeddings.parquet", read_embeddings)
     results.scores = maybe(study.scores, "scores.csv", _read_table)
     for folder in sorted(study.heads.glob("*/config.json")):
-        head = maybe(folder, f"heads/{folder.parent.name}", read_object)
+        head = maybe(folder.parent, f"heads/{folder.parent.name}", read_head)
         results.heads |= {folder.parent.name: head} if head else {}
     results.lvef = maybe(study.predictions / "lvef.csv", "predictions/lvef.csv", _read_table)
     classes = study.predictions / "classify.csv"
@@ -177,12 +181,26 @@ def read_run(folder: Path) -> RunRecord:
     records, written = pd.DataFrame(read_metrics(folder)), folder / "metrics.jsonl"
     if records.empty and written.is_file() and written.stat().st_size:
         raise ValueError("no line of the metrics can be read")
-    has_model = (folder / "model" / "model.safetensors").is_file()
-    sums = folder / "model" / "SHA256SUMS.json"
-    sha256 = str(read_object(sums).get("model.safetensors", "")) if sums.is_file() else ""
+    config = read_object(folder / "config.json")
+    has_model = (folder / "model" / WEIGHTS).is_file()
     return RunRecord(
-        folder.name, read_object(folder / "config.json"), records, has_model, sha256
+        folder.name, config, records, has_model, _sum_of(folder / "model", WEIGHTS)
     )
+
+
+def read_head(folder: Path) -> dict[str, Any]:
+    """Read what describes a head, and the SHA-256 of its weights.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    return {**read_object(folder / "config.json"), "sha256": _sum_of(folder, HEAD)}
+
+
+def _sum_of(folder: Path, name: str) -> str:
+    """Return the SHA-256 of a file as it was written; empty where nobody wrote it down."""
+    sums = folder / SUMS
+    return str(read_object(sums).get(name, "")) if sums.is_file() else ""
 
 
 def _read_table(path: Path) -> Table:

@@ -169,7 +169,7 @@ def test_of_labelled_rows_given_as_normals_only_the_normal_ones_count(tmp_path: 
     )
     by_rule = score(path, normals=normals, normal_rule="ef>=55", reporter=ears)
     assert "40 row(s) that are abnormal and 0 that are unknown" in ears.heard[2]
-    assert by_rule.summary["source_of_normal"].endswith("those normal by the rule ef>=55")
+    assert by_rule.summary["source_of_normal"] == "--normals and the rule ef>=55"
     given.table["normal"] = False
     with pytest.raises(EchoError, match="No row given by --normals"):
         score(path, normals=written(tmp_path, given, "none.parquet"))

@@ -12,20 +12,13 @@ from echocli.api._verify.files import (
     text_of,
     trusted_json,
 )
-from echocli.checkpoint import (
-    CONFIG,
-    HEAD,
-    SUMS,
-    WEIGHTS,
-    load_head,
-    load_model,
-)
+from echocli.checkpoint import CONFIG, load_head, load_model
 from echocli.errors import EchoError
 from echocli.files import DAMAGED
 from echocli.run import SCHEMA as RUN_SCHEMA
 from echocli.run import Run
 from echocli.states import OLD_SUMS, saved_states
-from echocli.study import HEAD_ENCODER
+from echocli.study import HEAD, HEAD_ENCODER, SUMS, WEIGHTS
 
 LOAD_ERRORS = (*DAMAGED, ArithmeticError, MemoryError, OSError, RuntimeError)
 """What a config that was edited by hand, hashes included, makes a loader raise."""
