@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -63,7 +64,7 @@ def label_columns(table: pd.DataFrame) -> list[str]:
 
 
 def choose_classes(words: Words, asked: Sequence[str], label: str) -> list[str]:
-    """Return the classes to tell apart, in the order of the alphabet.
+    """Return the classes to tell apart, in the order of the alphabet, or that of numbers.
 
     Args:
         words: Class of each row.
@@ -74,13 +75,13 @@ def choose_classes(words: Words, asked: Sequence[str], label: str) -> list[str]:
         EchoError: If there are fewer than two.
         UsageError: If one that was asked for does not exist.
     """
-    there = sorted({str(word) for word in words if word is not None})
+    there = in_order({str(word) for word in words if word is not None})
     for name in asked:
         if name not in there:
             raise UsageError(
                 f"No clip has {label} = {name}.", f"The classes are {', '.join(there)}."
             )
-    chosen = sorted(set(asked)) or there
+    chosen = in_order(asked) or there
     if len(chosen) < 2:
         what = f"{label} = {chosen[0]}" if chosen else f"no {label}"
         raise EchoError(
@@ -89,6 +90,20 @@ def choose_classes(words: Words, asked: Sequence[str], label: str) -> list[str]:
             "--labels labels.csv`.",
         )
     return chosen
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names, each once: numbers by their size, all else by the alphabet."""
+    once = sorted(set(names))
+    return sorted(once, key=float) if are_numbers(once) else once
+
+
+def are_numbers(names: Iterable[str]) -> bool:
+    """Return whether all names are numbers, which have an order by themselves."""
+    try:
+        return all(math.isfinite(float(name)) for name in names)
+    except ValueError:
+        return False
 
 
 def choose_positive(classes: Sequence[str], asked: str | None, label: str) -> str | None:
@@ -124,10 +139,27 @@ class Classes:
     names: tuple[str, ...]
     positive: int | None
     """Number of the class that is looked for, of two."""
+    ordered: bool = False
+    """Whether somebody said that they stand in this order, from the least to the most."""
+
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the classes from the least to the most; none if they have no order."""
+        if self.ordered:
+            return list(range(len(self.names)))
+        if not are_numbers(self.names):
+            return []
+        return sorted(range(len(self.names)), key=lambda code: float(self.names[code]))
 
     @classmethod
     def choose(
-        cls, table: pd.DataFrame, label: str, asked: Sequence[str], positive: str | None
+        cls,
+        table: pd.DataFrame,
+        label: str,
+        asked: Sequence[str],
+        positive: str | None,
+        *,
+        ordered: bool = False,
     ) -> Classes:
         """Return the classes of a table that shall be told apart.
 
@@ -136,26 +168,32 @@ class Classes:
             label: Column or rule.
             asked: Classes; all if it is empty.
             positive: The one looked for.
+            ordered: Whether they are asked for in an order, from the least to the most.
 
         Raises:
             UsageError: If there is no such label or class.
             EchoError: If there are not two.
         """
         names = choose_classes(class_words(table, label), asked, label)
+        if ordered:
+            names = list(dict.fromkeys(asked))
         wanted = choose_positive(names, positive, label)
-        return cls(label, tuple(names), None if wanted is None else names.index(wanted))
+        number = None if wanted is None else names.index(wanted)
+        return cls(label, tuple(names), number, ordered)
 
     @classmethod
     def from_config(cls, head: Mapping[str, Any]) -> Classes:
         """Return those of a saved head."""
         names = tuple(head["classes"])
         wanted = head["positive"]
-        return cls(head["label"], names, None if wanted is None else names.index(wanted))
+        number = None if wanted is None else names.index(wanted)
+        return cls(head["label"], names, number, head.get("ordered", False))
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``from_config`` needs."""
         wanted = None if self.positive is None else self.names[self.positive]
-        return {"label": self.label, "classes": list(self.names), "positive": wanted}
+        told = {"label": self.label, "classes": list(self.names), "positive": wanted}
+        return told | ({"ordered": True} if self.ordered else {})
 
     def codes(self, words: Words) -> NDArray[np.int64]:
         """Return the number of each row's class; -1 where it is unknown or none of these."""

@@ -94,7 +94,13 @@ def fit(
     config = config or ClassifyConfig()
     refuse_to_replace(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
-    classes = Classes.choose(opened.manifest, config.label, config.classes, config.positive)
+    classes = Classes.choose(
+        opened.manifest,
+        config.label,
+        config.classes,
+        config.positive,
+        ordered=config.ordered,
+    )
     if classes.positive is None and config.threshold != ClassifyConfig.threshold:
         raise UsageError(
             f"--threshold is between two classes; {config.label} has {len(classes.names)}.",
@@ -274,7 +280,7 @@ def evaluate(
             seen.probabilities[rows],
             seen.codes[rows],
             seen.reading,
-            seen.classes.positive,
+            seen.classes,
             how,
         )
         summary["leakage"] = leakage_of(look.clips, look.roles_of_clips, reporter)

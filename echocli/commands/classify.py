@@ -52,6 +52,10 @@ def fit(
         str | None,
         typer.Option("--classes", metavar="A,B", help="Only these; all if left out."),
     ] = None,
+    ordered: Annotated[
+        bool,
+        typer.Option("--ordered", help="--classes are grades, from the least to the most."),
+    ] = False,
     positive: Annotated[
         str | None,
         typer.Option("--positive", help="Of two classes, the one that is looked for."),
@@ -108,6 +112,8 @@ def fit(
 
     * `echocli classify fit --label 'ef_percent<50' --threshold quantile`: a rule on a number
 
+    * `echocli classify fit --label stenosis --classes none,mild,severe --ordered`: grades
+
     Clips without the label are left out and counted. Probabilities are calibrated and the
     threshold is chosen on validation patients only.
     """
@@ -124,6 +130,7 @@ def fit(
         config=api.ClassifyConfig(
             label=label,
             classes=tuple(listed(classes) or ()),
+            ordered=ordered,
             positive=positive,
             probe=probe,
             depth=depth,

@@ -142,7 +142,8 @@ def ef_figures(summary: dict[str, Any], metrics: dict[str, Any], of: str) -> Htm
             rows.append((what, interval(value), ""))
     agreed = part(summary, "ef_classes").get("kappa_quadratic")
     if agreed:
-        rows.append((plain("kappa_quadratic"), interval(agreed), "0"))
+        what = "kappa of EF to 40, to 50, above (quadratic weights)"
+        rows.append((what, interval(agreed), "0"))
     caption = (
         f"Ejection fraction by {of}, test split: {test.get(unit)} {unit} of "
         f"{test.get('patients')} patients, standard deviation of the measured EF "

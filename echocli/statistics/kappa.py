@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from echocli.statistics.bootstrap import Values, divide
 
 Codes = NDArray[np.integer]
-NOMINAL, QUADRATIC = 0, 2
+NOMINAL, LINEAR, QUADRATIC = 0, 1, 2
 """Powers of the distance between classes; classes without an order are all equally far."""
 
 
@@ -25,7 +25,7 @@ def kappa(
         classes: How many there are; in their order, if they have one.
         weights: ``(draws, rows)``.
         power: How a disagreement grows with the distance of the classes: ``NOMINAL`` (all
-            weigh alike), or ``QUADRATIC`` (two apart weigh four times as much).
+            weigh alike), ``LINEAR``, or ``QUADRATIC`` (two apart weigh four times as much).
 
     Source:
         Cohen 1960, Educ Psychol Meas 20:37; weighted: Cohen 1968, Psychol Bull 70:213.

@@ -26,7 +26,7 @@ from echocli.statistics.classification import (
     sensitivity,
     specificity,
 )
-from echocli.statistics.kappa import kappa
+from echocli.statistics.kappa import LINEAR, QUADRATIC, kappa
 from echocli.statistics.recalibration import calibration_intercept, calibration_slope
 
 OfClass = Callable[[Flags, Any, Values], Values]
@@ -59,7 +59,11 @@ def accuracy(truth: Classes, called: Classes, weights: Values) -> Values:
 
 
 def class_metrics(
-    truth: Classes, probabilities: Values, called: Classes, positive: int | None
+    truth: Classes,
+    probabilities: Values,
+    called: Classes,
+    positive: int | None,
+    order: Sequence[int] = (),
 ) -> dict[str, Metric]:
     """Return the figures of a classification as functions of weights.
 
@@ -69,10 +73,12 @@ def class_metrics(
         called: The class that each row was called.
         positive: The class looked for, of two; ``None`` where classes are equals: figures are
             then means over classes, each against the others.
+        order: Classes from the least to the most, if they have an order.
 
     Returns:
         ``auroc, auprc, balanced_accuracy, f1, accuracy, kappa, brier, ece, log_loss``; of two
-        classes also ``sensitivity, specificity, calibration_slope, calibration_intercept``.
+        classes also ``sensitivity, specificity, calibration_slope, calibration_intercept``, of
+        three or more in an order ``kappa_linear, kappa_quadratic``.
     """
     hit = called[:, None] == np.arange(probabilities.shape[1])
     metrics: dict[str, Metric]
@@ -99,11 +105,24 @@ def class_metrics(
             "calibration_intercept": calibration_intercept(flags, score),
         }
     return metrics | {
+        **_ordered(truth, called, order),
         "accuracy": lambda w: accuracy(truth, called, w),
         "kappa": lambda w: kappa(truth, called, probabilities.shape[1], w),
         "brier": lambda w: brier(truth, probabilities, w),
         "ece": lambda w: calibration_error(right, confidence, w),
         "log_loss": lambda w: log_loss(truth, probabilities, w),
+    }
+
+
+def _ordered(truth: Classes, called: Classes, order: Sequence[int]) -> dict[str, Metric]:
+    """Return weighted kappas; none of two classes, of which all kappas are the same."""
+    if len(order) < 3:
+        return {}
+    place = np.argsort(order)
+    at, said = place[truth], place[called]
+    return {
+        "kappa_linear": lambda w: kappa(at, said, len(order), w, LINEAR),
+        "kappa_quadratic": lambda w: kappa(at, said, len(order), w, QUADRATIC),
     }
 
 
@@ -114,6 +133,7 @@ def class_figures(
     patients: Sequence[str] | NDArray[np.generic],
     *,
     positive: int | None,
+    order: Sequence[int] = (),
     seed: int,
     draws: int = DRAWS,
     level: float = LEVEL,
@@ -128,7 +148,7 @@ def class_figures(
         raise ValueError(f"{len(t)} labels, {len(p)} probabilities, {len(patients)} patients.")
     if not (np.isfinite(p).all() and np.allclose(p.sum(axis=1), 1)):
         raise ValueError("Probabilities must be finite and sum to 1.")
-    metrics = class_metrics(t, p, c, positive)
+    metrics = class_metrics(t, p, c, positive, order)
     return bootstrap_intervals(metrics, patients, seed=seed, draws=draws, level=level)
 
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 from ears import Ears
 from scipy import special
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from echocli.api import classify
+from echocli.api._classes import Classes
 from echocli.api._encode import encode_clips
 from echocli.api._finetune import TuneConfig
 from echocli.api.classify import ClassifyConfig
@@ -268,6 +270,36 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_encoded(
     monkeypatch.setattr("echocli.api._look.ask_head", None)
     with pytest.raises((UsageError, EchoError), match=words):
         classify.evaluate(clips, study / "heads/normal", by=by, draws=2)
+
+
+def test_grades_have_weighted_kappas_by_the_order_that_was_told(
+    study: Path, tmp_path: Path
+) -> None:
+    grades = ("PLAX", "A2C", "A4C")
+    config = ClassifyConfig(label="view", classes=grades, ordered=True, draws=20)
+    head = tmp_path / "head"
+    fitted = classify.fit(study / "clips", study / "model", head, config=config).config
+    assert (fitted["classes"], fitted["ordered"]) == (list(grades), True)
+    found = classify.predict(study / "clips", head, draws=20)
+    table = found.table[found.table["split"] == "test"]
+    for name, weights in (("kappa_linear", "linear"), ("kappa_quadratic", "quadratic")):
+        expected = metrics.cohen_kappa_score(
+            table["label"], table["predicted"], labels=grades, weights=weights
+        )
+        assert found.summary["metrics"][name]["value"] == pytest.approx(expected, abs=1e-9)
+        assert name in found.summary["patient_metrics"]
+    assert "kappa_linear" not in config_of(study / "heads/view")["metrics"]
+    with pytest.raises(UsageError, match="three classes or more"):
+        ClassifyConfig(label="view", classes=grades[:2], ordered=True)
+
+
+def test_numbers_are_grades_by_themselves_and_those_of_older_heads_too() -> None:
+    table = pd.DataFrame({"grade": [10, 9, 2, 10], "view": list("abca")})
+    chosen = Classes.choose(table, "grade", (), None)
+    assert (chosen.names, chosen.order) == (("2", "9", "10"), [0, 1, 2])
+    older = Classes.from_config({"label": "grade", "classes": ["10", "2"], "positive": None})
+    assert older.order == [1, 0]
+    assert Classes.choose(table, "view", (), None).order == []
 
 
 def test_a_clip_that_returns_in_another_split_is_called_out(

@@ -5,12 +5,11 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from echocli.statistics.bootstrap import patient_weights
-from echocli.statistics.kappa import NOMINAL, QUADRATIC, kappa
+from echocli.statistics.kappa import LINEAR, NOMINAL, QUADRATIC, kappa
 
 PATIENTS = np.arange(90) // 3
 TRUTH = np.random.default_rng(0).integers(0, 4, 90)
 CALLED = np.clip(TRUTH + np.random.default_rng(1).integers(-1, 2, 90), 0, 3)
-LINEAR = 1
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,27 @@ def test_figures_of_several_classes_equal_sklearn() -> None:
     assert not {"sensitivity", "calibration_slope"} & set(found)
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])
+def test_weighted_kappas_of_ordered_classes_equal_sklearn(order: list[int]) -> None:
+    truth, said = said_of(4)
+    called = said.argmax(axis=1)
+    found = class_figures(
+        truth, said, called, PATIENTS, positive=None, order=order, seed=0, draws=20
+    )
+    for name, weights in (("kappa_linear", "linear"), ("kappa_quadratic", "quadratic")):
+        expected = metrics.cohen_kappa_score(truth, called, labels=order, weights=weights)
+        assert found[name].value == pytest.approx(expected, abs=1e-12)
+        assert found[name].low < found[name].value < found[name].high
+
+
+def test_classes_without_an_order_and_two_classes_have_no_weighted_kappa() -> None:
+    truth, said = said_of(3)
+    called = said.argmax(axis=1)
+    assert "kappa_linear" not in class_metrics(truth, said, called, None)
+    truth, said = said_of(2)
+    assert "kappa_linear" not in class_metrics(truth, said, truth, 1, [0, 1])
+
+
 def test_figures_of_two_classes_equal_sklearn() -> None:
     truth, said = said_of(2)
     called = (said[:, 0] < 0.7).astype(int)  # class 0 is looked for

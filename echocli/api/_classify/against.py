@@ -106,7 +106,7 @@ def _compared(
     """Yield figure, of what, and how the heads differ in it; areas by DeLong's test."""
     positive = classes.positive
     ours, theirs = (
-        class_metrics(one.codes, said, called, positive)
+        class_metrics(one.codes, said, called, positive, classes.order)
         for said, called in zip(one.said, one.called, strict=True)
     )
     looked_for = range(len(classes.names)) if positive is None else [positive]

@@ -198,8 +198,8 @@ def figures(
     )
     return {
         "test": test,
-        "metrics": _metrics(codes, probabilities, called, patients, positive, how),
-        **_of_patients(probabilities, codes, patients, reading, positive, how),
+        "metrics": _metrics(codes, probabilities, called, patients, classes, how),
+        **_of_patients(probabilities, codes, patients, reading, classes, how),
         "predict_the_commonest": {"class": classes.names[commonest], **as_json(baseline)},
         "per_class": _per_class(codes, probabilities, called, patients, classes.names, how),
         "confusion": confusion(codes, called, len(classes.names)),
@@ -217,7 +217,7 @@ def subgroups(
     probabilities: Floats,
     codes: Codes,
     reading: Reading,
-    positive: int | None,
+    classes: Classes,
     how: Mapping[str, Any],
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the figures of parts of labelled clips, as JSON; see ``subgroup_figures``.
@@ -228,17 +228,17 @@ def subgroups(
         probabilities: ``(clips, classes)``.
         codes: Class of each clip, all known.
         reading: How calls are made.
-        positive: Class that is looked for, of two.
+        classes: What is told apart.
         how: ``seed`` and ``draws``.
     """
     owners = table["patient_id"].astype(str).to_numpy(dtype=np.str_)
-    called = reading.calls(probabilities, positive, patient=False)
+    called = reading.calls(probabilities, classes.positive, patient=False)
 
     def of(rows: NDArray[np.bool_]) -> dict[str, Any] | None:
         if len(set(codes[rows].tolist())) < 2:
             return None
         found = _metrics(
-            codes[rows], probabilities[rows], called[rows], owners[rows], positive, how
+            codes[rows], probabilities[rows], called[rows], owners[rows], classes, how
         )
         return {name: found[name] for name in SHOWN_OF_PARTS if name in found}
 
@@ -250,12 +250,11 @@ def _metrics(
     probabilities: Floats,
     called: Codes,
     patients: Owners,
-    positive: int | None,
+    classes: Classes,
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
-    return as_json(
-        class_figures(codes, probabilities, called, patients, positive=positive, **how)
-    )
+    kind: dict[str, Any] = {"positive": classes.positive, "order": classes.order}
+    return as_json(class_figures(codes, probabilities, called, patients, **kind, **how))
 
 
 def _of_patients(
@@ -263,7 +262,7 @@ def _of_patients(
     codes: Codes,
     patients: Owners,
     reading: Reading,
-    positive: int | None,
+    classes: Classes,
     how: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the figures of the mean over each patient's clips, where it has one class."""
@@ -273,10 +272,10 @@ def _of_patients(
     if len(set(found.codes[known].tolist())) < 2:
         return {"patient_test": counts, "patient_metrics": None}
     said, truth, names = found.probabilities[known], found.codes[known], found.names[known]
-    called = reading.calls(said, positive, patient=True)
+    called = reading.calls(said, classes.positive, patient=True)
     return {
         "patient_test": counts,
-        "patient_metrics": _metrics(truth, said, called, names, positive, how),
+        "patient_metrics": _metrics(truth, said, called, names, classes, how),
     }
 
 

@@ -38,6 +38,8 @@ class ClassifyConfig(ProbeConfig):
     """Column, or a rule on one such as ``ef_percent<50``."""
     classes: tuple[str, ...] = ()
     """Those to tell apart; all that the column holds if empty."""
+    ordered: bool = False
+    """Whether ``classes`` stand in their order, as grades do; numbers always have one."""
     positive: str | None = None
     """Of two classes, the one that is looked for."""
     probe: str = LINEAR
@@ -67,6 +69,11 @@ class ClassifyConfig(ProbeConfig):
             raise UsageError(
                 f"--false-positive-rate is {self.false_positive_rate}.",
                 "Give a share between 0 and 1, such as 0.05.",
+            )
+        if self.ordered and len(set(self.classes)) < 3:
+            raise UsageError(
+                "--ordered is of three classes or more, named in their order.",
+                "Name them from the least to the most: --classes none,mild,severe --ordered.",
             )
         rate = ClassifyConfig.false_positive_rate
         if self.false_positive_rate != rate and self.threshold != QUANTILE:
