@@ -85,6 +85,11 @@ class Study:
         """The table of labels that a researcher may lay beside the sources."""
         return self.root / "labels.csv"
 
+    def keeps(self, result: Path) -> bool:
+        """Return whether a result lies where a study keeps those of its own clips."""
+        own = (self.embeddings, self.scores, self.votes)
+        return result in own or result.parent == self.predictions
+
     def sources(self) -> list[Path]:
         """Return the source folders that exist.
 

@@ -20,12 +20,11 @@ from echocli.api._verify.tables import (
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
-from echocli.study import HEAD, HEAD_ENCODER, SUMS, WEIGHTS
+from echocli.study import HEAD, HEAD_ENCODER, SUMS, WEIGHTS, Study
 from echocli.tables import COMMENT, is_embeddings, is_parts
 
 DEPTH = 3
 """How far below a folder outputs are looked for: study/runs/NAME/model."""
-"""What tells the folder of a model or a head; ``checkpoint`` names them, but brings PyTorch."""
 ROBUSTNESS = "robustness.json"
 ROBUSTNESS_FILE = re.compile(r"[a-z]+\.(csv|png)")
 
@@ -175,17 +174,20 @@ def _check_robustness(folder: Path, *, quick: bool) -> Checked:
 def _check_ids(outputs: list[Checked]) -> None:
     """Check that rows of tables are of clips of the clip set beside them, if there is one.
 
-    Results of files, and of clips of which that set holds none, are those of others: a model
-    may be tried on them in the same study.
+    Results of files are of no set. A model may be tried on other clips in the same study, too,
+    whose results lie elsewhere: where the study keeps its own, clips that are gone were made
+    anew, and nothing there is true of them.
     """
     sets = [output for output in outputs if output.kind == "clip set" and output.ids]
     clips = next((output for output in sets if output.path.name == "clips"), None)
     if clips is None:
         return
+    study = Study(clips.path.parent)
     for output in outputs:
         if output.kind not in ("embeddings", "table", "clip set") or output is clips:
             continue
-        if output.in_place or clips.ids.keys().isdisjoint(output.ids):
+        apart = clips.ids.keys().isdisjoint(output.ids) and not study.keeps(output.path)
+        if output.in_place or apart:
             if output.ids:
                 output.looked_at += ", of files" if output.in_place else ", of other clips"
             continue

@@ -330,9 +330,29 @@ def test_rows_of_clips_that_are_gone_are_found(study: Path, tmp_path: Path) -> N
     assert found(copy).count("3 rows of clips that") == 4, "files, some of them known"
 
 
-def test_results_of_other_clips_are_whole(study: Path, tmp_path: Path) -> None:
+def test_results_of_clips_that_were_all_made_anew_are_found(
+    study: Path, tmp_path: Path
+) -> None:
     other = pd.DataFrame({"clip_id": ["a", "b"], "source_sha256": ["h", "i"]})
-    result = verify(with_clips(study, tmp_path / "study", other))
+    copy = with_clips(study, tmp_path / "study", other)
+    result = verify(copy)
+    assert sorted(str(output.path.relative_to(copy)) for output in result.damaged) == [
+        "embeddings.parquet", "predictions/lvef.csv", "predictions/segment", "scores.csv",
+    ]  # fmt: skip
+    assert found(copy).count("12 rows of clips that") == 4
+    (elsewhere,) = (o for o in result.outputs if o.path.name == "embeddings.csv")
+    assert elsewhere.looked_at.endswith("of other clips")
+
+
+def test_results_of_other_clips_are_whole_where_a_study_does_not_keep_its_own(
+    study: Path, tmp_path: Path
+) -> None:
+    other = pd.DataFrame({"clip_id": ["a", "b"], "source_sha256": ["h", "i"]})
+    copy = with_clips(study, tmp_path / "study", other)
+    (copy / "tried").mkdir()
+    for name in ("embeddings.parquet", "scores.csv", "scores.json", "predictions"):
+        (copy / name).rename(copy / "tried" / name)
+    result = verify(copy)
     assert result.whole
     assert sum("of other clips" in output.looked_at for output in result.outputs) == 5
 
