@@ -19,7 +19,7 @@ BAND_PIXELS = 10000
 """Pixels of that band that are looked at."""
 INNER = 4
 """Pixels of the small picture within the band that one of them stands for."""
-LITTLE = np.float32(0.05)
+LITTLE = np.float32(0.015)
 """What a dark pixel counts against a fan, where darkness may be a shadow."""
 
 

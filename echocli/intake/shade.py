@@ -38,6 +38,13 @@ STIRS = 0.01
 """Share of the dark in which something moves if it belongs to the scan."""
 MIDDLE = 0.02
 """Share of a region's width by which its middle differs from the apex that it tells."""
+NEAR, LIT_NEAR = 0.07, 0.5
+"""Share of the depth next to the transducer in which a scan is lit from side to side, for a
+shadow has hardly begun there, and share of that part that must move."""
+LEAST_LIT = 0.3
+"""Share of a fan in shadows that must move."""
+EDGE = 4
+"""Pixels from what moves within which darkness is no shadow: there a border is sharp."""
 MOST_ROUNDS = 6
 """Times at most that a fan is refined until its apex stays where it is."""
 ABOVE = np.arange(-0.05, 0.32, 0.03)
@@ -60,9 +67,9 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
     found = refined(motion, fan, box)
     if abs(found.angle0 + found.angle1) < LOPSIDED:
         return found
-    dark = (motion.brightest <= DARK) & ~motion.active
-    size = motion.active.shape
+    dark, size = _dark(motion), motion.active.shape
     seen = Seen(within(found.mask(*size), box), motion.active, dark)
+    dark = dark & ~_near(motion, piece, down=found.down)
     fitter = _Upright(motion, dark, piece, box)
     fades = _fades(motion, found, box)
 
@@ -88,6 +95,56 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
     return mirrored if allowed(mirrored, told=False) else found
 
 
+def around_parts(
+    motion: Motion, fan: Fan, parts: Mask, box: Box, region: Region | None
+) -> Fan | None:
+    """Return the fan in the picture that shadows part, if all else that it holds is dark.
+
+    Two scans side by side are none, for a fan around both is dark next to the transducer.
+
+    Args:
+        motion: Of the loop.
+        fan: One that holds the parts, in the small picture; it need not fit.
+        parts: What moves in it.
+        box: Where the scan is cut off.
+        region: The scan's rectangle by the header.
+    """
+    dark, size = _dark(motion), motion.active.shape
+    near = _near(motion, parts, down=fan.down)
+    fitter = _Upright(motion, dark & ~near, parts, box)
+    seen = fan.scaled(motion.factor)
+    columns = [seen.column]
+    if region is not None and region.width < size[1]:
+        columns.insert(0, (region.column0 + region.column1 - 1) / 2)
+    moving = running(np.maximum, motion.active.view(np.uint8), 2 * RIM + 1).view(bool)
+    for column in columns:
+        whole = _settled(motion, fitter.under(column, seen), box, dark & ~near)
+        held = within(whole.mask(*size), box)
+        beyond = held & ~moving
+        lit = held & motion.active
+        if (
+            (beyond & ~dark).sum() <= MOST_BRIGHT * beyond.sum()
+            and (lit & near).sum() >= LIT_NEAR * (held & near).sum()
+            and lit.sum() >= LEAST_LIT * held.sum()
+        ):
+            return whole
+    return None
+
+
+def _dark(motion: Motion) -> Mask:
+    """Return what does not move and is dark."""
+    return (motion.brightest <= DARK) & ~motion.active
+
+
+def _near(motion: Motion, piece: Mask, *, down: bool) -> Mask:
+    """Return the rows next to the transducer, which no shadow keeps dark as a whole."""
+    moving = np.flatnonzero(piece.any(axis=1)) * motion.factor
+    height = NEAR * (moving[-1] - moving[0])
+    rows = np.arange(len(motion.active))
+    near = rows < moving[0] + height if down else rows > moving[-1] - height
+    return np.broadcast_to(near[:, None], motion.active.shape)
+
+
 def _settled(motion: Motion, fan: Fan, box: Box, dark: Mask) -> Fan:
     """Return the fan in the picture, refined until it moves by less than a small pixel.
 
@@ -98,9 +155,16 @@ def _settled(motion: Motion, fan: Fan, box: Box, dark: Mask) -> Fan:
     for _ in range(MOST_ROUNDS - 1):
         before = found
         found = refined(motion, found.scaled(1 / motion.factor), box, dark)
-        if np.hypot(found.row - before.row, found.column - before.column) <= motion.factor:
+        steps = (
+            np.hypot(found.row - before.row, found.column - before.column),
+            abs(found.radius0 - before.radius0),
+            abs(found.radius1 - before.radius1),
+            found.radius1 * abs(found.angle1 - before.angle1),
+        )
+        if max(steps) <= motion.factor:
             break
-    return found
+    lit = running(np.maximum, motion.active.view(np.uint8), 2 * EDGE + 1).view(bool)
+    return refined(motion, found.scaled(1 / motion.factor), box, dark & ~lit)
 
 
 class Seen:

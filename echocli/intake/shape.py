@@ -13,7 +13,7 @@ from echocli.intake.fan import Fan
 from echocli.intake.fitting import Box, Fitter, fan_gain, within
 from echocli.intake.loop import Region
 from echocli.intake.motion import SOLID, Motion
-from echocli.intake.shade import widened
+from echocli.intake.shade import around_parts, widened
 
 GOOD_SCORE = 0.78
 """Share of the largest sum of gains that a fan must reach."""
@@ -21,6 +21,8 @@ MOST_OUTSIDE = 0.02
 """Share of what moves that may lie outside a fan."""
 WITHIN_REACH = 0.8
 """Share of a piece that another piece's beams must reach for both to be one scan."""
+PART = 0.02
+"""Share of the largest piece that another is large enough for to be a part of the scan."""
 ABRUPT, BEFORE, ABRUPT_REACH, ABRUPT_LENGTH = 0.7, 0.25, 0.03, 0.1
 """A picture cut off along a straight line: share of the count behind that the first two lines
 hold at least, and the line before them at most; how far behind that is, and the least length,
@@ -62,14 +64,23 @@ def outline(
         piece = np.logical_or.reduce([piece, *parts])
         fitter = Fitter(fan_gain(motion.small(), piece), piece, box, motion.factor)
         score, fan = fitter.near(fan)
+    whole: Fan | None = None
     if score >= GOOD_SCORE:
-        fan = widened(motion, fan, piece, box, region)
-        shape = within(fan.mask(*size), box)
+        whole = widened(motion, fan, piece, box, region)
+    else:
+        large = [other for other in pieces if other.sum() >= PART * piece.sum()]
+        together = np.logical_or.reduce(large)
+        fitter = Fitter(fan_gain(motion.small(), together), together, box, motion.factor)
+        whole = around_parts(motion, fitter.best(aspect)[1], together, box, region)
+        if whole is not None:
+            piece, others = together, pieces[len(large) :]
+    if whole is not None:
+        shape = within(whole.mask(*size), box)
         half = motion.factor // 2
         inside = shape[half :: motion.factor, half :: motion.factor]
         held = piece[: inside.shape[0], : inside.shape[1]]
         if (held & ~inside).sum() <= MOST_OUTSIDE * held.sum():
-            return Outline(shape, piece, fan), others
+            return Outline(shape, piece, whole), others
     narrowest = SOLID * float(np.hypot(*piece.shape))
     return Outline(convex_shape(piece, motion.factor, size, narrowest), piece, None), others
 
