@@ -283,6 +283,7 @@ def open_clips(
             size=size,
             labels=labels,
             shard=shard,
+            in_place=True,
             stop=stop,
             reporter=reporter,
         )

@@ -18,12 +18,12 @@ from echocli.api._preprocess.rules import (
     RuleUsed,
     count_normal,
     rules_of,
-    tell_datasets,
     tell_rules,
 )
 from echocli.api._preprocess.run import Run
 from echocli.api._preprocess.settings import keep_settings
-from echocli.api._preprocess.sources import Found, find_tasks
+from echocli.api._preprocess.sources import find_tasks
+from echocli.api._preprocess.told import tell_found, tell_labels, tell_patients
 from echocli.api._preprocess.workers import STANDARD as STANDARD
 from echocli.api._preprocess.workers import Limits as Limits
 from echocli.api._preprocess.workers import choose_workers, outcomes
@@ -100,6 +100,7 @@ def preprocess(
     fail_fast: bool = False,
     max_fail: int | None = None,
     overwrite: bool = False,
+    in_place: bool = False,
     stop: Callable[[], bool] = lambda: False,
     reporter: Reporter = SILENT,
 ) -> PreprocessResult:
@@ -131,6 +132,7 @@ def preprocess(
         fail_fast: Stop at the first source that cannot be used.
         max_fail: Stop when more sources than this cannot be used.
         overwrite: Replace what stands at ``out``, when all is done.
+        in_place: Whether the set is for one result alone, and gone afterwards.
         stop: Asked after each source whether to publish what is done and end.
         reporter: Who watches.
 
@@ -146,7 +148,7 @@ def preprocess(
     tasks = found.tasks
     pseudonyms = Pseudonyms.from_file(key_file, outside=out)
     table = LabelTable.read(labels, tasks, label_columns) if labels else NO_LABELS
-    _tell_labels(table, labels, len(tasks), reporter)
+    tell_labels(table, labels, len(tasks), reporter)
     tasks = table.with_patients(tasks)
     settings = {
         "size": size,
@@ -160,7 +162,7 @@ def preprocess(
         "key": pseudonyms.fingerprint(),
     }
     rules = rules_of(found.datasets, normal, abnormal, label_columns)
-    _tell_found(found, labels, reporter)
+    tell_found(found, labels, reporter)
     manner = _Manner(workers, limits, 0 if fail_fast else max_fail, stop, reporter)
     work = Settings(size, assume_rate_hz, pseudonyms, dates)
     mine = [task for task in tasks if share.takes(task.place)]
@@ -175,7 +177,7 @@ def preprocess(
             if stopped and folder != out:
                 raise _StoppedBesideError
             ledger = _close(run, settings)
-            _tell_patients(run, ledger, reporter)
+            tell_patients(run, ledger, reporter, in_place=in_place)
     except _StoppedBesideError:
         return replace(_result(out, Ledger.read(out), {}), stopped=True)
     if linkage:
@@ -245,7 +247,7 @@ def _close(run: Run, settings: dict[str, Any]) -> Ledger:
         reasons = ", ".join(f"{n} {reason}" for reason, n, _ in count_reasons(entries))
         raise EchoError(
             f"None of the {len(entries)} source(s) can be used: {reasons}.",
-            "quarantine.csv says of each why, and what mends it; so does `echocli inspect`.",
+            "`echocli inspect` of the same files says of each why, and what mends it.",
         )
     return ledger
 
@@ -262,58 +264,6 @@ def _check_wishes(out: Path, linkage: Path | None, size: int, dates: str) -> Non
         )
     if linkage:
         check_place(linkage)
-
-
-def _tell_found(found: Found, labels: Path | None, reporter: Reporter) -> None:
-    tell_datasets(found.datasets, reporter)
-    if found.passed_over:
-        reporter.say(
-            f"{found.passed_over} file(s) passed over: tables, notes, hidden files and links"
-        )
-    if found.unread_tables and labels is None:
-        reporter.warn(
-            f"{found.unread_tables} labels.csv among the sources is not used: without a column "
-            "`file` that names files beside it; --labels FILE takes it for all sources."
-        )
-
-
-def _tell_labels(
-    table: LabelTable, labels: Path | None, sources: int, reporter: Reporter
-) -> None:
-    if labels is None:
-        return
-    rows, patients = len(table.by_position), len(table.by_patient)
-    found = f"{patients} patient(s)" if patients else f"{rows} of {sources} source(s)"
-    if table.columns:
-        reporter.say(f"labels of {found}: {', '.join(table.columns)}")
-    else:
-        reporter.warn(
-            "No column of the labels has a name that echocli knows, such as ef_percent, normal "
-            "or sex: rename what shall be kept, or name it with --label-column."
-        )
-    if table.unused_rows:
-        reporter.warn(f"{table.unused_rows} row(s) of the labels fit no source.")
-    if table.unused_columns:
-        reporter.say(
-            f"labels: {table.unused_columns} column(s) left out; --label-column keeps one "
-            "that holds numbers or classes"
-        )
-
-
-def _tell_patients(run: Run, ledger: Ledger, reporter: Reporter) -> None:
-    """Warn of patients without a clip, and of clips without a patient."""
-    if run.nameless:
-        reporter.warn(
-            f"{run.nameless} clip(s) do not tell whose they are, and each counts as a patient "
-            "of its own. If some are of one patient, say so in labels.csv, in a column "
-            "`patient`, before clips are made: a split could part them."
-        )
-    missed = run.notes.without_clip(source.patient for source in ledger.sources.values())
-    if missed and not unfinished(run.folder):
-        reporter.warn(
-            f"{missed} of {len(run.table.by_patient)} patient(s) in the labels have no clip: "
-            "see that the ids are written as in the files, with all their zeros."
-        )
 
 
 def _link(linkage: Path, run: Run, tasks: Iterable[Task], ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from ears import Ears
 from fake import labelled_folder
 from made_dicom import moving_scan, ultrasound, write_dicom
 
+from echocli.api._encode import open_clips
 from echocli.api.preprocess import preprocess
 from echocli.clips.store import ClipSet
 from echocli.datasets.labelled_folder import read
@@ -46,6 +47,18 @@ def test_a_table_says_of_videos_whose_they_are(videos: Path, tmp_path: Path) -> 
     assert table["ef_percent"].tolist()[:2] == [55.5, 30]
     assert table["split"][0] == table["split"][1]
     assert ears.heard_of("1 clip(s) do not tell whose they are")
+
+
+def test_files_read_for_one_result_are_not_told_to_have_labels_before_clips_are_made(
+    videos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ECHOCLI_KEY_FILE", str(tmp_path / "key"))
+    ears = Ears()
+    with open_clips(videos, reporter=ears) as clips:
+        assert clips.manifest["patient_id"].nunique() == 4
+    assert not ears.warned
+    assert ears.heard_of("4 clip(s) do not tell whose they are")
+    assert not ears.heard_of("labels.csv")
 
 
 def test_the_same_sheet_beside_the_videos_is_read_alike(videos: Path, tmp_path: Path) -> None:
