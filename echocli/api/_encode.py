@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from echocli.api._in_place import refuse_labels
 from echocli.api._sector import grid_of, groups, tokens_seen
+from echocli.api._windows import read_ahead
 from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.lengths import says, shorter_windows
-from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
-from echocli.clips.windows import spread_starts, to_video, why_not, window_indices
+from echocli.clips.windows import to_video, why_not
 from echocli.console import SILENT, Advance, Reporter
 from echocli.device import Device, choose_device, keep_freed_memory, limit_threads
 from echocli.errors import EchoError, UsageError
@@ -35,7 +35,9 @@ POOL = "mean_std"
 halved the error of EF with it, against the mean alone."""
 WINDOWS = 3
 BATCH = 16
-"""Windows that cross the network together."""
+"""Windows that cross the network together, at least."""
+BATCH_TOKENS = 8192
+"""Tokens up to which more windows do: beside a small network, what a batch costs counts."""
 
 REASONS = {
     "no_time": "without frame times (preprocess with --assume-fps)",
@@ -76,7 +78,7 @@ def encode_clips(
     windows: int = WINDOWS,
     device: str = "auto",
     precision: str = "auto",
-    batch: int = BATCH,
+    batch: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Encoded:
     """Embed clips: the mean over windows that cover each clip evenly.
@@ -88,7 +90,7 @@ def encode_clips(
         windows: Windows a clip.
         device: ``auto`` or PyTorch's name.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        batch: Windows that cross the network together.
+        batch: Windows that cross the network together; ``batch_for`` if left out.
         reporter: Who watches.
 
     Raises:
@@ -164,7 +166,7 @@ def encode_groups(
     place: Device,
     *,
     least: float = 0.0,
-    batch: int = BATCH,
+    batch: int | None = None,
     reporter: Reporter = SILENT,
     done: Advance | None = None,
 ) -> Iterator[EncodedGroup]:
@@ -178,33 +180,25 @@ def encode_groups(
         place: Where to compute.
         least: Share of the grid's columns that is seen of every clip at least, where the
             contract asks for the sector alone.
-        batch: Windows that cross the network together.
+        batch: Windows that cross the network together; ``batch_for`` if left out.
         reporter: Who watches.
         done: Counts the clips, where they are part of a longer work.
     """
-    model.encoder.to(place.torch)
+    if next(model.encoder.parameters()).device != place.torch:
+        model.encoder.to(place.torch)  # which looks at every weight, each time
     grid = grid_of(model.encoder, model.data)
-    together = max(1, batch // windows)
+    together = max(1, (batch or batch_for(model)) // windows)
     with nullcontext(done) if done else reporter.progress("encode", len(rows)) as advance:
         asked = groups(clips, rows, model.data, grid, together, least)
-        for group, pixels in _read_ahead(model, clips, asked, windows):
+        for group, pixels in read_ahead(clips, asked, model.data, windows):
             seen = tokens_seen(clips, group, model.data, grid, least)
             yield _encode_group(model, group, pixels, place, seen)
             advance(len(group))
 
 
-def _read_ahead(
-    model: LoadedModel, clips: ClipSet, asked: Iterable[list[int]], windows: int
-) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Yield the windows of each group, ``(clips, windows, frames, height, width)``.
-
-    Those of the next groups are read while the network works on this one.
-    """
-
-    def read(group: list[int]) -> tuple[list[int], NDArray[np.uint8]]:
-        return group, read_windows(clips, group, model.data, windows)
-
-    return in_order((partial(read, group) for group in asked), readers=1)
+def batch_for(model: LoadedModel) -> int:
+    """Return how many windows cross a network together, unless it is said."""
+    return max(BATCH, BATCH_TOKENS // math.prod(grid_of(model.encoder, model.data)))
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:
@@ -218,34 +212,6 @@ def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]
         else:
             left_out.append(LeftOut(row, REASONS[reason]))
     return rows, left_out
-
-
-def read_windows(
-    clips: ClipSet, rows: Sequence[int], data: DataConfig, windows: int
-) -> NDArray[np.uint8]:
-    """Return windows of clips of one size, ``(clips, windows, frames, height, width)``."""
-    size = clips.frames(rows[0]).shape[1:]
-    pixels = np.empty((len(rows), windows, data.frames, *size), np.uint8)
-    starts = spread_starts(windows)
-    for of_clip, row in zip(pixels, rows, strict=True):
-        times_s, count = clips.times_s(row), len(clips.frames(row))
-        for window, start in zip(of_clip, starts, strict=True):
-            clips.window(row, _indices(times_s, count, data, start), window)
-    return pixels
-
-
-def read_window(clips: ClipSet, row: int, data: DataConfig, start: float) -> NDArray[np.uint8]:
-    """Return a window of a clip that can fill it; ``start`` is 0 for the first, 1 the last."""
-    times_s, count = clips.times_s(row), len(clips.frames(row))
-    return clips.window(row, _indices(times_s, count, data, start))
-
-
-def _indices(
-    times_s: NDArray[np.float64] | None, count: int, data: DataConfig, start: float
-) -> NDArray[np.intp]:
-    indices = window_indices(times_s, count, data, start)
-    assert indices is not None, "readable() says which clips can"
-    return indices
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from echocli.api._encode import (
     encode_clips,
     encode_groups,
     prepare,
-    read_window,
     rows_to_encode,
 )
 from echocli.api._finetune import (
@@ -30,6 +29,7 @@ from echocli.api._lesson import Lesson
 from echocli.api._probe_settings import ATTENTIVE
 from echocli.api._tokens import kept_tokens, share_of_all
 from echocli.api._units import Units, each_clip, units_of
+from echocli.api._windows import read_window
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter

@@ -17,7 +17,6 @@ from echocli.api._embed.work import REMEDY, open_before, sources_of, work_beside
 from echocli.api._embed.write import Job, write
 from echocli.api._embed.write import StoppedEarly as StoppedEarly
 from echocli.api._encode import (
-    BATCH,
     WINDOWS,
     LeftOut,
     clip_size,
@@ -88,7 +87,7 @@ def embed(
     windows: int = WINDOWS,
     keep_windows: bool = False,
     shard: str | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     device: str = "auto",
     precision: str = "auto",
     overwrite: bool = False,
@@ -110,7 +109,7 @@ def embed(
         windows: Windows a clip, evenly spread.
         keep_windows: Give each window of a clip its row, instead of their mean.
         shard: ``2/4`` makes the second of four parts of ``out``, which is then a folder.
-        batch: Windows that cross the network together.
+        batch: Windows that cross the network together; left out, 16 or more of small ones.
         device: ``auto`` or PyTorch's name.
         precision: ``auto``, ``fp32`` or ``bf16``; with ``auto``, bf16 is compared with fp32 on
             a few clips and left where it changes too much.

@@ -101,7 +101,7 @@ class ClipSet:
     def window(
         self, row: int, indices: NDArray[np.intp], out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return a copy of some frames of a clip, ``(indices, height, width)``.
+        """Return a copy of some frames of a clip, ``(*indices, height, width)``.
 
         With ``out`` nothing but the pixels themselves is moved: with ``Batches``, which reads
         so, it is the fast road to many windows.

@@ -42,29 +42,34 @@ def why_not(
 
 
 def window_indices(
-    times_s: NDArray[np.float64] | None, frames: int, data: DataConfig, start: float
+    times_s: NDArray[np.float64] | None,
+    frames: int,
+    data: DataConfig,
+    start: float | NDArray[np.float64],
 ) -> NDArray[np.intp] | None:
-    """Return the frames of one window.
+    """Return the frames of one window, or of several of one clip.
 
     Args:
         times_s: Time of each frame, ``None`` if unknown (enough for a stride).
         frames: How many frames the clip has.
         data: The input contract.
-        start: 0 for the first window that fits, 1 for the last one.
+        start: 0 for the first window that fits, 1 for the last one; several as an array.
 
     Returns:
-        Indices that never decrease, or ``None`` if the clip cannot fill a window.
+        Indices that never decrease in a window, ``(*start, frames)``, or ``None`` if the clip
+        cannot fill a window.
     """
     if why_not(times_s, frames, data) is not None:
         return None
-    steps = np.arange(data.frames)
+    begin, steps = np.asarray(start)[..., None], np.arange(data.frames)
     if data.stride is not None:
         room = frames - 1 - round(data.span)
-        return min(int(start * (room + 1)), room) + steps * data.stride
+        first = np.minimum((begin * (room + 1)).astype(np.intp), room)
+        return np.asarray(first + steps * data.stride)
     assert times_s is not None
     assert data.seconds is not None
     room_s = max(0.0, float(times_s[-1] - times_s[0]) - data.span)
-    wanted = times_s[0] + start * room_s + steps * (data.seconds / data.frames)
+    wanted = times_s[0] + begin * room_s + steps * (data.seconds / data.frames)
     return nearest(times_s, wanted)
 
 
@@ -128,7 +133,7 @@ def stretch(times_s: NDArray[np.float64] | None, frames: int, data: DataConfig) 
 def nearest(times_s: NDArray[np.float64], wanted_s: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the index of the time nearest to each wanted one; the earlier of two equals."""
     if len(times_s) == 1:
-        return np.zeros(len(wanted_s), dtype=np.intp)
+        return np.zeros(wanted_s.shape, dtype=np.intp)
     after = np.minimum(np.maximum(times_s.searchsorted(wanted_s), 1), len(times_s) - 1)
     earlier = wanted_s - times_s[after - 1] <= times_s[after] - wanted_s
     return np.asarray(after - earlier, dtype=np.intp)
@@ -177,11 +182,11 @@ def to_video(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
     import torch
 
     # In place: a batch costs more to get from the system than to compute.
-    grey = to_size(windows.to(torch.float32, copy=True), data.size).div_(255)
+    grey = to_size(windows.to(torch.float32, copy=True), data.size)
     video = grey[:, None].expand(-1, data.channels, -1, -1, -1).contiguous()
     # As plain numbers: a tensor of them would have to be sent, and a GPU finish its work first.
     for channel in range(data.channels):
-        mean, std = (values[channel % len(values)] for values in (data.mean, data.std))
+        mean, std = (255 * of[channel % len(of)] for of in (data.mean, data.std))
         video[:, channel].sub_(mean).div_(std)
     return video
 

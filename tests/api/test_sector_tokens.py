@@ -14,10 +14,11 @@ import torch
 from micro import micro_clip, write_clips
 from numpy.typing import NDArray
 
-from echocli.api._encode import encode_clips, read_windows
+from echocli.api._encode import encode_clips
 from echocli.api._sector import grid_of, groups, share_of_clip, share_to_train, tokens_seen
 from echocli.api._segment.networks import TokenNetwork, predict_frames
 from echocli.api._segment.tokens import encode_frames, labelled_frames
+from echocli.api._windows import read_windows
 from echocli.api.embed import embed
 from echocli.api.pretrain import Choice, plan, pretrain
 from echocli.checkpoint import LoadedModel, load_model, save_model

@@ -83,6 +83,18 @@ def test_a_stride_takes_every_so_many_th_frame(frames: int, start: float, stride
     assert chosen[-1] < frames
 
 
+@given(starts=st.lists(st.floats(0, 1), min_size=1, max_size=4), stride=st.integers(0, 3))
+def test_several_windows_at_once_are_those_of_each_alone(
+    starts: list[float], stride: int
+) -> None:
+    data = DataConfig(frames=8, stride=stride) if stride else DataConfig(frames=8)
+    times = regular(29.97, 47)
+    found = window_indices(times, 47, data, np.array(starts))
+    alone = [window_indices(times, 47, data, start) for start in starts]
+    np.testing.assert_array_equal(found, alone)  # type: ignore[arg-type]
+    assert window_indices(times[:5], 5, data, np.array(starts)) is None
+
+
 def test_the_first_and_the_last_window_are_reached() -> None:
     data = DataConfig(frames=4, stride=2)
     first, last = (window_indices(None, 20, data, start) for start in (0.0, 1.0))
@@ -139,6 +151,14 @@ def test_pixels_are_scaled_and_normalised() -> None:
     video = to_video(windows, data)
     assert video.shape == (3, 1, 2, 8, 8)
     torch.testing.assert_close(video, torch.full_like(video, 2.0))
+
+
+def test_every_grey_is_what_double_precision_says() -> None:
+    data = DataConfig(frames=1, size=16)
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    exact = (grey / 255 - data.mean[0]) / data.std[0]
+    video = to_video(torch.from_numpy(grey), data)[:, 0].double().numpy()
+    np.testing.assert_allclose(video, exact, rtol=0, atol=2.0**-21)
 
 
 def test_colour_networks_see_grey_three_times() -> None:

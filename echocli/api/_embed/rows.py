@@ -19,14 +19,16 @@ from echocli.api._encode import (
     POOL,
     WINDOWS,
     EncodedGroup,
+    batch_for,
     check_wishes,
     encode_groups,
     pooled,
 )
 from echocli.api._sector import grid_of
+from echocli.api._windows import window_frames
 from echocli.checkpoint import LoadedModel
 from echocli.clips.store import ClipSet
-from echocli.clips.windows import spread_starts, window_indices
+from echocli.clips.windows import spread_starts
 from echocli.console import Advance
 from echocli.device import Device
 from echocli.errors import EchoError, UsageError
@@ -61,7 +63,7 @@ class Layout:
         pool: str | None,
         windows: int,
         keep: bool,
-        batch: int,
+        batch: int | None,
     ) -> Layout:
         """Return the layout that is asked for.
 
@@ -86,7 +88,7 @@ class Layout:
             pool=WITHIN.get(per, pool or POOL),
             windows=windows,
             keep_windows=keep or per in WITHIN,
-            batch=batch,
+            batch=batch or batch_for(model),
         )
 
     def width(self, model: LoadedModel) -> int:
@@ -192,11 +194,8 @@ def _positions(
     """Return where in its clip each of its rows lies, and which frame that begins with."""
     if not layout.keep_windows:
         return {}
-    times, count = clips.times_s(row), len(clips.frames(row))
-    starts = [
-        window_indices(times, count, model.data, s) for s in spread_starts(layout.windows)
-    ]
-    frames = np.stack([found for found in starts if found is not None])
+    times = clips.times_s(row)
+    frames = window_frames(clips, row, model.data, spread_starts(layout.windows))
     window = np.arange(layout.windows)
     step = np.zeros(1, np.int64)
     places = step
