@@ -29,7 +29,7 @@ class DenseProbe(nn.Module):
         dim: Width of a token.
         heads: Attention heads; as many as the encoder has.
         tubelet: Frames, rows and columns of pixels that a token covers.
-        outputs: Numbers said of each pixel; 0 at the start, whatever is seen.
+        outputs: Numbers said of each pixel.
         generator: Source of the weights. Without one they are shapes that hold no numbers.
 
     Source:
@@ -59,8 +59,6 @@ class DenseProbe(nn.Module):
         self.mlp = MLP(dim, 4 * dim, generator)
         self.up1 = _enlarge(dim, hidden, (frames, row_steps, column_steps), generator)
         self.up2 = _enlarge(hidden, outputs, (1, row_rest, column_rest), generator)
-        if generator is not None:
-            nn.init.zeros_(self.up2.weight)
 
     def forward(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from ..dense import DenseProbe
@@ -41,6 +41,18 @@ class DenseSegmenter(DenseProbe):
         }
         self.tubelet = tubelet
         self.register_buffer("possible", torch.ones(classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def begin_with(self, masks: Integer[Tensor, "maps rows columns"]) -> None:
+        """Begin by saying how common each class is in some masks.
+
+        Most pixels are background: without this the first hundreds of steps teach little else,
+        and where features are weak nothing but background is called.
+        """
+        classes = len(self.possible)
+        counts = torch.bincount(masks.flatten().long(), minlength=classes) + 1
+        assert self.up2.bias is not None
+        self.up2.bias.copy_((counts / counts.sum()).log())
 
     def never_call(self, classes: set[int]) -> None:
         """Make classes impossible that no mask held: some data sets label only the cavity."""

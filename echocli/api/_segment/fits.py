@@ -197,6 +197,7 @@ def fit_dense(
     network = DenseSegmenter(
         encoder.dim, encoder.heads, encoder.tubelet, CLASSES, generator
     ).to(place.torch)
+    network.begin_with(masks)
     shape = (len(frames), *grid_of(model.encoder, model.data), encoder.dim)
     remedy = "Free some space, give --windows 1, or use --head linear."
     what = f"{len(frames)} view(s) of labelled frames"
