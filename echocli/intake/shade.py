@@ -38,9 +38,9 @@ STIRS = 0.01
 """Share of the dark in which something moves if it belongs to the scan."""
 MIDDLE = 0.02
 """Share of a region's width by which its middle differs from the apex that it tells."""
-NEAR, LIT_NEAR = 0.07, 0.5
-"""Share of the depth next to the transducer in which a scan is lit from side to side, for a
-shadow has hardly begun there, and share of that part that must move."""
+NEAR, LIT_NEAR = 0.07, 0.8
+"""Share of the depth next to the transducer in which a scan is lit from side to side, for
+shadows have hardly begun there, and share of that part that must move."""
 LEAST_LIT = 0.3
 """Share of a fan in shadows that must move."""
 EDGE = 4
@@ -122,9 +122,11 @@ def around_parts(
         held = within(whole.mask(*size), box)
         beyond = held & ~moving
         lit = held & motion.active
+        limit = whole.radius0 + NEAR * (whole.radius1 - whole.radius0)
+        ring = within(replace(whole, radius1=limit).mask(*size), box)
         if (
             (beyond & ~dark).sum() <= MOST_BRIGHT * beyond.sum()
-            and (lit & near).sum() >= LIT_NEAR * (held & near).sum()
+            and (lit & ring).sum() >= LIT_NEAR * ring.sum()
             and lit.sum() >= LEAST_LIT * held.sum()
         ):
             return whole

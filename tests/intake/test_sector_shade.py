@@ -12,6 +12,7 @@ from echocli.intake.fan import Fan, best_fan
 from echocli.intake.loop import Region
 from echocli.intake.motion import motion_of, solid_pieces
 from echocli.intake.read import read_loop
+from echocli.intake.reasons import Reason, Refused
 from echocli.intake.sector import find_sector
 from echocli.intake.shape import outline
 from echocli.phantoms.dicom import DicomOptions, write_loop
@@ -69,6 +70,23 @@ def test_what_stands_still_in_the_dark_is_not_taken_in(region: Region | None) ->
     assert not (found(LIT, region, menu) & menu).any()
 
 
+@pytest.mark.parametrize("half", [0.1, 0.2])
+def test_a_shadow_that_splits_a_scan_belongs_to_it(half: float) -> None:
+    lit = TRUTH & ((np.abs(ANGLE - 0.1) > half) | (RADIUS < 25)) & (ANGLE > -0.55)
+    assert differing(found(lit, AROUND), TRUTH) < 0.03
+
+
+def test_scans_side_by_side_are_not_one_split_by_a_shadow() -> None:
+    pair = np.zeros_like(TRUTH)
+    for column in (80, 240):
+        angle, radius = polar(12, column)
+        shadow = (np.abs(angle - 0.1) < 0.16) & (radius > 25)
+        pair |= (np.abs(angle) < 0.4) & (radius < 200) & ~shadow
+    with pytest.raises(Refused) as refused:
+        find_sector(loop_of(speckle(pair)))
+    assert refused.value.reason is Reason.DUAL_SCREEN
+
+
 def test_equal_sides_stay_equal_about_the_column_that_halves_them() -> None:
     rows, columns = (axis.ravel().astype(np.float32) for axis in np.indices(TRUTH.shape))
     gain = TRUTH.ravel() - np.float32(0.3)
@@ -95,6 +113,16 @@ def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -
         (11, 42, (360, 480), 60, shadow(-34.1, 10.9, 17.7, 16.9)),
         (22, 63, (300, 400), 60, shadow(-32.9, 8.2, 20.9, 10.0)),
         (21, 15, (240, 320), 70, None),
+        # A bright wall beside the apex, with a few pixels that stand still.
+        (31, 33, (300, 400), 90, None),
+        # Both sides in the dark but next to the transducer.
+        (25, 46, (430, 600), 85, shadow(-36.3037, 9.5161, 43.5487, 9.4646)),
+        (28, 66, (430, 600), 80, shadow(-33.1854, 7.8127, 27.1931, 13.5044)),
+        # One side in the dark from the transducer on.
+        (33, 91, (300, 400), 60, None),
+        # Split by shadows, so that no part of it is a fan.
+        (27, 82, (360, 480), 90, shadow(29.3097, 5.9606, 27.0117, 13.8382)),
+        (34, 93, (300, 400), 75, shadow(-34.2766, 9.4144, 37.1533, 18.5364)),
     ],
 )
 def test_areas_that_once_erred_by_three_hundredths_and_more_are_true_to_two(
