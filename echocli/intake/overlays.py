@@ -38,6 +38,8 @@ over the width that such a word has at most: two shadows along beams have more."
 TICK, TICK_SHARE = 4, 0.5
 """Pixels at the border that are surely drawn, and their share of a blot's ink, where it is a
 ruler's mark or the end of a text, and no wall or speckle."""
+SPARSE = 0.06
+"""Share of a blot that is ink below which its marks have nothing to do with each other."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
 """Gaps to both sides of a word in which less clear parts of the text are looked for, and the
 same for dark words, which dark tissue interrupts."""
@@ -163,11 +165,14 @@ def blot_out(
     words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), LEAST_INK)
     words &= (np.maximum(high, wide) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
     ticks = (ink(sure) >= TICK) & (ink(sure) > TICK_SHARE * ink(likely))
-    at_border = dilated(sure & ~amid & ticks[pieces], gap) & blots
+    sparse = ink(likely) < SPARSE * ink(blots)
+    alone = solid & (words & sparse)[pieces]
+    words &= ~sparse
+    at_border = dilated(sure & ~amid & (ticks & ~sparse)[pieces], gap) & blots
     drawn = words[pieces] & blots | at_border
     drawn |= weak & _beside_words(words[pieces] & blots, reach * gap)
     drawn = eroded(dilated(drawn, gap), gap) | drawn
-    return dilated(drawn, MARGIN)[margin:-margin, margin:-margin]
+    return dilated(drawn | alone, MARGIN)[margin:-margin, margin:-margin]
 
 
 def _may_be(marks: Mask) -> bool:

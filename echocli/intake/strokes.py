@@ -45,7 +45,7 @@ WEAK_CONTRAST = 8
 STILL_CONTRAST, STILL = 60, 0.06
 """Grey levels by which a stroke stands out that hardly flickers, whatever is around it, and
 how much it flickers at most as a share of them."""
-BLACK_CONTRAST, BLACK_TEXTURE, BLACK_RATIO = 6.0, 1.0, 4.0
+BLACK_CONTRAST, BLACK_TEXTURE, BLACK_RATIO = 6.0, 2.0, 4.0
 """The same for a calm dark stroke whose contrast is at least so many times its own level: over
 dim tissue ink is hardly darker, but black."""
 CONTRAST, TEXTURE, TEXTURE_MOST = 30.0, 3.0, 40
