@@ -13,8 +13,6 @@ from ears import Ears
 from echocli import checkpoint as checkpoint_module
 from echocli.checkpoint import (
     CONFIG,
-    SUMS,
-    WEIGHTS,
     find_model,
     load_head,
     load_model,
@@ -26,7 +24,7 @@ from echocli.clips.contract import DataConfig
 from echocli.errors import EchoError
 from echocli.files import read_json
 from echocli.models.vit import VisionTransformer, ViTConfig
-from echocli.study import Study
+from echocli.study import SUMS, WEIGHTS, Study
 
 DATA = DataConfig(frames=4, size=32, seconds=0.4, mean=(0.2,), std=(0.3,))
 
