@@ -102,6 +102,19 @@ def writing(what: str, folder: Path) -> Iterator[None]:
         ) from None
 
 
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """Return how to say that the system lets nobody write to a place.
+
+    Args:
+        path: The place.
+        error: What the system said.
+    """
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return UsageError(
+        f"{path} cannot be written to: {reason}.", "Choose another place with -o."
+    )
+
+
 class PrivacyError(EchoError):
     """The privacy guard refused."""
 

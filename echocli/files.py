@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from echocli.errors import NO_SPACE, UsageError
+from echocli.errors import NO_SPACE, UsageError, unwritable
 from echocli.locks import lock
 
 LONG, SHORT = 200, 40
@@ -177,10 +177,7 @@ def check_place(path: Path) -> None:
     except OSError as error:
         if error.errno in NO_SPACE:
             return  # what there is to write may fit: whoever writes tells
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise UsageError(
-            f"{path} cannot be written to: {reason}.", "Choose another place with -o."
-        ) from None
+        raise unwritable(path, error) from None
 
 
 @contextmanager

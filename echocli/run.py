@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from echocli.errors import EchoError, UsageError, writing
+from echocli.errors import NO_SPACE, EchoError, UsageError, unwritable, writing
 from echocli.files import read_json, sweep, write_json, write_text
 from echocli.locks import NoLocksError, take
 
@@ -80,7 +80,12 @@ class Run:
         with _usable(self.folder):
             self._made = [p for p in (self.folder, self.folder.parent) if not p.exists()]
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder / LOCK)
+            try:
+                self._lock = _lock(self.folder / LOCK)
+            except OSError:
+                if self.folder in self._made:
+                    self._vanish()
+                raise
         return self
 
     def __exit__(
@@ -300,15 +305,15 @@ def _usable(folder: Path) -> Iterator[None]:
     """Tell why a folder cannot be used, if the system refuses in the block.
 
     Raises:
+        OSError: If there is no room.
         UsageError: If it is read-only, its name too long, or a file stands in its way.
     """
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise UsageError(
-            f"{folder} cannot be written to: {reason}.", "Choose another place with -o."
-        ) from None
+        if error.errno in NO_SPACE:
+            raise
+        raise unwritable(folder, error) from None
 
 
 def _lock(path: Path) -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -63,6 +64,19 @@ def test_a_folder_of_something_else_is_never_emptied(tmp_path: Path) -> None:
 def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     with overwritten(tmp_path / "runs" / "r", overwrite=False):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_called_that_and_nothing_stays_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("echocli.run.take", full)
+    with pytest.raises(OSError, match="full") as caught, Run(tmp_path / "runs" / "r"):
+        pass
+    assert caught.value.errno == errno.ENOSPC  # ends with 6, where UsageError would with 2
     assert list(tmp_path.iterdir()) == []
 
 

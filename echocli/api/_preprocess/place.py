@@ -20,7 +20,7 @@ from echocli.api._preprocess.parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess.settings import SETTINGS_FILE
 from echocli.clips.progress import FILES_LOCK, SET_LOCK, STATE_FOLDER
 from echocli.clips.store import ClipSet
-from echocli.errors import NO_SPACE, UsageError
+from echocli.errors import NO_SPACE, UsageError, unwritable
 from echocli.files import sync_folder
 from echocli.locks import locked
 from echocli.privacy.audit import AUDIT_FILE
@@ -132,10 +132,7 @@ def _lock(out: Path, share: Share, stack: ExitStack) -> None:
 def _explain(out: Path, error: OSError) -> NoReturn:
     if error.errno in NO_SPACE:
         raise error
-    raise UsageError(
-        f"{out} cannot be written to: {os.strerror(error.errno or 0)}.",
-        "Choose another place with -o.",
-    ) from None
+    raise unwritable(out, error) from None
 
 
 def _refuse_others(out: Path) -> None:
