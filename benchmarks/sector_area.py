@@ -4,8 +4,8 @@
 
 Each phantom is written as JPEG-baseline DICOM of 240 to 708 rows and quality 60 to 95, and read
 as any file. Prints one row for each whose area errs by more than ``--limit``, and a summary:
-areas against the truth, lit tissue lost, sectors with a note that tells of a doubt. Ends with 1
-if one without a note is beyond the limit. ``--as-drawn`` adds no shadow to any; ``--loops``
+areas against the truth, lit tissue lost, loops with a note that tells of a doubt. Ends with 1
+if one is beyond the limit or refused. ``--as-drawn`` adds no shadow to any; ``--loops``
 keeps the files, so that a second run need not draw them again.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,10 +48,10 @@ class Found:
     """Area found over the true one, less 1; 0 for what was refused."""
     lost: float
     """Share of the lit tissue that is masked."""
-    said: str = ""
-    """Why it does not count: refused, or called damaged."""
+    refused: str = ""
+    """Why there is no sector."""
     notes: tuple[str, ...] = ()
-    """Of its sector."""
+    """On its sector, and ``damaged_frame``."""
 
 
 def main() -> int:
@@ -67,21 +68,22 @@ def main() -> int:
         places = range(options.count)
         found = [look(place, options.seed, index, options.as_drawn) for index in places]
     beyond = [one for one in found if abs(one.error) > options.limit]
-    for one in (*beyond, *(one for one in found if one.said)):
+    refused = [one for one in found if one.refused]
+    for one in (*beyond, *refused):
         kind = "shadowed" if one.shadowed else "as drawn"
-        print(f"phantom {one.index}, {kind}: area {one.error:+.2%}", one.said, *one.notes)
-    errors = np.abs([one.error for one in found if not one.said])
-    lost = np.array([one.lost for one in found if not one.said])
+        print(f"phantom {one.index}, {kind}: area {one.error:+.2%}", one.refused, *one.notes)
+    errors = np.abs([one.error for one in found if not one.refused])
+    lost = np.array([one.lost for one in found if not one.refused])
     print(
         f"{len(found)} phantoms, {sum(one.shadowed for one in found)} shadowed: "
         f"{len(errors) - len(beyond)} of {len(errors)} within {options.limit:.0%}, "
         f"{np.percentile(errors, 95):.2%} at the 95th percentile, {errors.max():.2%} at most"
     )
     print(f"lit tissue lost: {np.median(lost):.2%} in the median, {lost.max():.2%} at most")
-    noted = sum(bool(one.notes) for one in found if not one.said)
-    silent = [one for one in beyond if not one.notes]
-    print(f"with a note on the sector: {noted}; beyond the limit without one: {len(silent)}")
-    return 1 if silent else 0
+    noted = Counter(note for one in found for note in one.notes)
+    print("notes:", ", ".join(f"{count} {note}" for note, count in sorted(noted.items())))
+    print(f"refused, though they have a sector: {len(refused)}")
+    return 1 if beyond or refused else 0
 
 
 def look(folder: Path, seed: int, index: int, as_drawn: bool = False) -> Found:
@@ -100,9 +102,9 @@ def look(folder: Path, seed: int, index: int, as_drawn: bool = False) -> Found:
         return Found(index, shadowed, 0.0, 0.0, str(refused))
     lit = is_lit(loop) & truth
     lost = float((lit & ~found.mask).sum() / max(lit.sum(), 1))
-    said = "damaged_frame" if "damaged_frame" in loop.notes else ""
     error = float(found.mask.sum() / truth.sum() - 1)
-    return Found(index, shadowed, error, lost, said, found.notes)
+    damaged = tuple(note for note in loop.notes if note == "damaged_frame")
+    return Found(index, shadowed, error, lost, notes=found.notes + damaged)
 
 
 def write(path: Path, truth_path: Path, patient: Patient) -> None:

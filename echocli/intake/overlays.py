@@ -35,9 +35,9 @@ SURE_SHARE, CALM_STROKES, UPRIGHT = 0.2, 2, 1.25
 """Share of a blot's ink that is surely drawn where fewer strokes in rows that follow each other
 make a word of it, that number (the calm gap between two walls is one stroke), and the height
 over the width that such a word has at most: two shadows along beams have more."""
-TICK, TICK_SHARE = 4, 0.5
-"""Pixels at the border that are surely drawn, and their share of a blot's ink, where it is a
-ruler's mark or the end of a text, and no wall or speckle."""
+TICK, TICK_SURE, TICK_SOLID = 4, 0.5, 0.15
+"""Pixels of a ruler's mark or of the end of a text at the border, and the share of them that is
+surely drawn, or else drawn beside the scan: a wall has less, speckle fewer."""
 SPARSE = 0.06
 """Share of a blot that is ink below which its marks have nothing to do with each other."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
@@ -164,7 +164,8 @@ def blot_out(
     words = several(bright) | written(dark) | (calm & written(sure))
     words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), LEAST_INK)
     words &= (np.maximum(high, wide) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
-    ticks = (ink(sure) >= TICK) & (ink(sure) > TICK_SHARE * ink(likely))
+    ticks = ink(sure) > TICK_SURE * ink(likely)
+    ticks = (ticks | (ink(solid) > TICK_SOLID * ink(likely))) & (ink(likely) >= TICK)
     sparse = ink(likely) < SPARSE * ink(blots)
     alone = solid & (words & sparse)[pieces]
     words &= ~sparse
