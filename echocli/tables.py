@@ -175,12 +175,13 @@ def read_embeddings(source: Path | str) -> Embeddings:
     return Embeddings(stored.table, np.concatenate(vectors), stored.metadata)
 
 
-def open_embeddings(source: Path | str) -> Stored:
+def open_embeddings(source: Path | str, name: str = "The file") -> Stored:
     """Open embeddings: ids, labels and metadata now, vectors when they are asked for.
 
     Args:
         source: Parquet, CSV or safetensors file; a folder of parts; ``-`` reads CSV or Parquet
             from standard input.
+        name: What to call a file that is something else.
 
     Raises:
         EchoError: If there are none, the file is something else, or a part is missing.
@@ -195,7 +196,7 @@ def open_embeddings(source: Path | str) -> Stored:
             f"There are no embeddings: {called(path, Study().embeddings)} is not there.",
             "Run `echocli embed` first, or name the file that it wrote.",
         )
-    return _parse(path, "The file")
+    return _parse(path, name)
 
 
 def is_parts(folder: Path) -> bool:

@@ -87,7 +87,8 @@ def _by_rule(table: pd.DataFrame, rule: str) -> Normality:
         if match is None:
             raise UsageError(
                 f"--normal-rule {part!r} is not a condition.",
-                "Write a column, a comparison and a value: 'ef_percent>=55'.",
+                "Write a column, a comparison and a value: 'ef_percent>=55'; several are "
+                "joined by and: 'ef_percent>=55 and sex==F'.",
             )
         name, sign, value = match.groups()
         column = _column(table, name)

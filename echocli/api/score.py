@@ -193,7 +193,7 @@ def _case(
     if normals is None:
         found = normality(queries.table, rule)
         return _Case(queries, queries, found.known, found.normal, found.normal, found.source)
-    reference = open_embeddings(normals)
+    reference = open_embeddings(normals, "The file given by --normals")
     check_vectors(reference, "The embeddings given by --normals", reporter)
     check_same_origin(queries, reference)
     known = normal = np.zeros(len(queries.table), np.bool_)

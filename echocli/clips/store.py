@@ -75,7 +75,7 @@ class ClipSet:
             why = "is none" if folder.exists() else "is not there"
             raise EchoError(
                 f"There is no clip set: {called(folder, Study().clips)} {why}.",
-                "Make one with `echocli preprocess SOURCES -o clips`, or name another.",
+                "Check the spelling, or make one with `echocli preprocess SOURCES -o clips`.",
             )
         manifest, kind = read_parts(parts)
         if not all(ID.fullmatch(str(name)) for name in manifest["clip_id"]):

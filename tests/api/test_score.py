@@ -175,6 +175,12 @@ def test_of_labelled_rows_given_as_normals_only_the_normal_ones_count(tmp_path: 
         score(path, normals=written(tmp_path, given, "none.parquet"))
     with pytest.raises(UsageError, match="no label column rhythm"):
         score(path, normals=normals, normal_rule="rhythm==sinus")
+    with pytest.raises(UsageError, match="is not a condition") as caught:
+        score(path, normals=normals, normal_rule="ef>=55 und sex==F")
+    assert "joined by and" in caught.value.remedy
+    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(EchoError, match="given by --normals holds no embeddings"):
+        score(path, normals=tmp_path / "list.csv")
 
 
 @pytest.mark.parametrize("missing", ["absent", "empty"])

@@ -143,7 +143,8 @@ def check_test(words: Words, clips: int, classes: Classes) -> None:
         raise EchoError(
             f"None of the {clips} clip(s) is labelled with {classes.label} and of a patient "
             "that the head was not fitted on.",
-            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
+            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`; "
+            "beside files, --labels labels.csv is enough.",
         )
     if len(there) == 1:
         raise EchoError(

@@ -95,7 +95,8 @@ def check_test(labelled: int, clips: int) -> None:
         raise EchoError(
             f"None of the {clips} clip(s) is labelled with {LABEL} and of a patient that the "
             "head was not fitted on.",
-            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`.",
+            "Give clips of other patients, made with `echocli preprocess --labels labels.csv`; "
+            "beside files, --labels labels.csv is enough.",
         )
 
 
