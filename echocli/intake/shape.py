@@ -27,6 +27,9 @@ ABRUPT, BEFORE, ABRUPT_REACH, ABRUPT_LENGTH = 0.7, 0.25, 0.03, 0.1
 """A picture cut off along a straight line: share of the count behind that the first two lines
 hold at least, and the line before them at most; how far behind that is, and the least length,
 as shares of the diagonal."""
+DIM, NOISY, NOISE_REACH = 50, 0.4, 0.09
+"""Grey levels that noise in the dark of a scan stays below, the share of a cut beyond which it
+may stir, and how far beyond that is looked for, as a share of the diagonal."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +116,36 @@ def cut_off(motion: Motion, piece: NDArray[np.bool_]) -> Box:
     """Return the rectangle that cuts the scan off, the picture itself where nothing does.
 
     Scanners whose memory is narrower than the fan cut its sides; a cut shows as a line on
-    which the scan begins along a good length at once.
+    which the scan begins along a good length at once, and beyond which no noise stirs.
     """
     factor, (height, width) = motion.factor, motion.active.shape
     near = ndimage.binary_dilation(piece, iterations=3)
     full = near.repeat(factor, 0).repeat(factor, 1)[:height, :width] & motion.active
-    diagonal = float(np.hypot(height, width))
+    noise = motion.active & (motion.brightest <= DIM)
     sides = []
-    for counts in (full.sum(1), full.sum(0)):
-        start = _abrupt(counts, diagonal)
-        stop = len(counts) - _abrupt(counts[::-1], diagonal)
+    for scan, beyond in ((full, noise), (full.T, noise.T)):
+        start, stop = _cut(scan, beyond), len(scan) - _cut(scan[::-1], beyond[::-1])
         sides += [start, stop]
     return Box(*sides)
 
 
+def _cut(scan: NDArray[np.bool_], noise: NDArray[np.bool_]) -> int:
+    """Return the row on which a scan is cut off, 0 if it is not."""
+    diagonal = float(np.hypot(*scan.shape))
+    row = _abrupt(scan.sum(1), diagonal)
+    along = scan[row : row + 2].any(0)
+    reach = round(NOISE_REACH * diagonal)
+    noisy = noise[max(row - 1 - reach, 0) : max(row - 1, 0)].any(0) & along
+    return 0 if noisy.sum() > NOISY * along.sum() else row
+
+
 def _abrupt(counts: NDArray[np.int_], diagonal: float) -> int:
-    """Return the first line of a cut, or 0 if the scan does not begin abruptly."""
+    """Return the first line on which a scan begins abruptly, 0 if there is none.
+
+    Args:
+        counts: Pixels of the scan on each line.
+        diagonal: Of the picture, in pixels.
+    """
     reach = max(4, round(ABRUPT_REACH * diagonal))
     first = int(np.argmax(counts >= 0.1 * counts.max()))
     behind = float(np.median(counts[first + reach // 2 : first + reach + 1]))

@@ -115,6 +115,10 @@ def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -
         (21, 15, (240, 320), 70, None),
         # A bright wall beside the apex, with a few pixels that stand still.
         (31, 33, (300, 400), 90, None),
+        # Calm speckle in a dim cavity, black beside bright grains.
+        (42, 26, (430, 600), 90, None),
+        # A wall that stands upright where a shadow begins: the picture is not cut off there.
+        (52, 20, (240, 320), 95, None),
         # Both sides in the dark but next to the transducer.
         (25, 46, (430, 600), 85, shadow(-36.3037, 9.5161, 43.5487, 9.4646)),
         (28, 66, (430, 600), 80, shadow(-33.1854, 7.8127, 27.1931, 13.5044)),
