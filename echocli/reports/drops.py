@@ -61,7 +61,9 @@ def draw_drops(table: pd.DataFrame, path: Path, lower_is_better: Collection[str]
             line[0].set_ylabel(f"{words}\n{better} is better")
         for axes, fault in zip(panels[0], faults, strict=True):
             axes.set_title(fault.replace("_", " "))
-        page.supxlabel("strength of the fault; dashed, the clips as they are", fontsize=8)
+        between = "\n" if len(faults) == 1 else " "
+        told = f"strength of the fault;{between}dashed, the clips as they are"
+        page.supxlabel(told, fontsize=8)
         _write(page, path)
 
 
