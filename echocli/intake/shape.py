@@ -67,23 +67,22 @@ def outline(
         piece = np.logical_or.reduce([piece, *parts])
         fitter = Fitter(fan_gain(motion.small(), piece), piece, box, motion.factor)
         score, fan = fitter.near(fan)
-    whole: Fan | None = None
+    whole: Fan | None
+    held, rest = piece, others
     if score >= GOOD_SCORE:
         whole = widened(motion, fan, piece, box, region)
     else:
-        large = [other for other in pieces if other.sum() >= PART * piece.sum()]
-        together = np.logical_or.reduce(large)
-        fitter = Fitter(fan_gain(motion.small(), together), together, box, motion.factor)
-        whole = around_parts(motion, fitter.best(aspect)[1], together, box, region)
-        if whole is not None:
-            piece, others = together, pieces[len(large) :]
+        large = [each for each in pieces if each.sum() >= PART * piece.sum()]
+        held, rest = np.logical_or.reduce(large), pieces[len(large) :]
+        fitter = Fitter(fan_gain(motion.small(), held), held, box, motion.factor)
+        whole = around_parts(motion, fitter.best(aspect)[1], held, box, region)
     if whole is not None:
         shape = within(whole.mask(*size), box)
         half = motion.factor // 2
         inside = shape[half :: motion.factor, half :: motion.factor]
-        held = piece[: inside.shape[0], : inside.shape[1]]
-        if (held & ~inside).sum() <= MOST_OUTSIDE * held.sum():
-            return Outline(shape, piece, whole), others
+        moving = held[: inside.shape[0], : inside.shape[1]]
+        if (moving & ~inside).sum() <= MOST_OUTSIDE * moving.sum():
+            return Outline(shape, held, whole), rest
     narrowest = SOLID * float(np.hypot(*piece.shape))
     return Outline(convex_shape(piece, motion.factor, size, narrowest), piece, None), others
 
