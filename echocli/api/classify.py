@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from echocli.api._audit import columns_to_divide_by, leakage_of
 from echocli.api._classes import Classes, check_training, class_words
-from echocli.api._classify.against import figures_against
+from echocli.api._classify.against import check_classes, figures_against
 from echocli.api._classify.figures import Codes, Floats, fit_reading, subgroups
 from echocli.api._classify.look import TASK, check_test, figures_of, looking, tell
 from echocli.api._classify.probes import ClassifyConfig as ClassifyConfig
@@ -24,16 +24,17 @@ from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with
 from echocli.api._finetune import scratch_fit as scratch_fit
 from echocli.api._finetune import tuning_fit as tuning_fit
-from echocli.api._heads import HeadFit, left_out_of, write_head
+from echocli.api._heads import HeadFit, left_out_of, load_pair, write_head
 from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
+from echocli.api._look_against import check_comparable
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
 from echocli.api._units import Units
-from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import UsageError
 from echocli.statistics.bootstrap import DRAWS
 from echocli.statistics.confounding import confounding
+from echocli.study import Study
 
 SCHEMA = "echocli.classify/1"
 
@@ -257,11 +258,13 @@ def evaluate(
         EchoError: If no labelled clip is of such a patient, or all are of one class; with
             ``against``, if the heads share no such patient or tell other classes.
     """
-    if against is not None:
-        load_head(against, TASK)  # refused before the work, not after it
+    theirs = None if against is None else load_pair(against, TASK, None, Study())[2]
 
     def check(clips: ClipSet, roles: NDArray[np.str_], config: Mapping[str, Any]) -> None:
         columns_to_divide_by(clips.manifest, by)
+        if against is not None and theirs is not None:
+            check_classes(config, theirs, against)
+            check_comparable(clips, roles, config, theirs, against)
         classes = Classes.from_config(config)
         words = class_words(clips.manifest, classes.label)
         check_test(words[(classes.codes(words) >= 0) & (roles == "test")], len(clips), classes)

@@ -17,8 +17,9 @@ from echocli.api._finetune import TuneConfig as TuneConfig
 from echocli.api._finetune import begin_with
 from echocli.api._finetune import scratch_fit as scratch_fit
 from echocli.api._finetune import tuning_fit as tuning_fit
-from echocli.api._heads import HeadFit, left_out_of, write_head
+from echocli.api._heads import HeadFit, left_out_of, load_pair, write_head
 from echocli.api._lesson import begin_lesson, describe_lesson
+from echocli.api._look_against import check_comparable
 from echocli.api._lvef.against import figures_against
 from echocli.api._lvef.figures import subgroups
 from echocli.api._lvef.look import TASK, check_test, figures_of, looking, tell
@@ -41,7 +42,6 @@ from echocli.api._lvef.rows import (
     prediction_interval,
 )
 from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
-from echocli.checkpoint import load_head
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
@@ -204,11 +204,12 @@ def evaluate(
         EchoError: If no labelled clip is of a patient that the head never saw, or, with
             ``against``, that neither has.
     """
-    if against is not None:
-        load_head(against, TASK)  # refused before the work, not after it
+    theirs = None if against is None else load_pair(against, TASK, None, Study())[2]
 
-    def check(clips: ClipSet, roles: NDArray[np.str_], _: Mapping[str, Any]) -> None:
+    def check(clips: ClipSet, roles: NDArray[np.str_], config: Mapping[str, Any]) -> None:
         columns_to_divide_by(clips.manifest, by)
+        if against is not None and theirs is not None:
+            check_comparable(clips, roles, config, theirs, against)
         check_test(int((known_ef(clips) & (roles == "test")).sum()), len(clips))
 
     place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}

@@ -154,7 +154,8 @@ def fit(
     fitted = f"fitted on {how_many(n)} ({counts})"
     said = [f"{fitted}{probe_words(result.config)}", f"test: {_in_words(result.config)}"]
     if result.config["unlabelled"]:
-        said.insert(0, f"{result.config['unlabelled']} clip(s) without {label} left out")
+        why = "is unknown or none of these classes" if classes else "is unknown"
+        said.insert(0, f"left out: {result.config['unlabelled']} clip(s) whose {label} {why}")
     desk.fitted(result, said)
 
 

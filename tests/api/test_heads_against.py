@@ -144,7 +144,10 @@ def test_a_head_does_not_differ_from_itself(study: Path, task: str) -> None:
     assert [one["p_value"] for one in figure.values()] == [1] * len(figure)
 
 
-def test_heads_that_cannot_be_compared_are_refused_by_name(study: Path, tmp_path: Path) -> None:
+def test_heads_that_cannot_be_compared_are_refused_by_name_before_anything_is_encoded(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echocli.api._look.ask_head", None)
     with pytest.raises(EchoError, match=r"view-two tells view \(A2C, A4C, PLAX\) apart"):
         classify.evaluate(study / "clips", study / "normal-one", against=study / "view-two")
     # Another split: every test patient of the first head was a training patient of this one.

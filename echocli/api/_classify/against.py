@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,25 @@ class Answers(NamedTuple):
     called: tuple[Codes, Codes]
 
 
+def check_classes(head: Mapping[str, Any], theirs: Mapping[str, Any], other: Path) -> None:
+    """Refuse a head that tells other classes apart.
+
+    Args:
+        head: Config of a head.
+        theirs: Config of the other.
+        other: Folder of the other.
+
+    Raises:
+        EchoError: If it does.
+    """
+    mine, told = Classes.from_config(head), Classes.from_config(theirs)
+    if (told.label, set(told.names)) != (mine.label, set(mine.names)):
+        raise EchoError(
+            f"{other} tells {_of(told)} apart, this head {_of(mine)}.",
+            "Compare heads of the same label and classes.",
+        )
+
+
 def figures_against(
     seen: Seen,
     other: Path,
@@ -48,16 +67,10 @@ def figures_against(
         wishes: Where to compute, how exactly, and who is told.
 
     Raises:
-        EchoError: If the other head tells other classes, saw all of these patients, or cannot
-            read their clips.
+        EchoError: If the other head saw all of these patients, or cannot read their clips.
     """
     again = look_again(TASK, says, seen.look.clips, other, **wishes)
     classes = Classes.from_config(again.config)
-    if (classes.label, set(classes.names)) != (seen.classes.label, set(seen.classes.names)):
-        raise EchoError(
-            f"{other} tells {_of(classes)} apart, this head {_of(seen.classes)}.",
-            "Compare heads of the same label and classes.",
-        )
     rows = shared_units(seen.look, seen.tested, again, other)
     reading = Reading.from_config(again.config)
     order = [classes.names.index(name) for name in seen.classes.names]

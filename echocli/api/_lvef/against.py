@@ -31,8 +31,7 @@ def figures_against(
         wishes: Where to compute, how exactly, and who is told.
 
     Raises:
-        EchoError: If the other head saw all of these patients, cannot read their clips, or
-            answers study by study where this one answers clip by clip.
+        EchoError: If the other head saw all of these patients, or cannot read their clips.
     """
     again = look_again(TASK, says, seen.look.clips, other, **wishes)
     rows = shared_units(seen.look, seen.tested, again, other)
