@@ -27,7 +27,7 @@ from echocli.api._heads import (
 )
 from echocli.api._in_place import read_in_place
 from echocli.api._output import refuse_to_replace, whole_folder
-from echocli.api._segment.against import figures_against
+from echocli.api._segment.against import figures_against, open_rival
 from echocli.api._segment.ef import ef_from_masks, mean_ef
 from echocli.api._segment.figures import ALWAYS, Tested, figures, flicker_figure
 from echocli.api._segment.files import check_kinds
@@ -265,9 +265,10 @@ def evaluate(
         EchoError: If no clip has masks and is of such a patient; with ``against``, if the
             other head has seen all of them.
     """
+    place: dict[str, Any] = {"device": device, "precision": precision, "reporter": reporter}
     if against is not None:
-        load_head(against, TASK)  # refused before the work, not after it
-    labeller, head_config = open_head(head, model, device, precision, reporter)
+        load_head(against, TASK)  # refused before clips are read
+    labeller, head_config = open_head(head, model, **place)
     size = labeller.network.clip_size
     with open_clips(source, size=size, labels=labels, reporter=reporter) as clips:
         asked = None if by is None else [name for name in by if name not in ALWAYS]
@@ -282,17 +283,10 @@ def evaluate(
                 "Give clips with masks of other patients.",
             )
         how = {"seed": head_config["seed"], "draws": draws}
+        rival = None if against is None else open_rival(against, clips, chosen, **place)
         measured = labeller.tested(clips, chosen)
         found = figures(clips, measured, columns, **how)
-        if against is not None:
-            found["against"] = figures_against(
-                clips,
-                measured,
-                against,
-                **how,
-                device=device,
-                precision=precision,
-                reporter=reporter,
-            )
+        if rival is not None:
+            found["against"] = figures_against(clips, measured, rival, **how)
     summary = {"head": str(head), "model_sha256": head_config["model_sha256"], **found}
     return SegmentEvaluation({**summary, "left_out": left_out}, left_out)

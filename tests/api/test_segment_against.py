@@ -76,7 +76,7 @@ def test_a_head_does_not_differ_from_itself(study: Path) -> None:
 
 
 def test_patients_that_the_other_head_has_seen_do_not_count(
-    study: Path, tmp_path: Path
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = study / "clips"
     how = SegmentConfig(draws=2, head=SegmentationConfig(steps=2))
@@ -88,6 +88,7 @@ def test_patients_that_the_other_head_has_seen_do_not_count(
     assert one.summary["test"]["patients"] == 7
     assert one.summary["against"]["test"] == {"frames": 12, "patients": 6}
     only = write_clips(tmp_path / "only", [clip(4)])
+    monkeypatch.setattr("echocli.api._segment.labeller.Labeller.tested", None)
     with pytest.raises(EchoError, match="neither"):
         segment.evaluate(only, study / "good", against=tmp_path / "other", draws=50)
 
