@@ -36,7 +36,7 @@ halved the error of EF with it, against the mean alone."""
 WINDOWS = 3
 BATCH = 16
 """Windows that cross the network together, at least."""
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 16384
 """Tokens up to which more windows do: beside a small network, what a batch costs counts."""
 
 REASONS = {

@@ -21,6 +21,8 @@ from echocli.models.vit import VisionTransformer
 
 ENOUGH = 1000
 """Clips that are asked how large sectors are."""
+LOOKED_AT = 64
+"""Sectors that are looked at together: one costs little more alone."""
 
 
 def grid_of(encoder: VisionTransformer, data: DataConfig) -> Grid:
@@ -36,7 +38,10 @@ def sectors_of(clips: ClipSet, rows: Sequence[int], data: DataConfig) -> Sector:
         rows: Which of them; their frames may differ in size.
         data: The input contract.
     """
-    return torch.cat([to_sector(clips.sector(row)[None], data) for row in rows])
+    found = [clips.sector(row) for row in rows]
+    if len({sector.shape for sector in found}) == 1:
+        return to_sector(np.stack(found), data)
+    return torch.cat([to_sector(sector[None], data) for sector in found])
 
 
 def share_to_train(
@@ -60,10 +65,13 @@ def share_to_train(
 
 def share_of_clip(clips: ClipSet, row: int, data: DataConfig, grid: Grid) -> float:
     """Return the share of the columns that holds all of a clip's sector."""
-    if not data.sector_tokens:
-        return 1.0
-    inside = columns_inside(sectors_of(clips, [row], data), grid)
-    return share_of(int(inside.sum()), inside.shape[1])
+    return shares_of(sectors_of(clips, [row], data), grid)[0] if data.sector_tokens else 1.0
+
+
+def shares_of(sectors: Sector, grid: Grid) -> list[float]:
+    """Return the share of the columns that holds all of each sector."""
+    inside = columns_inside(sectors, grid)
+    return [share_of(count, inside.shape[1]) for count in inside.sum(dim=1).tolist()]
 
 
 def groups(
@@ -84,11 +92,17 @@ def groups(
         most: Rows a group.
         least: Share of the columns that is seen of every clip at least.
     """
-    keys = (
-        (clips.frames(row).shape[1:], max(least, share_of_clip(clips, row, data, grid)))
-        for row in rows
-    )
-    for group in alike(keys, most):
+
+    def keys() -> Iterator[Hashable]:
+        for first in range(0, len(rows), LOOKED_AT):
+            some = rows[first : first + LOOKED_AT]
+            shares = [1.0] * len(some)
+            if data.sector_tokens:
+                shares = shares_of(sectors_of(clips, some, data), grid)
+            for row, share in zip(some, shares, strict=True):
+                yield clips.frames(row).shape[1:], max(least, share)
+
+    for group in alike(keys(), most):
         yield [rows[index] for index in group]
 
 
@@ -121,14 +135,15 @@ def tokens_seen(
         least: Share of the columns that is seen of every clip at least.
         times: Tubelets along time that are seen; all if left out.
     """
-    share = max(least, share_of_clip(clips, rows[0], data, grid))
+    sectors = sectors_of(clips, rows, data) if data.sector_tokens else None
+    share = 1.0 if sectors is None else max(least, *shares_of(sectors[:1], grid))
     whole = times is None or len(times) == grid[0]
     if share == 1 and whole:
         return None
-    if share == 1:
+    if sectors is None or share == 1:
         places = every_place(len(rows), grid)
     else:
-        places = choose_places(sectors_of(clips, rows, data), grid, share)
+        places = choose_places(sectors, grid, share)
     ids = tokens_at(places, grid)
     if whole:
         return ids

@@ -14,6 +14,7 @@ import torch
 from micro import micro_clip, write_clips
 from numpy.typing import NDArray
 
+from echocli.api import _sector
 from echocli.api._encode import encode_clips
 from echocli.api._sector import grid_of, groups, share_of_clip, share_to_train, tokens_seen
 from echocli.api._segment.networks import TokenNetwork, predict_frames
@@ -85,6 +86,24 @@ def test_groups_hold_every_row_once_and_one_share_each(fans: ClipSet) -> None:
     assert max(len(group) for group in found) == 3
     for group in found:
         assert len({share_of_clip(fans, row, DATA, GRID) for row in group}) == 1
+
+
+@pytest.mark.parametrize("together", [1, 4, 64])
+def test_sectors_may_be_looked_at_together_whatever_their_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(_sector, "LOOKED_AT", together)
+    fans = [fan_clip(number) for number in range(5)]
+    large = replace(
+        fans[2],
+        frames=np.kron(fans[2].frames, np.ones((1, 2, 2), dtype=np.uint8)),
+        sector=np.kron(fans[2].sector, np.ones((2, 2), dtype=bool)),
+    )
+    write_clips(tmp_path / "clips", [*fans[:2], large, *fans[3:]])
+    clips = ClipSet.open(tmp_path / "clips")
+    found = sorted(sorted(group) for group in groups(clips, range(5), DATA, GRID, 9))
+    assert found == [[0, 4], [1, 3], [2]]
+    assert share_of_clip(clips, 2, DATA, GRID) == share_of_clip(clips, 0, DATA, GRID)
 
 
 @pytest.mark.parametrize("batch", [1, 100])

@@ -31,7 +31,7 @@ from echocli.tables import (
 )
 
 SAVED_EVERY_S = 10.0
-"""What the end of a process that nobody could foresee may cost; each save costs 0.02 s."""
+"""What the end of a process that nobody could foresee may cost; each save costs 0.007 s."""
 REMEDY = "Add --overwrite to make it again, or choose another place with -o."
 
 
