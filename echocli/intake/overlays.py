@@ -38,8 +38,9 @@ over the width that such a word has at most: two shadows along beams have more."
 TICK, TICK_SURE, TICK_SOLID = 4, 0.5, 0.15
 """Pixels of a ruler's mark or of the end of a text at the border, and the share of them that is
 surely drawn, or else drawn beside the scan: a wall has less, speckle fewer."""
-SPARSE = 0.06
-"""Share of a blot that is ink below which its marks have nothing to do with each other."""
+SPARSE, DENSE = 0.06, 0.3
+"""Share of a blot that is ink below which its marks have nothing to do with each other, and
+that of few bright strokes that make a word."""
 WORD_GAPS, UNLIT_GAPS = 4, 12
 """Gaps to both sides of a word in which less clear parts of the text are looked for, and the
 same for dark words, which dark tissue interrupts."""
@@ -149,9 +150,8 @@ def blot_out(
     def several(of: Mask) -> NDArray[np.bool_]:
         return _written(_thin(of), pieces, count, STROKES, running_on=False)
 
-    def written(of: Mask) -> NDArray[np.bool_]:
-        few = _written(of, pieces, count, CALM_STROKES, running_on=True)
-        return np.asarray(several(of) | calm & low & few)
+    def few(of: Mask) -> NDArray[np.bool_]:
+        return np.asarray(low & _written(of, pieces, count, CALM_STROKES, running_on=True))
 
     boxes = ndimage.find_objects(pieces)
     sides = [
@@ -161,7 +161,9 @@ def blot_out(
     high, wide = np.array(sides).T
     low = high <= UPRIGHT * wide
     calm = ink(sure) >= SURE_SHARE * ink(likely)
-    words = several(bright) | written(dark) | (calm & written(sure))
+    dense = ink(likely) >= DENSE * ink(blots)
+    words = several(bright) | several(dark) | calm & several(sure)
+    words |= calm & (few(dark) | dense & few(sure))
     words |= ink(solid) >= np.maximum(SURE_SHARE * ink(likely), LEAST_INK)
     words &= (np.maximum(high, wide) >= SHORTEST_WORD) & (ink(likely) >= LEAST_INK)
     ticks = ink(sure) > TICK_SURE * ink(likely)

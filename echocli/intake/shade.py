@@ -28,8 +28,8 @@ MOST_BRIGHT, MOST_LOST = 0.02, 0.003
 """Share of what a fan is widened by that may stand still and not be dark, and share of what
 moves in the fan that is seen that the completed one may leave out."""
 MOST_ADDED, MOST_LEFT = 0.6, 0.25
-"""What it may add, as a share of the fan's area, and leave out of what is not dark, as a share
-of what it adds."""
+"""What it may add, as a share of the fan's area, unless it is lit next to the transducer, and
+leave out of what is not dark, as a share of what it adds."""
 RIM = 5
 """Pixels from what moves in which tissue ends in a shadow: still, but not yet dark."""
 STRIP, HARD_EDGE = 0.03, 0.75
@@ -42,7 +42,7 @@ NEAR, LIT_NEAR = 0.07, 0.8
 """Share of the depth next to the transducer in which a scan is lit from side to side, for
 shadows have hardly begun there, and share of that part that must move."""
 LEAST_LIT = 0.3
-"""Share of a fan in shadows that must move."""
+"""Share of a fan that is mostly in shadows that must move."""
 EDGE = 4
 """Pixels from what moves within which darkness is no shadow: there a border is sharp."""
 MOST_ROUNDS = 6
@@ -75,7 +75,9 @@ def widened(motion: Motion, fan: Fan, piece: Mask, box: Box, region: Region | No
 
     def allowed(whole: Fan, told: bool) -> bool:
         held = within(whole.mask(*size), box)
-        return (told or seen.stirs_beyond(held)) and seen.allows(held)
+        if not (told or seen.stirs_beyond(held)) or not seen.allows(held):
+            return False
+        return seen.share_added(held) <= MOST_ADDED or _is_lit(motion, whole, held, box)
 
     half = max(-found.angle0, found.angle1)
     mirrored = replace(found, angle0=-half, angle1=half, upright=True)
@@ -121,16 +123,20 @@ def around_parts(
         whole = _settled(motion, fitter.under(column, seen), box, dark & ~near)
         held = within(whole.mask(*size), box)
         beyond = held & ~moving
-        lit = held & motion.active
-        limit = whole.radius0 + NEAR * (whole.radius1 - whole.radius0)
-        ring = within(replace(whole, radius1=limit).mask(*size), box)
-        if (
-            (beyond & ~dark).sum() <= MOST_BRIGHT * beyond.sum()
-            and (lit & ring).sum() >= LIT_NEAR * ring.sum()
-            and lit.sum() >= LEAST_LIT * held.sum()
-        ):
+        is_dark = (beyond & ~dark).sum() <= MOST_BRIGHT * beyond.sum()
+        if is_dark and _is_lit(motion, whole, held, box):
             return whole
     return None
+
+
+def _is_lit(motion: Motion, fan: Fan, held: Mask, box: Box) -> bool:
+    """Return whether a fan moves next to the transducer from side to side, and in good part."""
+    lit = held & motion.active
+    near = replace(fan, radius1=fan.radius0 + NEAR * (fan.radius1 - fan.radius0))
+    ring = within(near.mask(*held.shape), box)
+    return bool(
+        (lit & ring).sum() >= LIT_NEAR * ring.sum() and lit.sum() >= LEAST_LIT * held.sum()
+    )
 
 
 def _dark(motion: Motion) -> Mask:
@@ -193,8 +199,11 @@ class Seen:
             lost.sum() <= MOST_LOST * (self._fan & self._active).sum()
             and still.sum() <= MOST_BRIGHT * beyond.sum()
             and (left & ~self._dark).sum() <= MOST_LEFT * added.sum()
-            and added.sum() <= MOST_ADDED * self._fan.sum()
         )
+
+    def share_added(self, whole: Mask) -> float:
+        """Return what a fan holds besides what is seen, as a share of that."""
+        return float((whole & ~self._fan).sum() / self._fan.sum())
 
     def stirs_beyond(self, whole: Mask) -> bool:
         """Return whether something moves in a fan beyond what is seen."""

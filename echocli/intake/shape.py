@@ -20,7 +20,8 @@ GOOD_SCORE = 0.78
 MOST_OUTSIDE = 0.02
 """Share of what moves that may lie outside a fan."""
 WITHIN_REACH = 0.8
-"""Share of a piece that another piece's beams must reach for both to be one scan."""
+"""Share of a piece that another piece's beams, or the fan found at last, must reach for both to
+be one scan."""
 PART = 0.02
 """Share of the largest piece that another is large enough for to be a part of the scan."""
 ABRUPT, BEFORE, ABRUPT_REACH, ABRUPT_LENGTH = 0.7, 0.25, 0.03, 0.1
@@ -67,24 +68,36 @@ def outline(
         piece = np.logical_or.reduce([piece, *parts])
         fitter = Fitter(fan_gain(motion.small(), piece), piece, box, motion.factor)
         score, fan = fitter.near(fan)
-    whole: Fan | None
-    held, rest = piece, others
     if score >= GOOD_SCORE:
-        whole = widened(motion, fan, piece, box, region)
-    else:
-        large = [each for each in pieces if each.sum() >= PART * piece.sum()]
-        held, rest = np.logical_or.reduce(large), pieces[len(large) :]
-        fitter = Fitter(fan_gain(motion.small(), held), held, box, motion.factor)
-        whole = around_parts(motion, fitter.best(aspect)[1], held, box, region)
-    if whole is not None:
-        shape = within(whole.mask(*size), box)
-        half = motion.factor // 2
-        inside = shape[half :: motion.factor, half :: motion.factor]
-        moving = held[: inside.shape[0], : inside.shape[1]]
-        if (moving & ~inside).sum() <= MOST_OUTSIDE * moving.sum():
-            return Outline(shape, held, whole), rest
+        found = widened(motion, fan, piece, box, region)
+        if accepted := _accepted(found, motion, [piece, *others], box):
+            return accepted
+    large = np.logical_or.reduce([each for each in pieces if each.sum() >= PART * piece.sum()])
+    fitter = Fitter(fan_gain(motion.small(), large), large, box, motion.factor)
+    whole = around_parts(motion, fitter.best(aspect)[1], large, box, region)
+    if whole and (accepted := _accepted(whole, motion, pieces, box)):
+        return accepted
     narrowest = SOLID * float(np.hypot(*piece.shape))
     return Outline(convex_shape(piece, motion.factor, size, narrowest), piece, None), others
+
+
+def _accepted(
+    fan: Fan, motion: Motion, pieces: list[NDArray[np.bool_]], box: Box
+) -> tuple[Outline, list[NDArray[np.bool_]]] | None:
+    """Return a fan's outline and the pieces beyond it; nothing if it leaves out the first."""
+    shape = within(fan.mask(*motion.active.shape), box)
+    half = motion.factor // 2
+    inside = shape[half :: motion.factor, half :: motion.factor]
+    moving = [piece[: inside.shape[0], : inside.shape[1]] for piece in pieces]
+    shares = [(each & inside).sum() / each.sum() for each in moving]
+    if shares[0] < 1 - MOST_OUTSIDE:
+        return None
+    reached = [share >= WITHIN_REACH for share in shares]
+    parts = np.logical_or.reduce(
+        [piece for piece, is_in in zip(pieces, reached, strict=True) if is_in]
+    )
+    others = [piece for piece, is_in in zip(pieces, reached, strict=True) if not is_in]
+    return Outline(shape, parts, fan), others
 
 
 def _same_scan(

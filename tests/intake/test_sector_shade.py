@@ -115,6 +115,7 @@ def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -
         (21, 15, (240, 320), 70, None),
         # A bright wall beside the apex, with a few pixels that stand still.
         (31, 33, (300, 400), 90, None),
+        (63, 26, (430, 600), 90, None),
         # Calm speckle in a dim cavity, black beside bright grains.
         (42, 26, (430, 600), 90, None),
         # A wall that stands upright where a shadow begins: the picture is not cut off there.
@@ -124,6 +125,9 @@ def shadow(angle_deg: float, width_deg: float, loss_db: float, from_mm: float) -
         (28, 66, (430, 600), 80, shadow(-33.1854, 7.8127, 27.1931, 13.5044)),
         # One side in the dark from the transducer on.
         (33, 91, (300, 400), 60, None),
+        (63, 122, (360, 480), 80, None),
+        # Hardly half of it is seen, and a part of that from no apex of the rest.
+        (64, 103, (300, 400), 90, shadow(-29.1280, 5.9124, 31.3271, 24.9915)),
         # Split by shadows, so that no part of it is a fan.
         (27, 82, (360, 480), 90, shadow(29.3097, 5.9606, 27.0117, 13.8382)),
         (34, 93, (300, 400), 75, shadow(-34.2766, 9.4144, 37.1533, 18.5364)),
