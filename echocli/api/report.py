@@ -26,7 +26,7 @@ from echocli.reports.sections_repeat import numbers_section, repeat_section
 from echocli.reports.sections_segment import segment_section
 from echocli.reports.sections_splits import splits_section
 from echocli.reports.sections_subgroups import subgroups_section
-from echocli.reports.study_reader import Results, head_of
+from echocli.reports.study_reader import Results, head_of, of_other_clips
 
 PARTS: tuple[tuple[Callable[[Results], Section], Callable[[Results], bool]], ...] = (
     (flow_section, lambda found: True),
@@ -66,6 +66,8 @@ class ReportResult:
     megabytes: float
     unreadable: tuple[str, ...]
     """Parts of the study that are there but cannot be read."""
+    of_other_clips: tuple[str, ...] = ()
+    """Results of clips that the study's clip set does not hold."""
 
 
 def report(
@@ -111,5 +113,11 @@ def report(
     write_text(out, html)
     for name in results.unreadable:
         reporter.warn(f"{name} cannot be read and is left out of the report.")
+    others = tuple(of_other_clips(results))
+    if others:
+        reporter.warn(
+            f"of other clips than those in clips/: {', '.join(others)}. Make them again, with "
+            "--overwrite."
+        )
     titles = tuple(section.title for section in sections)
-    return ReportResult(out, titles, len(html) / 1e6, tuple(results.unreadable))
+    return ReportResult(out, titles, len(html) / 1e6, tuple(results.unreadable), others)

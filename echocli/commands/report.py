@@ -50,6 +50,7 @@ def command(
                 "sections": list(result.sections),
                 "megabytes": round(result.megabytes, 3),
                 "unreadable": list(result.unreadable),
+                "of_other_clips": list(result.of_other_clips),
             },
         )
         return

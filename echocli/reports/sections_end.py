@@ -13,7 +13,7 @@ from echocli.reports.page import (
     join,
     paragraph,
 )
-from echocli.reports.study_reader import Results, settings_of
+from echocli.reports.study_reader import Results, of_other_clips, settings_of
 
 LIMITS = (
     "This is research software, not a medical device. No figure here is a diagnosis.",
@@ -67,6 +67,12 @@ def lead(results: Results) -> Html:
         parts.append(paragraph(PHANTOM, "note"))
     if results.unreadable:
         told = f"These parts are there but cannot be read: {', '.join(results.unreadable)}."
+        parts.append(paragraph(told, "note"))
+    if others := of_other_clips(results):
+        told = (
+            f"These results are of other clips than those in clips/: {', '.join(others)}. They "
+            "tell nothing of these; make them again, with --overwrite."
+        )
         parts.append(paragraph(told, "note"))
     return join(parts)
 

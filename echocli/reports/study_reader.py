@@ -84,6 +84,30 @@ class Results:
         return nothing and not self.runs and not self.heads
 
 
+def of_other_clips(results: Results) -> list[str]:
+    """Return which results have rows of clips that the clip set does not hold.
+
+    Clips that were made anew may have other ids: what was told of those before is not theirs.
+    """
+    if results.clips is None:
+        return []
+    found = {
+        "scores.csv": results.scores,
+        "predictions/lvef.csv": results.lvef,
+        "predictions/classify.csv": results.classes,
+        "predictions/segment": results.volumes,
+    }
+    tables = {name: one.rows for name, one in found.items() if one is not None}
+    if results.embeddings is not None:
+        tables = {"embeddings.parquet": results.embeddings.table, **tables}
+    there = set(results.clips.manifest["clip_id"])
+    return [
+        name
+        for name, rows in tables.items()
+        if "clip_id" in rows and not there.issuperset(rows["clip_id"])
+    ]
+
+
 def settings_of(run: RunRecord) -> dict[str, Any]:
     """Return the settings of a run, empty if it has none."""
     settings = run.config.get("settings")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ears import Ears
 from made_study import write_study
 
 from echocli.api.report import report
@@ -183,6 +184,19 @@ def test_a_study_without_clips_and_with_a_broken_part_is_still_reported(study: P
     check(html)
     assert "These parts are there but cannot be read: scores.csv." in html
     assert "<code>echocli preprocess</code>" in html
+
+
+def test_results_of_clips_that_are_gone_are_named(study: Path) -> None:
+    assert report(study).of_other_clips == ()
+    scores = pd.read_csv(study / "scores.csv")
+    scores.loc[0, "clip_id"] = "gone"
+    scores.to_csv(study / "scores.csv", index=False)
+    ears = Ears()
+    result = report(study, overwrite=True, reporter=ears)
+    assert result.of_other_clips == ("scores.csv",)
+    told = "of other clips than those in clips/: scores.csv"
+    assert told in " ".join(ears.warned)
+    assert told in result.out.read_text()
 
 
 def test_a_run_that_was_cut_off_is_told(study: Path) -> None:
