@@ -21,9 +21,10 @@ MOST_SPIKE = 16
 """Grey levels by which a pixel counts at most: a thin bright line is no damaged row."""
 STILL = 1
 """Grey levels by which a pixel of the surroundings changes at most."""
-LEAST_EXCESS, LEAST_AT_ENDS = 1.0, 3.0
-"""Grey levels, on the mean of a row, by which one frame exceeds all others. Whole real loops
-reach 0.9. In the last frame, which may differ from the one before for good, they reach 2.6."""
+LEAST_EXCESS, STILL_AT_ENDS, MOVING_AT_ENDS = 1.0, 3.0, 7.0
+"""Grey levels, on the mean of a row, by which one frame exceeds all others: anywhere, and in
+the first and the last frame by what stands still and by what moves. Whole real loops reach 0.9;
+at the ends, where the heart may go on for good, 2.6 and 3.7."""
 
 Levels = NDArray[np.int16]
 
@@ -39,8 +40,8 @@ class Damage(NamedTuple):
 def find_damage(frames: NDArray[np.uint8]) -> Damage | None:
     """Return a frame of which rows are unlike those before and after, if there is one.
 
-    What moves in the first and the last frame is not judged, for there is nothing on one side
-    to compare with.
+    The first and the last frame have nothing on one side to compare with: they are compared
+    with the next two, and must differ by more.
 
     Args:
         frames: ``(frames, height, width)``.
@@ -53,12 +54,18 @@ def find_damage(frames: NDArray[np.uint8]) -> Damage | None:
     for index in range(count):
         spike, rests = _spikes(lines, index)
         still[index] = (spike * rests).mean(axis=1)
-        if 0 < index < count - 1:
-            moving[index] = spike.mean(axis=1)
+        moving[index] = spike.mean(axis=1)
     limit = np.full((count, 1), LEAST_EXCESS, np.float32)
-    limit[[0, -1]] = LEAST_AT_ENDS
-    for spikes, surroundings in ((still, True), (moving, False)):
-        damaged = np.flatnonzero((_excess(spikes) > limit).any(axis=1))
+    limit[[0, -1]] = STILL_AT_ENDS
+    between, at_ends = moving.copy(), _excess(moving)
+    between[[0, -1]] = at_ends[1:-1] = 0
+    wrong = (
+        (_excess(still) > limit, True),
+        (_excess(between) > LEAST_EXCESS, False),
+        (at_ends > MOVING_AT_ENDS, False),
+    )
+    for rows, surroundings in wrong:
+        damaged = np.flatnonzero(rows.any(axis=1))
         if len(damaged):
             return Damage(int(damaged[0]), surroundings)
     return None

@@ -86,13 +86,21 @@ def speckle(frames: int = 20) -> NDArray[np.uint8]:
     return np.clip(100 + noise / noise.std() * 25, 0, 255).astype(np.uint8)
 
 
-def test_a_jump_of_tissue_alone_is_only_noted() -> None:
+@pytest.mark.parametrize("place", [7, 0, 19])
+def test_a_jump_of_tissue_alone_is_only_noted(place: int) -> None:
     frames = speckle()
     assert find_damage(frames) is None
-    frames[7, 48:] = np.roll(frames[7, 48:], 24, axis=1)
+    frames[place, 48:] = np.roll(frames[place, 48:], 24, axis=1)
     damage = find_damage(frames)
     assert damage is not None
-    assert (damage.frame, damage.surroundings) == (7, False)
+    assert (damage.frame, damage.surroundings) == (place, False)
+
+
+@pytest.mark.parametrize("place", [0, 19])
+def test_a_step_twice_as_large_at_an_end_is_no_damage(place: int) -> None:
+    frames = ndimage.gaussian_filter1d(speckle(21), 2, axis=0)
+    chosen = [*range(1, 19), 20] if place else [0, *range(2, 20)]
+    assert find_damage(frames[chosen]) is None
 
 
 def test_a_new_gain_a_clock_and_a_sweeping_beam_are_no_damage() -> None:
