@@ -28,10 +28,15 @@ PAIRS = 4096
 SAME = 2.0**32
 """Distances closer than one part in this count as equal, and the earlier row comes first."""
 ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
-"""Unit roundoff of a product of matrices, by PyTorch's name of its precision."""
+"""Unit roundoff of a product of matrices, by PyTorch's name of its precision, finest first:
+of float32, TF32 and bfloat16."""
 SLACK = 4.0
 """Rounding errors of a product grow with the root of its length (Higham and Mary 2019,
 doi 10.1137/18M1226312); so many times that is allowed for."""
+TINY = torch.finfo(torch.float64).tiny
+LOOKS = 64
+"""Queries whose products are looked at in double precision: a driver may round more than
+PyTorch says. Errors that stay within a quarter of what is allowed are far from beyond it."""
 
 
 class Neighbours(NamedTuple):
@@ -162,7 +167,7 @@ def _improve(
 ) -> None:
     """Put what a piece has better into ``distances`` and ``rows``."""
     scores = torch.addmm(-bank.half, queries.fast, bank.fast.T)
-    slack = _slack(queries, bank)
+    slack = _slack(queries, bank, scores)
     limits = _score_at(distances[:, -1], queries) - slack
     new = limits.isneginf()
     k = distances.shape[1]
@@ -177,13 +182,38 @@ def _improve(
         _merge(query, column + first, _exact(queries, bank, query, column), distances, rows)
 
 
-def _slack(queries: _Ready, bank: _Ready) -> Float[Tensor, " queries"]:
-    """Return by how much a score may be wrong."""
+def _slack(
+    queries: _Ready, bank: _Ready, scores: Float[Tensor, "queries piece"]
+) -> Float[Tensor, " queries"]:
+    """Return by how much a score may be wrong: infinite if nothing is sure."""
     width = queries.fast.shape[1]
-    roundoff = ROUNDING[torch.get_float32_matmul_precision()]
     reach = queries.fast.norm(dim=1) + bank.fast.norm(dim=1).max()
-    bound: Tensor = SLACK * roundoff * width**0.5 * (reach.double() / 2).square()
+    unit = SLACK * width**0.5 * (reach.double() / 2).square().clamp_min(TINY)
+    query, error = _errors(queries, bank, scores)
+    needed = float((4 * error / unit[query]).max())
+    allowed = [step for step in ROUNDING.values() if step >= max(needed, _stated())]
+    bound: Tensor = unit * min(allowed, default=torch.inf)
     return bound
+
+
+def _stated() -> float:
+    """Return the unit roundoff of products as PyTorch tells it; the coarsest if it does not."""
+    try:
+        return ROUNDING[torch.get_float32_matmul_precision()]
+    except RuntimeError:  # the precision was set by newer names
+        return ROUNDING["medium"]
+
+
+def _errors(
+    queries: _Ready, bank: _Ready, scores: Float[Tensor, "queries piece"]
+) -> tuple[Int[Tensor, " looks"], Float[Tensor, " looks"]]:
+    """Return some queries, and how wrong their greatest score and another one are."""
+    count, rows = scores.shape
+    some = torch.arange(0, count, -(-count // LOOKS), device=scores.device)
+    query = some.repeat(2)
+    row = torch.cat([scores[some].argmax(dim=1), some * rows // count])
+    products = (queries.fast[query].double() * bank.fast[row].double()).sum(dim=1)
+    return query, (scores[query, row] - (products - bank.half[row])).abs()
 
 
 def _score_at(

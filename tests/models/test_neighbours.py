@@ -82,6 +82,79 @@ def test_products_of_low_precision_propose_the_same(precision: str, threads: Non
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
+def rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return float32 numbers with so many bits after the first: 10 has TF32, 7 bfloat16."""
+    step = 1 << (23 - bits)
+    return ((values.view(torch.int32) + step // 2) & -step).view(torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "euclidean"])
+@pytest.mark.parametrize("bits", [10, 7, 3])
+def test_a_device_that_rounds_more_than_it_says_proposes_the_same(
+    kind: Kind, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All rows nearly alike: products of rounded numbers put others first.
+    bank = rows(1, 96) + rows(500, 96) / 50
+    queries, wrong = bank[::25] + 0.001, 0
+    wanted = nearest(queries, None, bank_of(bank, piece=128), 10, kind)
+    exact = torch.addmm
+
+    def coarse(add: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        nonlocal wrong
+        scores = exact(add, rounded(left, bits), rounded(right.flip(0), bits).flip(0))
+        wrong += int((scores.argmax(dim=1) != exact(add, left, right).argmax(dim=1)).sum())
+        return scores
+
+    monkeypatch.setattr(torch, "addmm", coarse)
+    assert torch.get_float32_matmul_precision() == "highest"
+    found = nearest(queries, None, bank_of(bank, piece=128), 10, kind)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert wrong, "rounding has to matter"
+
+
+def test_products_of_unknown_precision_propose_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bank, queries = rows(600), rows(20, seed=2)
+    wanted = nearest(queries, None, bank_of(bank), 10)
+
+    def refuse() -> str:
+        raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+    torch.testing.assert_close(
+        nearest(queries, None, bank_of(bank), 10), wanted, rtol=0, atol=0
+    )
+
+
+@pytest.mark.parametrize("kind", ["cosine", "euclidean"])
+def test_a_bank_in_another_order_has_the_same_neighbours(kind: Kind) -> None:
+    bank, queries = rows(400), rows(20, seed=4)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(5))
+    wanted = nearest(queries, None, bank_of(bank, piece=64), 10, kind)
+    found = nearest(queries, None, bank_of(bank[order], piece=90), 10, kind)
+    torch.testing.assert_close(found.distances, wanted.distances, rtol=0, atol=0)
+    torch.testing.assert_close(order[found.rows], wanted.rows, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", ["cosine", "euclidean"])
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_a_gpu_finds_the_neighbours_of_the_processor(
+    kind: Kind, precision: str, threads: None
+) -> None:
+    alike, owners = rows(1, 768) + rows(5000, 768) / 50, torch.arange(5000) // 4
+    bank = torch.cat([alike, alike[:300]])  # with equal rows
+    owners = torch.cat([owners, owners[:300] + 2000])
+    queries, own = alike[::20] + 0.001, owners[:5000:20]
+    wanted = nearest(queries, own, bank_of(bank, owners), 10, kind)
+    torch.set_float32_matmul_precision(precision)
+    on_card = bank_of(bank.cuda(), owners.cuda(), piece=999)
+    found = nearest(queries.cuda(), own.cuda(), on_card, 10, kind)
+    torch.testing.assert_close(found.rows.cpu(), wanted.rows, rtol=0, atol=0)
+    torch.testing.assert_close(found.distances.cpu(), wanted.distances, rtol=0, atol=2.0**-31)
+
+
 def test_a_far_offset_does_not_hide_who_is_near() -> None:
     # Products of large rows round by more than the distances between them.
     bank, queries = rows(300) + 2000, rows(10, seed=3) + 2000
@@ -105,6 +178,7 @@ def test_a_zero_row_has_a_place_but_no_direction() -> None:
     with pytest.raises(ValueError, match="zero"):
         nearest(rows(2), None, bank_of(bank), 2)
     assert nearest(torch.zeros(1, 24), None, bank_of(bank), 1, "euclidean").rows.item() == 4
+    assert nearest(torch.zeros(1, 24), None, bank_of(bank[4:]), 1, "euclidean").rows.item() == 0
     with pytest.raises(ValueError, match="NaN"):
         nearest(torch.full((1, 24), torch.nan), None, bank_of(bank), 1, "euclidean")
     with pytest.raises(ValueError, match="needs rows"):
