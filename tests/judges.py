@@ -25,9 +25,10 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # little-endian
 DEFLATED = "1.2.840.10008.1.2.1.99"
 JPEG_XL = "1.2.840.10008.1.2.4.11"  # .110 to .112
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 FILMS = ("1.2.840.10008.1.2.4.10",)  # .100 to .108: MPEG-2, MPEG-4, HEVC
 OTHER_PLUGINS = {
-    "1.2.840.10008.1.2.4.50": "pylibjpeg",  # ours: simplejpeg, or Pillow
+    JPEG_BASELINE: "pylibjpeg",  # ours: simplejpeg, or Pillow
     "1.2.840.10008.1.2.4.90": "pillow",  # ours: OpenJPEG by pylibjpeg
     "1.2.840.10008.1.2.5": "pydicom",
 }
@@ -93,9 +94,15 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if syntax.startswith(JPEG_XL):
         return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
     source = path
-    if syntax == DEFLATED or "BitsAllocated" not in head or not named:
+    wanting = any(word not in head for word in ("BitsAllocated", "PhotometricInterpretation"))
+    if syntax == DEFLATED or wanting or not named:
         source = pydicom.dcmread(path)
         source.setdefault("BitsAllocated", 8)
+        # JPEG says itself how it is coloured; this is the usual way.
+        coloured = syntax == JPEG_BASELINE and head.SamplesPerPixel == 3
+        usual = "YBR_FULL_422" if coloured else "MONOCHROME2"
+        for data in (head, source):
+            data.setdefault("PhotometricInterpretation", usual)
         source.file_meta.TransferSyntaxUID = UID(syntax)
     # A value that the standard does not know says nothing: the pixels are unsigned then.
     signed = int(head.PixelRepresentation == 1)

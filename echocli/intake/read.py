@@ -175,6 +175,7 @@ def _read_video(path: Path) -> CineLoop:
     gathered, times = read_video(path)
     _check_count(gathered.count)
     _confirm(gathered, None)
+    damage = find_damage(gathered.frames)  # a cut may look so, too: no reason to refuse it
     sha256 = _hash(path)
     return CineLoop(
         frames=gathered.frames,
@@ -187,6 +188,7 @@ def _read_video(path: Path) -> CineLoop:
         patient_key=sha256,
         study_key=sha256,
         sha256=sha256,
+        notes=("damaged_frame",) if damage else (),
     )
 
 

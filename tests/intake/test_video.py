@@ -77,6 +77,15 @@ def test_grey_is_the_same_in_limited_and_full_range(
     assert said.rate_hz == pytest.approx(50, rel=0.02)
 
 
+@pytest.mark.parametrize("place", [5, 11])
+def test_a_frame_of_which_a_part_is_lost_is_noted(tmp_path: Path, place: int) -> None:
+    frames = SCAN.copy()
+    assert not read_loop(write_video(tmp_path / "whole.mkv", frames, "ffv1", "yuv444p")).notes
+    frames[place, 40:] = 0  # as slices that cannot be decoded
+    loop = read_loop(write_video(tmp_path / "lost.mkv", frames, "ffv1", "yuv444p"))
+    assert loop.notes == ("damaged_frame",)
+
+
 def test_limited_range_is_expanded_by_its_definition() -> None:
     for luma in (0, 16, 17, 100, 126, 234, 235, 255):
         expected = min(max((luma - 16) * 255 / 219, 0), 255)
