@@ -170,6 +170,11 @@ def _read(
             "the validation patients are not of every class: probabilities are as the probe "
             "says them, not calibrated"
         )
+    if val.any() and reading.tells_nothing(logits[val]):
+        lesson.reporter.warn(
+            "on validation patients the probe tells the classes apart no better than chance: "
+            "every probability is about the same, and calls mean nothing"
+        )
     unset = classes.positive is not None and None in (reading.clip, reading.patient)
     if unset:
         lesson.reporter.warn(

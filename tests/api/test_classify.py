@@ -388,6 +388,22 @@ def test_a_quantile_needs_patients_enough_and_says_so(study: Path, tmp_path: Pat
         assert any("0.5" in line for line in ears.warned) == (kind == "even")
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_probe_that_tells_nothing_on_validation_patients_is_called_that(
+    study: Path, tmp_path: Path, wrong: bool
+) -> None:
+    clips = []
+    for number in range(60):
+        labels = disc(number).labels
+        if wrong and labels["split"] == "val" and labels["normal"] is not None:
+            labels["normal"] = not labels["normal"]
+        clips.append(disc(number, normal=labels["normal"]))
+    ears = Ears()
+    folder, head = write_clips(tmp_path / "clips", clips), tmp_path / "head"
+    classify.fit(folder, study / "model", head, config=NORMAL, reporter=ears)
+    assert any("no better than chance" in line for line in ears.warned) == wrong
+
+
 def test_without_validation_patients_nothing_is_calibrated_and_it_is_told(
     study: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,8 @@ NO_FIGURES: dict[str, Any] = {"test": {"clips": 0, "patients": 0}, "metrics": No
 """What stands in the place of ``figures`` where no test patient is labelled."""
 EVEN = 0.5
 """Probability above which the positive class is called where no threshold was chosen."""
+ALIKE = 0.01
+"""Probabilities no further apart than this tell nobody from anybody else."""
 PREFIX = "p_"
 """Of the columns of probabilities."""
 
@@ -61,6 +63,13 @@ class Reading:
         limit = self.patient if patient else self.clip
         called = probabilities[:, positive] > (EVEN if limit is None else limit)
         return np.where(called, positive, 1 - positive)
+
+    def tells_nothing(self, logits: Floats) -> bool:
+        """Return whether probabilities are all but the same for all rows.
+
+        Scaling takes what a probe says for as little as it proved to be on validation patients.
+        """
+        return float(np.ptp(self.scaling(logits), axis=0).max()) < ALIKE
 
     @classmethod
     def from_config(cls, head: Mapping[str, Any]) -> Reading:
