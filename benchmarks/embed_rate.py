@@ -10,6 +10,7 @@ what is told of a table from 2,000 of its rows at most.
 
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
     python benchmarks/embed_rate.py rate      # five minutes
+    python benchmarks/embed_rate.py rate --only laptop --sector  # tokens of the sector alone
     python benchmarks/embed_rate.py memory    # a minute
 """
 
@@ -76,21 +77,22 @@ def write_clips(count: int, size: int, *folders: Path) -> None:
                 writer.add(clip)
 
 
-def write_model(folder: Path, config: ViTConfig) -> Path:
+def write_model(folder: Path, config: ViTConfig, sector: bool = False) -> Path:
     encoder = VisionTransformer(config, torch.Generator().manual_seed(0))
-    data = DataConfig(frames=config.frames, size=config.size, sector_tokens=False)
+    data = DataConfig(frames=config.frames, size=config.size, sector_tokens=sector)
     save_model(folder, encoder, data, "random", {})
     return folder
 
 
-def rate(clips: int, beginning: str, turns: int) -> None:
+def rate(clips: int, beginning: str, turns: int, sector: bool, kept: Path | None) -> None:
     chosen = {name: shape for name, shape in ENCODERS.items() if name.startswith(beginning)}
     for name, config in chosen.items():
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            many, few = folder / "many", folder / "few"
-            write_clips(clips, config.size, many, few)
-            model = write_model(folder / "model", config)
+            folder = kept or Path(temporary)
+            many, few = (folder / f"{kind}-{clips}-{config.size}" for kind in ("many", "few"))
+            if not few.exists():
+                write_clips(clips, config.size, many, few)
+            model = write_model(folder / "model", config, sector)
             # The first call of an encoder imports what PyTorch needs for it.
             embed(few, model=model, device="cpu", precision="fp32")
             spent = [[one_turn(each, model) for each in (few, many)] for _ in range(turns)]
@@ -142,9 +144,11 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--only", default="", help="beginning of the name of an encoder")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keeps the clips; they are used again")
+    parser.add_argument("--sector", action="store_true", help="tokens of the sector alone")
     options = parser.parse_args()
     if options.what == "rate":
-        rate(options.clips, options.only, options.turns)
+        rate(options.clips, options.only, options.turns, options.sector, options.folder)
     elif options.what == "memory":
         memory([100, 400, 1600])
     else:
