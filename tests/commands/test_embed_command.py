@@ -77,6 +77,7 @@ def test_a_signal_keeps_what_is_done(
     code: int,
 ) -> None:
     monkeypatch.setattr(units_module, "BLOCK", 5)
+    monkeypatch.setattr("echocli.api._encode.BATCH_TOKENS", 1)
     real = api.write
 
     def signalled(*args: Any) -> Any:
