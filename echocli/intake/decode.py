@@ -10,7 +10,7 @@ import imagecodecs
 
 from echocli.intake.decode_deflated import open_dicom
 from echocli.intake.decode_fragments import Fragments
-from echocli.intake.decode_jpeg import read_jpeg
+from echocli.intake.decode_jpeg import is_in_step, read_jpeg
 from echocli.intake.decode_native import native_frames
 from echocli.intake.decode_samples import Developer, Samples
 from echocli.intake.decode_streams import (
@@ -92,7 +92,7 @@ def decode(path: Path, header: Header, region: Region | None) -> Gatherer:
         else:
             gathered = _decode_frames(fragments, header, region)
             if fragments.contradicts_table(header.frames):
-                gathered.notes = ("offset_table_wrong",)
+                gathered.notes += ("offset_table_wrong",)
     if gathered.count < header.frames:
         raise Refused(Reason.TRUNCATED, f"{gathered.count} of {header.frames} frames are there")
     return gathered
@@ -102,12 +102,19 @@ def _decode_frames(fragments: Fragments, header: Header, region: Region | None) 
     frames = fragments.frames(header)  # before anything of the declared size is allocated
     gathered = Gatherer(header.frames, header.rows, header.columns, region)
     developer = Developer(header)
+    asked = {1, header.frames // 2 + 1, header.frames} if header.transfer_syntax in JPEG else ()
+    in_step: dict[int, bool] = {}
     for number, parts in enumerate(frames, start=1):
+        frame = fragments.join(parts)
         try:
-            gathered.add(_picture(fragments.join(parts), header, developer, gathered))
+            gathered.add(_picture(frame, header, developer, gathered))
         except Refused as refused:
             detail = f"frame {number} of {header.frames}: {refused.detail}"
             raise Refused(refused.reason, detail) from None
+        if number in asked:  # the ends, which have no neighbour on one side, and one between
+            in_step[number] = is_in_step(frame)
+    if any(in_step.values()) and not all(in_step.values()):
+        gathered.notes = ("damaged_frame",)
     return gathered
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import av
 import imagecodecs
 import numpy as np
 import simplejpeg
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from echocli.intake.decode_samples import MODELS, Model, Samples, grey_model
 from echocli.intake.dicom import Header
-from echocli.intake.guard import foreign
+from echocli.intake.guard import FOREIGN_ERRORS, foreign
 from echocli.intake.pixels import Colour, Picture, differences, picture_of_rgb
 from echocli.intake.reasons import Reason, Refused
 
@@ -192,6 +193,22 @@ def read_jpeg(
             frame, colorspace="RGB", min_height=height, min_width=width
         )
         return Picture(grey, differences(rgb))
+
+
+def is_in_step(frame: bytes) -> bool:
+    """Return whether FFmpeg decodes a JPEG, too.
+
+    libjpeg-turbo says nothing of codes that run beyond their block, FFmpeg does; but FFmpeg
+    does not know every kind of JPEG, so its answer counts only where it knows others alike.
+    """
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.thread_type = "NONE"
+    decoder.options = {"err_detect": "explode"}
+    try:
+        pictures = [*decoder.decode(av.Packet(frame)), *decoder.decode(None)]
+    except (av.error.FFmpegError, *FOREIGN_ERRORS):
+        return False
+    return len(pictures) == 1 and not pictures[0].is_corrupt
 
 
 def _check_range(frame: bytes, head: JpegHead, values: NDArray[np.uint8]) -> None:

@@ -120,7 +120,7 @@ def _read_dicom(path: Path) -> CineLoop:
     scan = find_scan(header)
     gathered = decode(path, header, scan.region)
     _confirm(gathered, scan.region)
-    damage_notes = _damage_notes(gathered.frames)
+    doubts = {*gathered.notes, *_damage_notes(gathered.frames)}
     times, time_source = frame_times(header, gathered.count)
     r_waves, r_wave_source = find_r_waves(
         header, gathered.frames, gathered.chroma, times, scan.region
@@ -140,7 +140,7 @@ def _read_dicom(path: Path) -> CineLoop:
         r_waves_s=r_waves,
         r_wave_source=r_wave_source,
         sha256=sha256,
-        notes=(*_notes(header, scan, times, time_source), *gathered.notes, *damage_notes),
+        notes=(*_notes(header, scan, times, time_source), *sorted(doubts)),
     )
 
 

@@ -11,6 +11,9 @@ from pydicom.encaps import encapsulate, generate_frames
 from scipy import ndimage
 
 from echocli.intake.damage import find_damage
+from echocli.intake.decode import decode
+from echocli.intake.decode_jpeg import is_in_step
+from echocli.intake.dicom import read_header
 from echocli.intake.read import read_loop
 from echocli.intake.reasons import Reason, Refused
 from echocli.phantoms.dicom import DicomOptions, write_loop
@@ -77,6 +80,34 @@ def test_plainly_wrong_frames_are_found_and_whole_loops_are_not(
     with pytest.raises(Refused) as refused:
         read_loop(tmp_path / "damaged.dcm")
     assert refused.value.reason is Reason.UNDECODABLE
+
+
+def out_of_step(frame: bytes) -> bytes:
+    """Put a piece of the scan elsewhere until only FFmpeg notices."""
+    rng = np.random.default_rng(5)
+    scan = frame.rfind(b"\xff\xda") + 14
+    for _ in range(300):
+        start, other = rng.integers(scan, len(frame) - 40, 2)
+        spliced = frame[:start] + frame[other : other + 20] + frame[start + 20 :]
+        try:
+            simplejpeg.decode_jpeg(spliced, colorspace="GRAY")
+        except ValueError:
+            continue
+        if not is_in_step(spliced):
+            return spliced
+    raise AssertionError("no splice that libjpeg-turbo is silent about")
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_end_that_is_out_of_step_is_noted(whole: Path, tmp_path: Path, place: int) -> None:
+    data = pydicom.dcmread(whole)
+    parts = list(generate_frames(data.PixelData, number_of_frames=int(data.NumberOfFrames)))
+    assert all(is_in_step(part) for part in parts)
+    parts[place] = out_of_step(parts[place])
+    data.PixelData = encapsulate(parts)
+    data.save_as(tmp_path / "spliced.dcm")
+    header = read_header(tmp_path / "spliced.dcm")
+    assert decode(tmp_path / "spliced.dcm", header, None).notes == ("damaged_frame",)
 
 
 def speckle(frames: int = 20) -> NDArray[np.uint8]:
