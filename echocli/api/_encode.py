@@ -34,8 +34,8 @@ POOL = "mean_std"
 """Mean over tokens and how much each place changes over time: on phantoms an untrained network
 halved the error of EF with it, against the mean alone."""
 WINDOWS = 3
-BATCH = 16
-"""Windows that cross the network together, at least."""
+BATCH, MOST = 16, 64
+"""Windows that cross the network together, at least and at most."""
 BATCH_TOKENS = 16384
 """Tokens up to which more windows do: beside a small network, what a batch costs counts."""
 
@@ -198,7 +198,8 @@ def encode_groups(
 
 def batch_for(model: LoadedModel) -> int:
     """Return how many windows cross a network together, unless it is said."""
-    return max(BATCH, BATCH_TOKENS // math.prod(grid_of(model.encoder, model.data)))
+    tokens = math.prod(grid_of(model.encoder, model.data))
+    return min(max(BATCH, BATCH_TOKENS // tokens), MOST)
 
 
 def readable(clips: ClipSet, data: DataConfig) -> tuple[list[int], list[LeftOut]]:

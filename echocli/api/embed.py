@@ -109,7 +109,7 @@ def embed(
         windows: Windows a clip, evenly spread.
         keep_windows: Give each window of a clip its row, instead of their mean.
         shard: ``2/4`` makes the second of four parts of ``out``, which is then a folder.
-        batch: Windows that cross the network together; left out, 16 or more of small ones.
+        batch: Windows that cross the network together; left out, 16, or up to 64 small ones.
         device: ``auto`` or PyTorch's name.
         precision: ``auto``, ``fp32`` or ``bf16``; with ``auto``, bf16 is compared with fp32 on
             a few clips and left where it changes too much.

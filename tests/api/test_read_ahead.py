@@ -58,7 +58,7 @@ def test_no_more_is_read_at_once_than_is_allowed(
     assert max(handed) == at_once
 
 
-@pytest.mark.parametrize(("size", "windows"), [(64, 64), (112, 20), (224, 16)])
+@pytest.mark.parametrize(("size", "windows"), [(32, 64), (64, 64), (112, 20), (224, 16)])
 def test_more_windows_of_a_small_network_cross_together(
     micro_run: Path, size: int, windows: int
 ) -> None:
