@@ -94,10 +94,13 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if syntax.startswith(JPEG_XL):
         return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
     source = path
-    wanting = any(word not in head for word in ("BitsAllocated", "PhotometricInterpretation"))
+    possible = (8, 16, head.get("BitsAllocated")) if syntax in NATIVE else (8, 16)
+    is_possible = "BitsAllocated" in head and head.BitsAllocated in possible
+    wanting = not is_possible or "PhotometricInterpretation" not in head
     if syntax == DEFLATED or wanting or not named:
         source = pydicom.dcmread(path)
-        source.setdefault("BitsAllocated", 8)
+        if not is_possible:
+            source.BitsAllocated = 8  # compressed samples say themselves how many they have
         # JPEG says itself how it is coloured; this is the usual way.
         coloured = syntax == JPEG_BASELINE and head.SamplesPerPixel == 3
         usual = "YBR_FULL_422" if coloured else "MONOCHROME2"
