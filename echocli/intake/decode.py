@@ -102,8 +102,7 @@ def _decode_frames(fragments: Fragments, header: Header, region: Region | None) 
     frames = fragments.frames(header)  # before anything of the declared size is allocated
     gathered = Gatherer(header.frames, header.rows, header.columns, region)
     developer = Developer(header)
-    asked = {1, header.frames // 2 + 1, header.frames} if header.transfer_syntax in JPEG else ()
-    in_step: dict[int, bool] = {}
+    in_step: list[bool] = []
     for number, parts in enumerate(frames, start=1):
         frame = fragments.join(parts)
         try:
@@ -111,9 +110,9 @@ def _decode_frames(fragments: Fragments, header: Header, region: Region | None) 
         except Refused as refused:
             detail = f"frame {number} of {header.frames}: {refused.detail}"
             raise Refused(refused.reason, detail) from None
-        if number in asked:  # the ends, which have no neighbour on one side, and one between
-            in_step[number] = is_in_step(frame)
-    if any(in_step.values()) and not all(in_step.values()):
+        if header.transfer_syntax in JPEG:
+            in_step.append(is_in_step(frame))
+    if any(in_step) and not all(in_step):
         gathered.notes = ("damaged_frame",)
     return gathered
 

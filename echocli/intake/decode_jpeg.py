@@ -196,14 +196,14 @@ def read_jpeg(
 
 
 def is_in_step(frame: bytes) -> bool:
-    """Return whether FFmpeg decodes a JPEG, too.
+    """Return whether FFmpeg decodes a JPEG, too, at an eighth of its size to save time.
 
     libjpeg-turbo says nothing of codes that run beyond their block, FFmpeg does; but FFmpeg
     does not know every kind of JPEG, so its answer counts only where it knows others alike.
     """
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.thread_type = "NONE"
-    decoder.options = {"err_detect": "explode"}
+    decoder.options = {"err_detect": "explode", "lowres": "3"}
     try:
         pictures = [*decoder.decode(av.Packet(frame)), *decoder.decode(None)]
     except (av.error.FFmpegError, *FOREIGN_ERRORS):

@@ -98,8 +98,8 @@ def out_of_step(frame: bytes) -> bytes:
     raise AssertionError("no splice that libjpeg-turbo is silent about")
 
 
-@pytest.mark.parametrize("place", [0, -1])
-def test_an_end_that_is_out_of_step_is_noted(whole: Path, tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("place", [0, 5, -1])
+def test_a_frame_that_is_out_of_step_is_noted(whole: Path, tmp_path: Path, place: int) -> None:
     data = pydicom.dcmread(whole)
     parts = list(generate_frames(data.PixelData, number_of_frames=int(data.NumberOfFrames)))
     assert all(is_in_step(part) for part in parts)
