@@ -18,6 +18,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID
 
@@ -33,6 +34,7 @@ OTHER_PLUGINS = {
     "1.2.840.10008.1.2.5": "pydicom",
 }
 """A decoder that shares no code with the one that the intake prefers, where there is one."""
+KNOWN = {str(each.value) for each in PhotometricInterpretation}
 STRICT = {"err_detect": "explode+crccheck+bitstream+buffer"}
 
 
@@ -94,18 +96,9 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if syntax.startswith(JPEG_XL):
         return _grey(_jpeg_xl(pydicom.dcmread(path)), head)
     source = path
-    possible = (8, 16, head.get("BitsAllocated")) if syntax in NATIVE else (8, 16)
-    is_possible = "BitsAllocated" in head and head.BitsAllocated in possible
-    wanting = not is_possible or "PhotometricInterpretation" not in head
-    if syntax == DEFLATED or wanting or not named:
+    if syntax == DEFLATED or not named or _is_mended(head, syntax):
         source = pydicom.dcmread(path)
-        if not is_possible:
-            source.BitsAllocated = 8  # compressed samples say themselves how many they have
-        # JPEG says itself how it is coloured; this is the usual way.
-        coloured = syntax == JPEG_BASELINE and head.SamplesPerPixel == 3
-        usual = "YBR_FULL_422" if coloured else "MONOCHROME2"
-        for data in (head, source):
-            data.setdefault("PhotometricInterpretation", usual)
+        _is_mended(source, syntax)
         source.file_meta.TransferSyntaxUID = UID(syntax)
     # A value that the standard does not know says nothing: the pixels are unsigned then.
     signed = int(head.PixelRepresentation == 1)
@@ -120,6 +113,22 @@ def _dicom(path: Path, plugin: str) -> NDArray[np.uint8]:
     if syntax in NATIVE and head.HighBit >= head.BitsStored and head.SamplesPerPixel == 1:
         return _grey(_words(pydicom.dcmread(path)), head)
     return _grey(pixel_array(source, **wishes), head)
+
+
+def _is_mended(head: pydicom.Dataset, syntax: str) -> bool:
+    """Put what the pixels say, or the standard, where the header says what cannot be."""
+    words = ("BitsAllocated", "HighBit", "PixelRepresentation", "PhotometricInterpretation")
+    before = [head.get(word) for word in words]
+    possible = (8, 16, head.get("BitsAllocated")) if syntax in NATIVE else (8, 16)
+    if "BitsAllocated" not in head or head.BitsAllocated not in possible:
+        head.BitsAllocated = 8  # compressed samples say themselves how many they have
+    if head.get("HighBit", 0) >= 64:
+        head.HighBit = head.BitsStored - 1
+    head.setdefault("PixelRepresentation", 0)
+    if head.get("PhotometricInterpretation") not in KNOWN:
+        coloured = syntax == JPEG_BASELINE and head.SamplesPerPixel == 3
+        head.PhotometricInterpretation = "YBR_FULL_422" if coloured else "MONOCHROME2"
+    return before != [head.get(word) for word in words]
 
 
 def _guessed(head: pydicom.Dataset) -> str:
