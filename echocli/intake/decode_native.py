@@ -42,7 +42,8 @@ class Layout:
         high_bit = Elements(header.dataset).integer("HighBit", absent=stored - 1)
         if not stored <= high_bit + 1 <= allocated:
             high_bit = stored - 1
-        possible = allocated in (8, 16) and 0 < stored <= allocated
+        least = 8 if header.samples == 3 else 1  # PS3.3 C.7.6.3.1.2: colours have 8 bits
+        possible = allocated in (8, 16) and least <= stored <= allocated
         odd = header.columns % 2 if self.halved else 0
         if not possible or odd or header.photometric == "YBR_PARTIAL_420":
             raise Refused(Reason.UNDECODABLE, "pixels are stored in an unknown way")

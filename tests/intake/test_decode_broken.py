@@ -268,8 +268,17 @@ def tripled(data: Dataset) -> None:
     data.PixelData = COLOUR.tobytes()
 
 
+def shallow_colours(data: Dataset) -> None:
+    """Four bits a colour, and nobody knows which."""
+    data.SamplesPerPixel, data.PlanarConfiguration = 3, 0
+    data.PhotometricInterpretation = "RGB"
+    data.BitsStored = 4
+    data.PixelData = COLOUR.tobytes()
+
+
 @pytest.mark.parametrize(
-    "spoil", [more_than_allocated, too_deep, unknown_colours, other_samples, tripled]
+    "spoil",
+    [more_than_allocated, too_deep, unknown_colours, other_samples, tripled, shallow_colours],
 )
 def test_contradictions_are_refused(save: MakeDicom, spoil: Callable[[Dataset], None]) -> None:
     data = ultrasound(GREY)
