@@ -75,7 +75,8 @@ def icc(measured: Values, predicted: Values, weights: Values) -> Values:
     of_error = _variance(predicted - measured, weights) / 2
     shift = bias(measured, predicted, weights) ** 2  # twice the mean square of columns / n
     all_of_it = of_rows + of_error + shift - divide(2 * of_error, weights.sum(axis=-1))
-    return divide(of_rows - of_error, all_of_it)
+    least = _rounding(np.concatenate([measured, predicted]), weights)
+    return divide(of_rows - of_error, np.where(all_of_it > least, all_of_it, 0))
 
 
 def calibration_slope(measured: Values, predicted: Values, weights: Values) -> Values:
@@ -89,7 +90,9 @@ def calibration_slope(measured: Values, predicted: Values, weights: Values) -> V
     x = predicted - weighted_mean(predicted, weights)[..., None]
     spread = (weights * x * x).sum(axis=-1)
     spread = np.where(spread > _rounding(predicted, weights), spread, 0)
-    return divide((weights * x * measured).sum(axis=-1), spread)
+    # The sum of x is 0 but for rounding: measured values far from 0 would magnify it.
+    y = measured - weighted_mean(measured, weights)[..., None]
+    return divide((weights * x * y).sum(axis=-1), spread)
 
 
 def calibration_intercept(measured: Values, predicted: Values, weights: Values) -> Values:

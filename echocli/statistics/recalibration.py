@@ -33,8 +33,8 @@ CELLS_AT_ONCE = 200_000
 def calibration_slope(positive: Flags, probability: Values) -> Metric:
     """Return the slope as a function of weights.
 
-    NaN where a class is missing, or where the classes are told apart without error: no slope
-    would then be steep enough.
+    NaN where a class is missing, or where the classes are told apart without error, but for
+    rows on the border: no slope would then be steep enough.
 
     Args:
         positive: Whether each row truly is of the class.
@@ -44,7 +44,12 @@ def calibration_slope(positive: Flags, probability: Values) -> Metric:
     spread = float(x.std()) or 1.0
     columns = np.stack([np.ones_like(x), (x - x.mean()) / spread], axis=1)
     metric = _logistic(positive, columns, np.zeros_like(x))
-    return lambda weights: metric(weights)[..., 1] / spread
+
+    def slope(weights: Values) -> Values:
+        found = metric(weights)[..., 1] / spread
+        return np.where(_mixed(positive, x, weights), found, np.nan)
+
+    return slope
 
 
 def calibration_intercept(positive: Flags, probability: Values) -> Metric:
@@ -59,6 +64,18 @@ def calibration_intercept(positive: Flags, probability: Values) -> Metric:
     x = _logits(probability)
     metric = _logistic(positive, np.ones((len(x), 1)), x)
     return lambda weights: metric(weights)[..., 0]
+
+
+def _mixed(positive: Flags, x: Values, weights: Values) -> Flags:
+    """Return under which weights each class reaches beyond the least of the other.
+
+    Newton's method cannot tell: far out, where probabilities are 0 and 1 to the last digit, it
+    stands still as it does at a summit.
+    """
+    drawn = weights > 0
+    low = [np.where(drawn & own, x, np.inf).min(axis=-1) for own in (positive, ~positive)]
+    high = [np.where(drawn & own, x, -np.inf).max(axis=-1) for own in (positive, ~positive)]
+    return np.asarray((high[0] > low[1]) & (high[1] > low[0]))
 
 
 def _logits(probability: Values) -> Values:

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics
 
-from echocli.statistics.agreement import agreement, difference_sd, icc, pearson, r2
+from echocli.statistics.agreement import (
+    agreement,
+    calibration_slope,
+    difference_sd,
+    icc,
+    pearson,
+    r2,
+)
 from echocli.statistics.bootstrap import patient_weights
 
 GENERATOR = np.random.default_rng(0)
@@ -96,6 +105,26 @@ def test_predicting_the_mean_has_r2_zero_and_no_correlation() -> None:
     assert ours["icc"].value == pytest.approx(0, abs=0.02)
     constant = agreement(np.full(60, 55.3), PREDICTED, PATIENTS, seed=0, draws=20)
     assert np.isnan(constant["r2"].value)
+
+
+def test_the_slope_of_predictions_that_hardly_vary_is_that_of_exact_fractions() -> None:
+    # A probe that has learnt next to nothing says the mean, give or take single precision.
+    predicted = np.random.default_rng(1).normal(55, 2e-6, 60)
+    x, y = ([Fraction(float(v)) for v in column] for column in (predicted, MEASURED))
+    of_x, of_y = sum(x) / 60, sum(y) / 60
+    exact = sum((a - of_x) * (b - of_y) for a, b in zip(x, y, strict=True)) / sum(
+        (a - of_x) ** 2 for a in x
+    )
+    ours = calibration_slope(MEASURED, predicted, np.ones((1, 60)))
+    assert ours == pytest.approx(float(exact), rel=1e-7)
+
+
+def test_the_same_number_everywhere_has_no_icc() -> None:
+    weights = np.concatenate(list(patient_weights(np.arange(8), seed=0, draws=50)))
+    same = np.full(8, 0.1)
+    assert np.isnan(icc(same, same, weights)).all()
+    # Both constant but apart: all variance is between the two sides.
+    assert icc(same, same + 5, weights) == pytest.approx(0, abs=1e-9)
 
 
 def test_limits_have_the_intervals_of_normal_theory_for_one_clip_a_patient() -> None:

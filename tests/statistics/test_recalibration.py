@@ -70,6 +70,20 @@ def test_what_has_no_line_has_no_number() -> None:
     assert np.isnan(calibration_intercept(SEEN, SAID)(of_one_class)[0])
 
 
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ((1.0, 1e-7, 1e-7, 1e-7, 1.0), (False, False, False, False, True)),
+        ((0.0, 0.0, 1.0, 0.5, 0.5), (False, False, True, True, False)),
+    ],
+)
+def test_classes_that_meet_in_one_number_alone_have_no_slope(
+    said: tuple[float, ...], seen: tuple[bool, ...]
+) -> None:
+    found = calibration_slope(np.array(seen), np.array(said))(np.ones((1, len(seen))))
+    assert np.isnan(found).all()
+
+
 def test_the_interval_is_as_wide_as_the_theory_says() -> None:
     found = bootstrap_intervals(
         {"slope": calibration_slope(SEEN, SAID)}, np.arange(240), seed=0, draws=1000
