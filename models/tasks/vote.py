@@ -77,9 +77,11 @@ class WeightedVote:
         Raises:
             ValueError: If nobody can vote on a query.
         """
-        votes = torch.exp((1 - found.distances) / self.temperature)
-        total = votes.sum(dim=1)  # exp(-inf) of a missing neighbour is no vote
-        if not bool((total > 0).all()):
+        nearest = found.distances[:, :1]
+        if not bool(nearest.isfinite().all()):
             raise ValueError("A query has no clip of another patient to be compared with.")
+        # Shares are the same whatever is taken off: with the nearest at exp(0) no temperature
+        # makes infinity of it, or 0 of all. A missing neighbour is exp(-inf), no vote.
+        votes = torch.exp((nearest - found.distances) / self.temperature)
         abnormal = self.abnormal_.to(found.rows.device)[found.rows.clamp_min(0)]
-        return (votes * abnormal).sum(dim=1) / total
+        return (votes * abnormal).sum(dim=1) / votes.sum(dim=1)

@@ -26,6 +26,19 @@ def test_the_vote_equals_sklearns_with_the_papers_weights() -> None:
     np.testing.assert_array_equal(in_pieces.numpy(), found.numpy())
 
 
+def test_no_temperature_is_too_low_or_too_high() -> None:
+    bank, queries, abnormal = rows(90, 0), rows(25, 1), torch.arange(90) % 3 == 0
+    judge = WeightedVote(temperature=1e-5).fit(bank, abnormal)
+    # In the cold the nearest alone decides, in the heat all k count alike.
+    nearest = judge.neighbours(queries).rows
+    torch.testing.assert_close(judge.score(queries), abnormal[nearest[:, 0]].double())
+    hot = WeightedVote(temperature=1e9).fit(bank, abnormal).score(queries)
+    torch.testing.assert_close(hot, abnormal[nearest].double().mean(dim=1))
+    # Nobody looks the same way: cosines are below 0, and still somebody is nearest.
+    apart = WeightedVote(k=2, temperature=1e-3).fit(torch.eye(7)[:2], torch.arange(2) < 1)
+    assert apart.score(-torch.eye(7)[:1] - 0.1 * torch.eye(7)[1:2]).tolist() == [0]
+
+
 def test_a_clip_does_not_vote_on_its_patient() -> None:
     # Each patient's clips point one way; every neighbour but its own is of the other class.
     bank = torch.eye(7)[:4].repeat_interleave(3, dim=0) + 0.01 * rows(12, 2)
