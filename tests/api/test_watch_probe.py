@@ -180,6 +180,38 @@ def test_the_guess_is_the_mean_of_the_other_folds() -> None:
     np.testing.assert_allclose(mean_of_others(values, patients), slow)
 
 
+def test_a_class_that_no_clip_is_of_any_more_has_no_area(generator: torch.Generator) -> None:
+    patients = torch.arange(150)
+    classes = patients % 2
+    noise = torch.randn(150, 8, generator=generator)
+    found = told(noise + 3 * torch.eye(8)[classes], classes.double(), patients, classes=3)
+    assert found.score > 0.95
+
+
+def test_a_stage_whose_windows_no_labelled_clip_fills_goes_without_a_probe(
+    tmp_path: Path, micro_words: tuple[str, ...]
+) -> None:
+    short = [micro_clip(i, frames=12, labels=label(i)) for i in range(2 * PATIENTS)]
+    long = [micro_clip(100 + i, frames=48, labels={"split": "train"}) for i in range(6)]
+    write_clips(tmp_path / "clips", [*short, *long])
+    later = "stages=[{begins=0.5, frames=16, seconds=2.0}]"
+    often = ("watch.health_every=1", "watch.probe_every=1")
+    choice = Choice(method="vjepa", steps=4, changes=(*micro_words, *often, later))
+    ears = Ears()
+    done = pretrain(
+        tmp_path / "clips",
+        choice,
+        out=tmp_path / "run",
+        device="cpu",
+        precision="fp32",
+        reporter=ears,
+    )
+    assert done.finished
+    records = read_metrics(tmp_path / "run")
+    assert ["probe_score" in record for record in records] == [True, True, False, False]
+    assert sum("no probe in this stage" in said for said in ears.warned) == 1
+
+
 def test_the_probe_sees_the_features_of_its_clips_in_their_order(
     clips: ClipSet, micro_words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,8 +147,10 @@ class Probe:
     """
 
     def __init__(self, job: Job, reporter: Reporter) -> None:
-        self.job = job
+        self.job, self.reporter = job, reporter
         self.question = choose_question(job, reporter)
+        self._silent_since: int | None = None
+        """The stage of which it was told that too few clips are left."""
         self._sight = Sight(job, self._able)
         watch = job.settings.watch
         self._every = watch.probe_every * watch.health_every
@@ -160,16 +162,14 @@ class Probe:
             done: Steps that are done.
         """
         due = done % self._every == 0 or done == self.job.settings.optim.steps
-        if self.question is None or not due:
+        if self.question is None or not due or not self._enough(self.question):
             return None
         features = self._sight.features(POOL)
-        place = {row: at for at, row in enumerate(self.question.rows)}
-        order = [place[row] for row in self._sight.rows]
+        if not features.isfinite().all():
+            return None
+        order = self._places(self.question, self._sight.rows)
         values = torch.from_numpy(self.question.values[order])
         patients = torch.from_numpy(self.question.patients[order])
-        few = len(set(patients.tolist())) < LEAST_PATIENTS or bool((values == values[:1]).all())
-        if few or not features.isfinite().all():
-            return None
         return answer(self.question, features, values, patients)
 
     def _able(self) -> list[int]:
@@ -177,6 +177,25 @@ class Probe:
         assert self.question is not None
         able = set(self.job.batches.rows)
         return [row for row in self.question.rows if row in able]
+
+    def _enough(self, question: Question) -> bool:
+        """Return whether there is something to tell in this stage; say so once if not."""
+        order = self._places(question, self._able())
+        patients, values = question.patients[order], question.values[order]
+        if len(np.unique(patients)) >= LEAST_PATIENTS and len(np.unique(values)) > 1:
+            return True
+        if self._silent_since != self.job.at:
+            self._silent_since = self.job.at
+            self.reporter.warn(
+                f"no probe in this stage: of the clips with {question.column}, those that fill "
+                f"its windows are of {len(np.unique(patients))} patients"
+            )
+        return False
+
+    def _places(self, question: Question, rows: list[int]) -> list[int]:
+        """Return where clips stand in the question."""
+        place = {row: at for at, row in enumerate(question.rows)}
+        return [place[row] for row in rows]
 
 
 def answer(question: Question, features: Tensor, values: Tensor, patients: Tensor) -> Answer:
@@ -201,7 +220,7 @@ def answer(question: Question, features: Tensor, values: Tensor, patients: Tenso
         areas.append(float(auroc(own.numpy() == 1, told.numpy(), ones)[0]))
         if question.classes == 2:
             break  # the other class is told by the same line
-    area = sum(areas) / len(areas)
+    area = float(np.nanmean(areas))  # of a class that is not there, there is none
     return Answer(question.column, area, 0.5, area, question.classes)
 
 
