@@ -23,7 +23,7 @@ from echocli.api._preprocess.rules import (
 from echocli.api._preprocess.run import Run
 from echocli.api._preprocess.settings import keep_settings
 from echocli.api._preprocess.sources import find_tasks
-from echocli.api._preprocess.told import tell_found, tell_labels, tell_patients
+from echocli.api._preprocess.told import tell_found, tell_labels, tell_moved, tell_patients
 from echocli.api._preprocess.workers import STANDARD as STANDARD
 from echocli.api._preprocess.workers import Limits as Limits
 from echocli.api._preprocess.workers import choose_workers, outcomes
@@ -53,6 +53,8 @@ class PreprocessResult:
     n_without_time: int
     n_without_spacing: int
     quarantined: list[Quarantined]
+    moved: int = 0
+    """Sources of this run that stood at another place when they were met before."""
     unchanged: bool = False
     """Whether everything stood there already, so that nothing was done."""
     stopped: bool = False
@@ -169,7 +171,7 @@ def preprocess(
     try:
         with writing_to(out, share, overwrite=overwrite) as folder:
             keep_settings(folder, settings)
-            run = Run(folder, share, pseudonyms, table, label_columns, rules)
+            run = Run(folder, share, pseudonyms, table, label_columns, rules, tasks)
             if keep_dicom:
                 run.incoming = new_incoming(folder, share.name)
                 work = replace(work, dicom_folder=run.incoming)
@@ -177,6 +179,7 @@ def preprocess(
             if stopped and folder != out:
                 raise _StoppedBesideError
             ledger = _close(run, settings)
+            tell_moved(run, reporter)
             tell_patients(run, ledger, reporter, in_place=in_place)
     except _StoppedBesideError:
         return replace(_result(out, Ledger.read(out), {}), stopped=True)
@@ -184,7 +187,8 @@ def preprocess(
         _link(linkage, run, mine, ledger)
     result = _result(out, ledger, rules)
     tell_rules(result.rules, reporter)
-    return replace(result, unchanged=not run.published and not stopped, stopped=stopped)
+    unchanged = not run.published and not stopped
+    return replace(result, moved=run.moved, unchanged=unchanged, stopped=stopped)
 
 
 def _work(run: Run, tasks: Sequence[Task], work: Settings, manner: _Manner) -> bool:

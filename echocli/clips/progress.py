@@ -2,14 +2,17 @@
 
 Each process that writes to a set has one small file in ``state/``: process 2 of 4 has
 ``2-of-4.json``. It says whether that share is finished and lists its sources, by keyed hashes
-alone: a source is known by its content, and by the place it was found at.
+alone: a source is known by its content, and by the place it was found at. Paths are not kept,
+so nobody can look whether something still stands at an older place: content that is found at a
+new place has left those that the same run does not name.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -45,6 +48,10 @@ class State:
     finished: bool
     places: Mapping[str, Found] = field(default_factory=dict, repr=False)
     """What it found, by keyed hash of the path."""
+    left: frozenset[str] = field(default=frozenset(), repr=False)
+    """Places of which the content was found elsewhere since."""
+    turn: int = 0
+    """States are counted as they are written; of two that tell of a place, the later holds."""
 
     @property
     def name(self) -> str:
@@ -59,6 +66,8 @@ class State:
             "of": self.of,
             "finished": self.finished,
             "places": {place: list(found) for place, found in self.places.items()},
+            "left": sorted(self.left),
+            "turn": self.turn,
         }
         write_text(state_file(folder, self.name), json.dumps(content) + "\n")
 
@@ -72,7 +81,14 @@ class State:
         try:
             content = read_json(path)
             places = {place: Found(*found) for place, found in content["places"].items()}
-            return cls(int(content["shard"]), int(content["of"]), content["finished"], places)
+            return cls(
+                int(content["shard"]),
+                int(content["of"]),
+                content["finished"],
+                places,
+                frozenset(content.get("left", ())),
+                int(content.get("turn", 0)),
+            )
         except DAMAGED:
             raise EchoError(
                 f"{path} cannot be read: it tells how far the clip set is.",
@@ -86,11 +102,27 @@ def state_file(folder: Path, name: str) -> Path:
 
 
 def read_states(folder: Path) -> list[State]:
-    """Return the states of all processes that ever wrote to a set, in a fixed order."""
+    """Return the states of all processes that ever wrote to a set, as they were written."""
     named = re.compile(r"[0-9]+-of-[0-9]+\.json")
-    files = (folder / STATE_FOLDER).glob("*.json")
-    states = (State.read(path) for path in files if named.fullmatch(path.name))
-    return sorted(states, key=lambda state: (state.of, state.shard))
+    states = []
+    for path in (folder / STATE_FOLDER).glob("*.json"):
+        if named.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # another process has just taken it over
+                states.append(State.read(path))
+    return sorted(states, key=lambda state: (state.turn, state.of, state.shard))
+
+
+def last_found(states: Iterable[State]) -> dict[str, Found | None]:
+    """Return what was last found at each place; ``None`` where it has left.
+
+    Args:
+        states: As they were written.
+    """
+    known: dict[str, Found | None] = {}
+    for state in states:
+        known |= state.places
+        known |= dict.fromkeys(state.left)
+    return known
 
 
 def unfinished(folder: Path) -> list[str]:

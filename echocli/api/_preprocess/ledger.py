@@ -16,7 +16,7 @@ from echocli.api._preprocess.quarantine import (
     write_quarantine,
 )
 from echocli.api._preprocess.settings import SETTINGS_FILE
-from echocli.clips.progress import FILES_LOCK, STATE_FOLDER, Found, read_states
+from echocli.clips.progress import FILES_LOCK, STATE_FOLDER, Found, last_found, read_states
 from echocli.errors import EchoError
 from echocli.files import DAMAGED, read_json, sums_of
 from echocli.intake.reasons import Reason, Refused
@@ -55,8 +55,11 @@ class Ledger:
                     f"{beside} cannot be read: it tells which sources became which clips.",
                     "Copy the clip set again, or add --overwrite to make it anew.",
                 ) from None
-        for state in read_states(folder):
-            ledger.places |= state.places
+        for place, found in last_found(read_states(folder)).items():
+            if found is None:
+                ledger.places.pop(place, None)
+            else:
+                ledger.places[place] = found
         return ledger
 
     def _enter(self, part: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 
 from echocli.api._preprocess.clip import Outcome, Task
@@ -14,11 +14,20 @@ from echocli.api._preprocess.parts import Part, Source, next_name, part_files
 from echocli.api._preprocess.place import Share
 from echocli.api._preprocess.quarantine import Quarantined, quarantine
 from echocli.api._preprocess.rules import EVERYTHING
-from echocli.clips.progress import Found, State, read_states, state_file
+from echocli.clips.progress import (
+    FILES_LOCK,
+    STATE_FOLDER,
+    Found,
+    State,
+    last_found,
+    read_states,
+    state_file,
+)
 from echocli.clips.record import Clip, Label
 from echocli.clips.store import ClipSet
 from echocli.datasets.rules import NormalRule
 from echocli.errors import EchoError
+from echocli.locks import locked
 from echocli.privacy.identifiers import identifiers_of
 from echocli.privacy.labels import clean
 from echocli.privacy.pseudonyms import Pseudonyms
@@ -41,6 +50,8 @@ class Run:
     """Label columns that the user let through."""
     rules: Mapping[str, NormalRule]
     """Which clips are normal, by data set; that for ``EVERYTHING`` goes before all others."""
+    sources: InitVar[Iterable[Task]] = ()
+    """All that the command names, the other shares' too: they stand where they stand."""
     incoming: Path | None = None
     """Where workers lay DICOM copies, if they are wanted."""
     places: dict[str, Found] = field(default_factory=dict, repr=False)
@@ -53,8 +64,11 @@ class Run:
     """New clips of which nothing tells whose they are: each has a patient of its own."""
     published: list[str] = field(default_factory=list)
     """Names of the parts that this run added."""
+    moved: int = 0
+    """Sources that stood at another place when they were met before."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, sources: Iterable[Task]) -> None:
+        self._standing = {self.place_of(task) for task in sources}
         self.ledger = Ledger.read(self.folder)  # what is known of the sources, by now
         self.notes = LabelNotes(self.table, self.pseudonyms)
         self._part: Part | None = None
@@ -187,17 +201,49 @@ class Run:
 
     def _mark(self, *, finished: bool) -> None:
         """Note how far this share is, unless that stands there; forget other divisions."""
-        states = read_states(self.folder)
-        others = [state for state in states if state.of != self.share.of]
-        mine = [state for state in states if state.name == self.share.name]
-        places: dict[str, Found] = {}
-        for state in (*others, *mine):
-            places |= state.places
-        now = State(self.share.shard, self.share.of, finished, {**places, **self.places})
-        if [now] != mine:
-            now.write(self.folder)
-        for state in others if finished else ():
-            state_file(self.folder, state.name).unlink(missing_ok=True)
+        with locked(self.folder / STATE_FOLDER / FILES_LOCK, wait=True):
+            states = read_states(self.folder)
+            others = [state for state in states if state.of != self.share.of]
+            mine = [state for state in states if state.name == self.share.name]
+            known = last_found(states)
+            told = {
+                place: known[place]
+                for state in (*others, *mine)
+                for place in last_found([state])
+            }
+            told |= self.places
+            told |= dict.fromkeys(self._left())
+            now = State(
+                self.share.shard,
+                self.share.of,
+                finished,
+                {place: found for place, found in told.items() if found},
+                frozenset(place for place, found in told.items() if not found),
+                turn=max((state.turn for state in mine), default=0),
+            )
+            if [now] != mine or any(known[place] != found for place, found in told.items()):
+                turn = 1 + max((state.turn for state in states), default=0)
+                replace(now, turn=turn).write(self.folder)
+            for state in others if finished else ():
+                state_file(self.folder, state.name).unlink(missing_ok=True)
+
+    def _left(self) -> set[str]:
+        """Return the places that known content has left, by all that this run can know.
+
+        What it found at a new place stands no more where it stood, unless the command names
+        that place, too: then they are twins. Whether anything stands at a place that is not
+        named nobody can look: paths are not kept.
+        """
+        was = {place: found.source_id for place, found in self.ledger.places.items()}
+        now = {place: found.source_id for place, found in self.places.items()}
+        new = [source_id for place, source_id in now.items() if was.get(place) != source_id]
+        known, named = set(new), self._standing
+        left = {place for place, what in was.items() if what in known and place not in named}
+        vacated = {
+            what for place, what in was.items() if place in left or now.get(place, what) != what
+        }
+        self.moved = sum(source_id in vacated for source_id in new)
+        return left
 
     def discard(self) -> None:
         """Drop the part in hand."""

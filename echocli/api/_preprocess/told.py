@@ -51,6 +51,15 @@ def tell_labels(
         )
 
 
+def tell_moved(run: Run, reporter: Reporter) -> None:
+    """Say that sources were known again at other places."""
+    if run.moved:
+        reporter.say(
+            f"{run.moved} source(s) stand at other places than before: known by their content, "
+            "they are not made again"
+        )
+
+
 def tell_patients(run: Run, ledger: Ledger, reporter: Reporter, *, in_place: bool) -> None:
     """Warn of patients without a clip, and of clips without a patient.
 
