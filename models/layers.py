@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .attention import attend
 from .products import Linear, affine, affine_gelu
-from .shapes import Grid, Tokens, Video
+from .shapes import Grey, Grid, Tokens, Video
 
 NORM_EPS = 1e-6
 Rotation: TypeAlias = Float[Tensor, "2 #rows 1 tokens head"]
 """Cosines and sines by which the channels of queries and keys turn."""
+Normalise: TypeAlias = Callable[[Shaped[Tensor, "rows kept grey"]], Tensor]
+"""From grey pixels of tubelets to what a network is used to, ``(rows, kept, pixels)``."""
 
 
 def linear(
@@ -47,27 +49,38 @@ def learned_token(dim: int, generator: torch.Generator | None) -> nn.Parameter:
 
 
 def take(
-    tokens: Float[Tensor, "batch tokens dim"], ids: Int[Tensor, "rows kept"]
-) -> Float[Tensor, "rows kept dim"]:
+    tokens: Shaped[Tensor, "batch tokens dim"], ids: Int[Tensor, "rows kept"]
+) -> Shaped[Tensor, "rows kept dim"]:
     """Pick tokens by id.
 
     Args:
         tokens: What to pick from.
         ids: One row a view; row ``b * views + v`` picks from clip ``b``.
     """
-    batch, _, dim = tokens.shape
-    rows, kept = ids.shape
-    flat = ids.reshape(batch, -1, 1).expand(-1, -1, dim)
-    return tokens.gather(1, flat).reshape(rows, kept, dim)
+    batch, count, dim = tokens.shape
+    first = count * torch.arange(batch, device=ids.device)
+    flat = (ids.reshape(batch, -1) + first[:, None]).flatten()
+    # Whole rows are moved at once; gather takes number by number and ten times as long.
+    return tokens.reshape(-1, dim).index_select(0, flat).view(*ids.shape, dim)
 
 
-def cut_patches(video: Video, tubelet: Grid) -> Float[Tensor, "batch tokens pixels"]:
-    """Cut clips into tubelets; pixels of one are ordered channel, time, row, column."""
+def cut_patches(
+    video: Shaped[Tensor, "batch channels frames height width"], tubelet: Grid
+) -> Shaped[Tensor, "batch tokens pixels"]:
+    """Cut clips into tubelets; pixels of one are ordered channel, time, row, column.
+
+    Args:
+        video: Clips, of numbers of any kind.
+        tubelet: Frames, rows and columns of a tubelet.
+    """
+    kind, (t, h, w) = video.dtype, tubelet
+    if kind == torch.uint8 and w % 8 == 0:
+        # Eight pixels a word: to move a word takes as long as to move a byte.
+        video, w = video.contiguous().view(torch.int64), w // 8
     batch, channels, frames, height, width = video.shape
-    t, h, w = tubelet
     cells = video.reshape(batch, channels, frames // t, t, height // h, h, width // w, w)
     cells = cells.permute(0, 2, 4, 6, 1, 3, 5, 7)
-    return cells.reshape(batch, -1, channels * t * h * w)
+    return cells.reshape(batch, -1, channels * t * h * w).view(kind)
 
 
 class PatchEmbedding(nn.Module):
@@ -89,12 +102,24 @@ class PatchEmbedding(nn.Module):
         self.proj = linear(channels * t * h * w, dim, generator)
 
     def forward(
-        self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
+        self,
+        video: Video | Grey,
+        keep: Int[Tensor, "rows kept"] | None = None,
+        normalise: Normalise | None = None,
     ) -> Float[Tensor, "rows kept dim"]:
-        """Embed the kept tubelets, or all of them."""
+        """Embed the kept tubelets, or all of them.
+
+        Args:
+            video: Normalised clips, or grey ones with ``normalise``.
+            keep: Ids of the tubelets to look at.
+            normalise: Makes normalised pixels, of all channels, of grey ones: of those alone
+                that are looked at.
+        """
         patches = cut_patches(video, self.tubelet)
         if keep is not None:
             patches = take(patches, keep)
+        if normalise is not None:
+            patches = normalise(patches)
         tokens: Tensor = self.proj(patches)
         return tokens
 

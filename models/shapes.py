@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Grid: TypeAlias = tuple[int, int, int]
@@ -12,6 +12,9 @@ Grid: TypeAlias = tuple[int, int, int]
 
 Video: TypeAlias = Float[Tensor, "batch channels frames height width"]
 """Normalised clips."""
+
+Grey: TypeAlias = Shaped[Tensor, "batch 1 frames height width"]
+"""Clips that are not normalised yet, of 0 to 255, whole numbers or not."""
 
 Tokens: TypeAlias = Float[Tensor, "batch tokens dim"]
 """One vector a tubelet."""

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .layers import NORM_EPS, Blocks, PatchEmbedding, Rotation, learned_token
+from .layers import NORM_EPS, Blocks, Normalise, PatchEmbedding, Rotation, learned_token, take
 from .positions import Positions, RopePairing, Rotary
-from .shapes import Grid, Video
+from .shapes import Grey, Grid, Video
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"dim": 192, "depth": 12, "heads": 3},
@@ -217,16 +217,20 @@ class VisionTransformer(nn.Module):
         return frames, height, width
 
     def embed(
-        self, video: Video, keep: Int[Tensor, "rows kept"] | None = None
+        self,
+        video: Video | Grey,
+        keep: Int[Tensor, "rows kept"] | None = None,
+        normalise: Normalise | None = None,
     ) -> tuple[Float[Tensor, "rows dim"] | None, Float[Tensor, "rows kept dim"]]:
         """Return the class token, if there is one, and the other tokens.
 
         Args:
-            video: Normalised clips.
+            video: Normalised clips, or grey ones with ``normalise``.
             keep: Ids of the tokens to look at, several views of a clip in neighbouring rows;
                 all tokens of every clip if left out.
+            normalise: Normalises tubelets of grey pixels; see ``PatchEmbedding``.
         """
-        tokens, rotation = self.begin(video, keep)
+        tokens, rotation = self.begin(video, keep, normalise)
         tokens = self.norm(self.blocks(tokens, rotation))
         if self.cls_token is None:
             return None, tokens
@@ -246,17 +250,21 @@ class VisionTransformer(nn.Module):
         return cls
 
     def begin(
-        self, video: Video, keep: Int[Tensor, "rows kept"] | None
+        self,
+        video: Video | Grey,
+        keep: Int[Tensor, "rows kept"] | None,
+        normalise: Normalise | None = None,
     ) -> tuple[Float[Tensor, "rows tokens dim"], Rotation | None]:
         """Return what enters the first block: tokens and, if they are rotary, positions."""
         grid = self.grid(video.shape)
         still = self.config.stills and video.shape[2] == 1
-        tokens: Tensor = (self.still_embed if still else self.patch_embed)(video, keep)
+        embed = self.still_embed if still else self.patch_embed
+        tokens: Tensor = embed(video, keep, normalise)
         if self.config.stills:
             tokens = tokens + (self.still_token if still else self.clip_token)
         if self.positions is not None:
             places = self.positions(grid)
-            tokens = tokens + (places if keep is None else places[0][keep])
+            tokens = tokens + (places if keep is None else take(places, keep))
         if self.cls_token is not None:
             cls = self.cls_token.expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([cls, tokens], dim=1)
@@ -267,7 +275,9 @@ class VisionTransformer(nn.Module):
         if self.rotary is None:
             return None
         table: Tensor = self.rotary(grid)
-        rows = table[:, None] if keep is None else table[:, keep]
+        rows = table[:, None]
+        if keep is not None:
+            rows = take(table, keep.flatten().expand(2, -1)).view(2, *keep.shape, -1)
         if self.cls_token is not None:
             still = torch.zeros_like(rows[:, :, :1])
             still[0] = 1  # the cosine of no angle: the class token does not turn

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.lengths import says, shorter_windows
 from echocli.clips.store import ClipSet
-from echocli.clips.windows import to_video, why_not
+from echocli.clips.windows import normalised_tubelets, to_grey, why_not
 from echocli.console import SILENT, Advance, Reporter
 from echocli.device import Device, choose_device, keep_freed_memory, limit_threads
 from echocli.errors import EchoError, UsageError
@@ -304,10 +305,11 @@ def _encode_group(
 ) -> EncodedGroup:
     count, windows = pixels.shape[:2]
     flat = torch.from_numpy(pixels.reshape(count * windows, *pixels.shape[2:]))
-    video = to_video(flat.to(place.torch), model.data)
+    grey = to_grey(flat.to(place.torch), model.data)
     keep = None if seen is None else seen.repeat_interleave(windows, dim=0).to(place.torch)
+    normalise = partial(normalised_tubelets, data=model.data)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
-        cls, tokens = model.encoder.embed(video, keep)
+        cls, tokens = model.encoder.embed(grey, keep, normalise)
     return EncodedGroup(
         group,
         None if cls is None else cls.float().view(count, windows, -1),

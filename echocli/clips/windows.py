@@ -181,14 +181,60 @@ def to_video(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
     """
     import torch
 
-    # In place: a batch costs more to get from the system than to compute.
     grey = to_size(windows.to(torch.float32, copy=True), data.size)
-    video = grey[:, None].expand(-1, data.channels, -1, -1, -1).contiguous()
+    return normalised(grey, data, 1)
+
+
+def to_grey(windows: torch.Tensor, data: DataConfig) -> torch.Tensor:
+    """Return stored pixels at the size that the network sees, not normalised yet.
+
+    Args:
+        windows: uint8, ``(batch, frames, height, width)``.
+        data: The input contract.
+
+    Returns:
+        ``(batch, 1, frames, size, size)``, uint8 if they have that size, else float32.
+    """
+    fits = windows.shape[-2:] == (data.size, data.size)
+    return (windows if fits else to_size(windows.float(), data.size))[:, None]
+
+
+def normalised(grey: torch.Tensor, data: DataConfig, dim: int) -> torch.Tensor:
+    """Return grey pixels as a network is used to them; floating point ones are written over.
+
+    Args:
+        grey: 0 to 255, of any shape.
+        data: The input contract.
+        dim: Where the channels shall stand in the result.
+
+    Returns:
+        float32.
+    """
+    import torch
+
+    # In place: a batch costs more to get from the system than to compute.
+    pixels = grey.to(torch.float32).unsqueeze(dim)
+    shape = list(pixels.shape)
+    shape[dim] = data.channels
+    pixels = pixels.expand(shape).contiguous()
     # As plain numbers: a tensor of them would have to be sent, and a GPU finish its work first.
     for channel in range(data.channels):
         mean, std = (255 * of[channel % len(of)] for of in (data.mean, data.std))
-        video[:, channel].sub_(mean).div_(std)
-    return video
+        pixels.select(dim, channel).sub_(mean).div_(std)
+    return pixels
+
+
+def normalised_tubelets(grey: torch.Tensor, data: DataConfig) -> torch.Tensor:
+    """Return tubelets of grey pixels as a network is used to them, channel after channel.
+
+    Args:
+        grey: 0 to 255, ``(rows, tubelets, pixels)``; floating point ones are written over.
+        data: The input contract.
+
+    Returns:
+        float32, ``(rows, tubelets, channels x pixels)``.
+    """
+    return normalised(grey, data, 2).flatten(2)
 
 
 def to_sector(sectors: NDArray[np.bool_], data: DataConfig) -> torch.Tensor:

@@ -14,12 +14,15 @@ from echocli.clips.windows import (
     draws,
     epoch_order,
     nearest,
+    normalised_tubelets,
     spread_starts,
+    to_grey,
     to_video,
     why_not,
     window_indices,
     window_start,
 )
+from echocli.models.layers import cut_patches, take
 
 RATES = st.sampled_from([10.0, 24.0, 29.97, 30.0, 47.3, 50.0, 61.7, 113.5])
 
@@ -175,6 +178,24 @@ def test_one_mean_may_serve_all_channels() -> None:
     video = to_video(windows, data)
     for channel, std in enumerate(data.std):
         torch.testing.assert_close(video[0, channel], (windows[0] / 255 - 0.1) / std)
+
+
+@pytest.mark.parametrize("side", [16, 24], ids=["as stored", "another size"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tubelets_normalised_alone_are_those_of_the_normalised_clip(
+    side: int, channels: int
+) -> None:
+    mean, std = (0.1, 0.2, 0.3)[:channels], (1.0, 2.0, 3.0)[:channels]
+    data = DataConfig(frames=4, size=16, channels=channels, mean=mean, std=std)
+    shape, tubelet = (3, 4, side, 16), (2, 4, 8)
+    windows = torch.randint(0, 256, shape, dtype=torch.uint8)
+    before = windows.clone()
+    keep = torch.tensor([[0, 5], [1, 7], [2, 15]])
+    grey = to_grey(windows, data)
+    assert grey.dtype == (torch.uint8 if side == 16 else torch.float32)
+    found = normalised_tubelets(take(cut_patches(grey, tubelet), keep), data)
+    assert torch.equal(found, take(cut_patches(to_video(windows, data), tubelet), keep))
+    assert torch.equal(windows, before)
 
 
 def test_shrinking_keeps_the_mean_and_the_shape_of_the_heart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -28,6 +29,18 @@ def test_embedding_kept_tokens_equals_keeping_embedded_tokens(
     video = torch.randn(2, 1, 4, 8, 8, generator=generator)
     keep = torch.tensor([[0, 5], [1, 7], [2, 3], [4, 6]])
     assert_close(embed(video, keep), layers.take(embed(video), keep))
+
+
+@pytest.mark.parametrize("tubelet", [(2, 4, 8), (2, 4, 16), (1, 4, 4), (4, 8, 48)])
+def test_bytes_are_cut_as_numbers_are(
+    tubelet: tuple[int, int, int], generator: torch.Generator
+) -> None:
+    pixels = torch.randint(0, 256, (3, 2, 4, 8, 48), generator=generator, dtype=torch.uint8)
+    expected = layers.cut_patches(pixels.float(), tubelet)
+    for video in (pixels, pixels.mT.contiguous().mT):  # however they lie in memory
+        cut = layers.cut_patches(video, tubelet)
+        assert cut.dtype == torch.uint8
+        assert torch.equal(cut.float(), expected)
 
 
 def test_row_b_times_views_plus_v_takes_from_clip_b() -> None:

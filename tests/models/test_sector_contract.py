@@ -89,10 +89,10 @@ def test_every_token_encoded_lies_in_its_clips_places(
     seen: list[tuple[int, Tensor | None]] = []
     begin = VisionTransformer.begin
 
-    def spy(self: VisionTransformer, clips: Tensor, keep: Tensor | None) -> Any:
+    def spy(self: VisionTransformer, clips: Tensor, keep: Tensor | None, *more: Any) -> Any:
         _, height, width = self.grid(clips.shape)
         seen.append((height * width, keep))
-        return begin(self, clips, keep)
+        return begin(self, clips, keep, *more)
 
     monkeypatch.setattr(VisionTransformer, "begin", spy)
     method.step(video, seeded(3), places)

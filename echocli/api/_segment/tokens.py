@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from echocli.api._segment.frames import (
 from echocli.checkpoint import LoadedModel
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
-from echocli.clips.windows import to_video
+from echocli.clips.windows import normalised_tubelets, to_grey
 from echocli.console import Reporter
 from echocli.device import Device
 from echocli.models.sector import to_grid
@@ -160,13 +161,14 @@ def tokens_of(
     encoder, data = model.encoder.to(place.torch), model.data
     # What is beyond the loop is never looked at: any frame may stand there.
     pixels = [clips.frames(row)[np.maximum(w, 0)] for row, w in zip(rows, windows, strict=True)]
-    videos = [to_video(torch.from_numpy(w)[None].to(place.torch), data) for w in pixels]
+    grey = [to_grey(torch.from_numpy(w)[None].to(place.torch), data) for w in pixels]
     grid = grid_of(encoder, data)
     times = shown_times(windows[0], encoder.config.tubelet[0])
     seen = tokens_seen(clips, rows, data, grid, times=times)
     keep = None if seen is None else seen.to(place.torch)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
-        tokens: Tensor = encoder(torch.cat(videos), keep).float()
+        found = encoder.embed(torch.cat(grey), keep, partial(normalised_tubelets, data=data))
+    tokens = found[1].float()
     if keep is None:
         return tokens.reshape(len(windows), *grid, -1)
     return to_grid(tokens, keep, grid)
