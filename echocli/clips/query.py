@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from echocli.errors import UsageError
 
 EXAMPLE = "Write it like: normal and view == 'A4C' and ef_percent > 50"
+NOT_UNDERSTOOD = (
+    *(SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, tokenize.TokenError),
+)
+"""What pandas raises of a query that it cannot read or compute: of each part of Python's grammar
+something else."""
 
 
 def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
@@ -31,18 +37,23 @@ def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
             EXAMPLE,
         )
     try:
-        chosen = table.query(query, engine="python")
+        holds = table.eval(query, engine="python")
     except pd.errors.UndefinedVariableError as error:
         name = str(error).split("'")[1]
         near = get_close_matches(name, manifest.columns, 1)
         hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(manifest.columns)}."
         raise UsageError(f"The manifest has no column {name}.", hint) from None
-    except (SyntaxError, ValueError, TypeError, LookupError, tokenize.TokenError):
+    except NOT_UNDERSTOOD:
         raise UsageError(
             f"--where {query!r} is not a query that pandas understands.",
             EXAMPLE,
         ) from None
-    return np.flatnonzero(manifest.index.isin(chosen.index))
+    if np.shape(holds) != (len(table),) or not pd.api.types.is_bool_dtype(holds):
+        raise UsageError(
+            f"--where {query!r} is no condition: it does not say yes or no of each clip.",
+            EXAMPLE,
+        )
+    return np.flatnonzero(pd.Series(holds).fillna(value=False).to_numpy(np.bool_))
 
 
 def _answers(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -48,6 +48,16 @@ def test_the_manifest_stays_as_it_was() -> None:
         ("ef_percent", "does not say yes or no"),
         ("not ef_percent", "not a query"),
         ("split =", "not a query"),
+        ("split.startswith('t')", "not a query"),  # it is split.str.startswith
+        ("ef_percent is None", "not a query"),
+        ("ef_percent & 1", "not a query"),
+        ("[x for x in split]", "not a query"),
+        ("ef_percent" + " and ef_percent" * 500, "not a query"),
+        ("1", "no condition"),
+        ("ef_percent[0]", "no condition"),
+        ("ef_percent + 1", "no condition"),
+        ("split = 'train'", "no condition"),
+        ("ef_percent.max() > 1", "no condition"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(query: str, said: str) -> None:
