@@ -49,8 +49,7 @@ def anomaly_section(results: Results) -> Section:
     numbers = rows_download(scores.rows, "scores.csv", "anomaly scores")
     parts = [
         paragraph(
-            f"The score is the mean {summary.get('distance', 'cosine')} distance from a clip "
-            f"to its nearest {summary.get('k', '')} normal clips of other patients: "
+            f"{_what(summary)}: "
             f"{bank.get('clips', '?')} clips of {bank.get('patients', '?')} patients. "
             f"{calibration.get('patients', '?')} further normal patients set the threshold, so "
             f"that {'an unknown share' if rate is None else f'{rate:.0%}'} of normals are "
@@ -65,6 +64,17 @@ def anomaly_section(results: Results) -> Section:
         _exemplars(judged(scores), results),
     ]
     return Section("anomaly", TITLE, join(parts))
+
+
+def _what(summary: dict[str, Any]) -> str:
+    """Return what a score is, up to those whom it compares with."""
+    kind = summary.get("distance", "cosine")
+    if kind == "mahalanobis":
+        return "The score is the Mahalanobis distance from a clip to the mean of normal clips"
+    return (
+        f"The score is the mean {kind} distance from a clip to its nearest "
+        f"{summary.get('k', '')} normal clips of other patients"
+    )
 
 
 def judged(scores: Table) -> pd.DataFrame:

@@ -38,6 +38,7 @@ WORDS = ("normal", "abnormality", "sex", "view", "scanner", "quality", "centre",
 """Label columns with few values, whose counts are told."""
 MOST_VALUES = 12
 UNKNOWN = "unknown"
+NO_SPLIT = "none of these"
 
 
 def clips_section(results: Results) -> Section:
@@ -117,6 +118,7 @@ def _by_split(manifest: pd.DataFrame, column: str) -> dict[str, figures.Values]:
         return {"all": manifest[column].dropna().to_numpy(np.float64)}
     known = manifest.dropna(subset=column)
     parts = {name: known.loc[known["split"] == name, column] for name in SPLITS}
+    parts[NO_SPLIT] = known.loc[~known["split"].isin(SPLITS), column]
     return {name: part.to_numpy(np.float64) for name, part in parts.items() if len(part)}
 
 

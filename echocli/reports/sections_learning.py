@@ -79,8 +79,9 @@ def _run(run: RunRecord) -> Html:
     if "seconds" in metrics:
         rows.append(("time", duration(float(metrics["seconds"].sum()))))
     drawn = []
-    if len(metrics) > 1:
-        picture = lines.line(*_curve(metrics, "loss"), "loss", f"loss of {run.name}")
+    steps, losses = _curve(metrics, "loss")
+    if len(steps) > 1:
+        picture = lines.line(steps, losses, "loss", f"loss of {run.name}")
         drawn.append(figure(picture, f"{LOSS_CAPTION} {lines.legend(len(metrics))}"))
     for names, what, caption in (
         (HEALTH, "health", HEALTH_CAPTION),
@@ -114,7 +115,10 @@ def _probe(run: RunRecord) -> list[Html]:
         return []
     guess = _curve(run.metrics, "probe_guess")[1]
     beside = {"knowing nothing": float(guess[-1])} if len(guess) else {}
-    picture = lines.line(steps, values, "error of a probe", f"probe of {run.name}", beside)
+    # Of classes the measure is the area under the ROC, which is its own score.
+    of_classes = np.array_equal(values, _curve(run.metrics, "probe_score")[1])
+    axis = "AUROC of a probe" if of_classes else "error of a probe"
+    picture = lines.line(steps, values, axis, f"probe of {run.name}", beside)
     return [figure(picture, PROBE_CAPTION)]
 
 

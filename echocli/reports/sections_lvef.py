@@ -161,9 +161,12 @@ def _coverage(summary: dict[str, Any]) -> Html:
     made, covered = part(summary, "interval"), summary.get("interval_coverage")
     if covered is None or not made.get("half_width"):
         return EMPTY
+    whose = "validation patients"
+    if made.get("from", "validation") != "validation":
+        whose += ", and on training patients as they were told without themselves,"
     return paragraph(
         f"Each prediction comes with an interval of {2 * made['half_width']:.0f} points, set "
-        f"on {made.get('patients', '?')} validation patients to hold the measurement in "
+        f"on {made.get('patients', '?')} {whose} to hold the measurement in "
         f"{made.get('level', 0):.0%} of cases; in test patients it held {covered:.0%}."
     )
 
