@@ -250,6 +250,21 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
         raise ValueError("nested deeper than anything that is meant") from None
 
 
+def read_record(path: Path, schema: str) -> dict[str, Any] | None:
+    """Return what echocli wrote down of a folder; ``None`` if nothing, damaged or else's.
+
+    Args:
+        path: A JSON file.
+        schema: What it must say that it is.
+    """
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(content, dict) and content.get("schema") == schema
+    return content if ours else None
+
+
 def new_folder(folder: Path, *, overwrite: bool = False) -> Path:
     """Make an empty folder for an output.
 

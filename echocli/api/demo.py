@@ -23,7 +23,7 @@ from echocli.datasets.phantom import (
     write_dicom_study,
 )
 from echocli.errors import UsageError
-from echocli.files import new_folder, read_json, write_json
+from echocli.files import new_folder, read_record, write_json
 from echocli.locks import locked
 from echocli.phantoms.refusals import write_refusals
 from echocli.study import Study
@@ -166,8 +166,7 @@ def _taken(out: Path) -> UsageError:
 def _is_demo(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    mark = folder / MARK
-    ours = mark.is_file() and read_json(mark).get("schema") == SCHEMA
+    ours = read_record(folder / MARK, SCHEMA) is not None
     return ours or (folder / BEGUN).is_file() or not any(folder.iterdir())
 
 

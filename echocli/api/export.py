@@ -19,7 +19,7 @@ from echocli.api._export.video import FORMATS, check_encoder, write_video
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
-from echocli.files import check_place, new_folder, read_json, sweep, write_json
+from echocli.files import check_place, new_folder, read_record, sweep, write_json
 
 LARGEST_SCALE = 16
 
@@ -178,13 +178,17 @@ def _begin(out: Path, clips: ClipSet, config: ExportConfig, *, overwrite: bool) 
     names, sums = clips.manifest["clip_id"].tolist(), clips.manifest["pixels_sha256"].tolist()
     wanted = dict(zip(names, sums, strict=True))
     sweep(out, [RECORD, *exported_names({"settings": asdict(config), "clips": wanted})])
-    is_ours = (out / RECORD).is_file() and read_json(out / RECORD).get("schema") == SCHEMA
-    if is_ours and not overwrite:
-        before = read_json(out / RECORD)
+    before = read_record(out / RECORD, SCHEMA)
+    if before is None and out.is_dir() and any(out.iterdir()):
+        raise UsageError(
+            f"{out} already exists, is no whole export and is not replaced.",
+            "Choose another folder with -o.",
+        )
+    if before is None or overwrite:
+        new_folder(out, overwrite=overwrite)
+    else:
         _check_same(out, before, asdict(config), wanted)
         wanted = {**before["clips"], **wanted}
-    else:
-        new_folder(out, overwrite=overwrite and is_ours)
     content = {"schema": SCHEMA, "echocli": echocli.__version__, "settings": asdict(config)}
     write_json(out / RECORD, {**content, "clips": wanted})
 
@@ -193,6 +197,8 @@ def _check_same(
     out: Path, before: dict[str, Any], settings: dict[str, Any], wanted: dict[str, str]
 ) -> None:
     remedy = "Choose another folder with -o, or add --overwrite to make it again."
+    if not all(isinstance(before.get(name), dict) for name in ("settings", "clips")):
+        raise UsageError(f"{RECORD} in {out} is damaged.", remedy)
     changed = [name for name in settings if before["settings"].get(name) != settings[name]]
     if changed:
         raise UsageError(f"{out} was made with other settings: {', '.join(changed)}.", remedy)

@@ -148,6 +148,7 @@ def test_the_lines_shown_find_their_work_done(
 
 def test_only_a_demonstration_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
+    (tmp_path / MARK).write_text("[]")  # nor one whose mark somebody has spoilt
     for overwrite in (False, True):
         with pytest.raises(UsageError):
             demo(tmp_path, overwrite=overwrite)

@@ -139,6 +139,29 @@ def test_nothing_of_others_is_replaced(clips: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["c000.mp4", RECORD]
 
 
+@pytest.mark.parametrize("content", ["", "no JSON", "[]", '"a"', "{}", '{"schema": "x"}'])
+def test_a_damaged_record_is_told_and_nothing_replaced(
+    clips: Path, tmp_path: Path, content: str
+) -> None:
+    out = tmp_path / "out"
+    export(clips, out, ids=["c000"])
+    (out / RECORD).write_text(content)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="no whole export"):
+            export(clips, out, overwrite=overwrite)
+    assert (out / "c000.mp4").is_file()
+
+
+def test_a_record_without_its_parts_can_be_made_again(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(clips, out, ids=["c000"])
+    (out / RECORD).write_text('{"schema": "echocli.export/1", "clips": 3}')
+    with pytest.raises(UsageError, match="damaged"):
+        export(clips, out)
+    export(clips, out, ids=["c001"], overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == ["c001.mp4", RECORD]
+
+
 def test_sheets_show_every_clip(tmp_path: Path) -> None:
     write_clips(tmp_path / "clips", [micro_clip(number) for number in range(50)])
     config = ExportConfig(sheet=True)
