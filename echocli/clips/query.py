@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tokenize
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ NOT_UNDERSTOOD = (
     *(SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
     *(RuntimeError, tokenize.TokenError),
 )
-"""What pandas raises of a query that it cannot read or compute: of each part of Python's grammar
-something else."""
+"""What pandas raises of a query that it cannot read or compute: something else of each part of
+Python's grammar."""
 
 
 def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
@@ -37,7 +38,7 @@ def rows_where(manifest: pd.DataFrame, query: str) -> NDArray[np.intp]:
             EXAMPLE,
         )
     try:
-        holds = table.eval(query, engine="python")
+        holds: Any = table.eval(query, engine="python")
     except pd.errors.UndefinedVariableError as error:
         name = str(error).split("'")[1]
         near = get_close_matches(name, manifest.columns, 1)
