@@ -143,6 +143,22 @@ class MethodModule(Protocol):
         """Make the method with fresh weights."""
 
 
+def check_hideable(shape: ViTConfig) -> None:
+    """Check that some places of a frame can be hidden while others are seen.
+
+    Args:
+        shape: Of an encoder.
+
+    Raises:
+        ValueError: If a frame is a single tubelet.
+    """
+    if shape.grid[1:] == (1, 1):
+        raise ValueError(
+            f"a frame of {shape.size} pixels is one tubelet, which cannot be hidden and seen; "
+            f"size={2 * shape.size} has more, or a smaller tubelet."
+        )
+
+
 def available() -> list[str]:
     """Return the names of the methods: the files in this folder."""
     package = importlib.import_module(__package__)

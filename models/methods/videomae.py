@@ -21,7 +21,7 @@ from ..masking import every_place, tokens_at, tube_ids
 from ..positions import Positions, Table
 from ..shapes import Grid, Places, Video
 from ..vit import VisionTransformer, ViTConfig
-from .base import Draws, Method, StepOutput
+from .base import Draws, Method, StepOutput, check_hideable
 
 PIXEL_EPS = 1e-6
 """Added to the deviation of a tubelet's pixels (published code)."""
@@ -53,6 +53,9 @@ class VideoMAE(Method):
         encoder_config: Shape of the encoder; a class token is left out.
         config: The settings.
         generator: Source of the weights.
+
+    Raises:
+        ValueError: If nothing could be hidden.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class VideoMAE(Method):
     ) -> None:
         super().__init__()
         self.config = config
+        check_hideable(encoder_config)
         shape = replace(encoder_config, cls_token=False)
         self.autoencoder = VisionTransformer(shape, generator)
         self.autoencoder.freeze_lower_levels()

@@ -31,7 +31,7 @@ from ..masking import tokens_at
 from ..predictor import Predictor, jepa_loss, nearness
 from ..shapes import Grid, Places, Scalar, TokenIds, Tokens, Video
 from ..vit import VisionTransformer, ViTConfig, nearest_multiple
-from .base import Draws, Method, StepOutput
+from .base import Draws, Method, StepOutput, check_hideable
 
 KINDS = {"short": (0,), "long": (1,), "both": (0, 1)}
 """Kinds of masks by name."""
@@ -114,7 +114,8 @@ class VJEPA(Method):
         generator: Source of the weights.
 
     Raises:
-        ValueError: If not one block of the encoder would be trained.
+        ValueError: If not one block of the encoder would be trained, or nothing could be
+            hidden.
     """
 
     context_weight: Tensor
@@ -126,6 +127,7 @@ class VJEPA(Method):
         super().__init__()
         self.config = config
         self.kinds = (config.short_range, config.long_range)
+        check_hideable(encoder_config)
         shape = replace(encoder_config, cls_token=False)
         self.context_encoder = VisionTransformer(shape, generator)
         # Frozen blocks exist once: no gradient, no momentum and no optimiser knows them.

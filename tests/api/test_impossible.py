@@ -68,3 +68,17 @@ def test_a_method_that_cannot_be_built_is_refused_before_anything_is_written(
         pretrain(micro_clips, choice, out=tmp_path / "r", **PLACE)
     assert remedy.partition("=")[2] in re.findall(r"\d+", caught.value.problem)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("method", ["vjepa", "videomae"])
+@pytest.mark.parametrize("word", ["data.size=8", "stages=[{begins=0.5, size=8}]"])
+def test_a_frame_that_is_one_tubelet_is_refused_where_some_must_be_hidden(
+    tmp_path: Path, micro_clips: Path, micro_words: tuple[str, ...], method: str, word: str
+) -> None:
+    choice = Choice(method=method, steps=2, changes=(*micro_words, word))
+    with pytest.raises(UsageError, match="size=16") as caught:
+        pretrain(micro_clips, choice, out=tmp_path / "r", **PLACE)
+    assert method in caught.value.problem
+    assert not (tmp_path / "r").exists()
+    possible = Choice(method=method, steps=2, changes=(*micro_words, word.replace("8", "16")))
+    assert pretrain(micro_clips, possible, out=tmp_path / "r", **PLACE).finished

@@ -170,14 +170,15 @@ class Room:
 
 
 def check_method(settings: Settings) -> None:
-    """Check that the method fits the encoder, without having its weights.
+    """Check that the method fits the encoder in every stage, without having its weights.
 
     Raises:
         UsageError: With what is possible.
     """
-    name, vit = settings.method, settings.encoder.vit(settings.data)
+    name = settings.method
     try:
-        build_empty(name, vit, settings.method_config)
+        for stage in settings.course:
+            build_empty(name, settings.encoder.vit(stage.data), settings.method_config)
     except ValueError as error:
         raise UsageError(f"{name}: {error}", "Change one of these settings.") from None
 
