@@ -74,14 +74,13 @@ def reflectivity_db(
     field[groove & wall & (labels != 1)] = ENDOCARDIUM_DB
     cavity = ((labels == 1) | (labels == 3) | (right_heart & ~wall_of_right)).astype(np.float32)
     heart = ((labels > 0) | wall | right_heart).astype(np.float32)
-    field = np.maximum(field, _edge_db(cavity, scanner, deformation, 1.1, ENDOCARDIUM_DB))
-    return np.maximum(field, _edge_db(heart, scanner, deformation, 1.8, PERICARDIUM_DB))
+    field = np.maximum(field, _edge_db(cavity, scanner, 1.1, ENDOCARDIUM_DB))
+    return np.maximum(field, _edge_db(heart, scanner, 1.8, PERICARDIUM_DB))
 
 
 def _edge_db(
     region: NDArray[np.float32],
     scanner: Scanner,
-    deformation: Deformation,
     thickness_mm: float,
     peak_db: float,
 ) -> Floats:

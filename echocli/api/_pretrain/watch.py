@@ -155,7 +155,7 @@ class Watch:
         more = {**seen, **self.speed.metrics} if looking else {}
         self._log(last, seconds / len(records), wait, more)
         if looking:
-            self._flush(last.step + 1)
+            self._flush()
             self._judge()
         if self.page.is_due:
             self.page.write(self._alarms(), self.answer, str(self.speed))
@@ -236,7 +236,7 @@ class Watch:
         name = folder.resolve().name
         return [module.open_tracker(folder, name, settings, done) for module in modules]
 
-    def _flush(self, done: int) -> None:
+    def _flush(self) -> None:
         with writing("The files of a tracker", self.run.folder):
             for tracker in self._trackers:
                 tracker.flush()
