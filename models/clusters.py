@@ -11,6 +11,10 @@ from .products import affine
 from .shapes import Scalar
 from .team import ALONE, Team
 
+MOST = 1e24
+"""By which a prototype is multiplied at most: what cannot be balanced, as it is with very low
+temperatures, would leave float32 in the end."""
+
 
 def standardise(
     tokens: Float[Tensor, "images places dim"],
@@ -93,6 +97,7 @@ def sinkhorn(
         )  # keeps the two vectors from running away
         for _ in range(rounds - 1):
             by_prototype = fair / team.sum(by_sample @ shares)
+            by_prototype = by_prototype.clamp(1 / MOST, MOST)
             by_sample = 1 / (shares @ by_prototype)
         return shares.mul_(by_sample[:, None]).mul_(by_prototype)
 

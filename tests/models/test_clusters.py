@@ -51,6 +51,14 @@ def test_large_scores_stay_finite_and_the_input_is_left_alone(seed: int) -> None
     assert torch.equal(scores, before)
 
 
+@pytest.mark.parametrize("rounds", [10, 100, 1000])
+def test_what_cannot_be_balanced_stays_finite_however_often_it_is_tried(rounds: int) -> None:
+    scores = 1e3 * some_scores(200, 30)
+    shares = clusters.sinkhorn(scores, 0.05, rounds)
+    assert torch.isfinite(shares).all()
+    assert_close(shares.sum(dim=1), torch.ones(200), rtol=1e-4, atol=1e-4)
+
+
 def test_balancing_is_as_fine_in_bfloat16() -> None:
     scores = some_scores(64, 8)
     with torch.autocast("cpu", torch.bfloat16):
