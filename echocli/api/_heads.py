@@ -14,7 +14,7 @@ from torch import Tensor
 
 from echocli.api._encode import LeftOut
 from echocli.api._in_place import read_in_place, told_in_place
-from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._output import whole_folder
 from echocli.api._preprocess.quarantine import read_quarantine
 from echocli.checkpoint import LoadedModel, load_head, load_model, save_head, save_model
 from echocli.clips.contract import DataConfig
@@ -171,7 +171,6 @@ def write_head(
     Returns:
         The config as it was written.
     """
-    refuse_to_replace(out, overwrite=overwrite)
     with whole_folder(out, overwrite=overwrite) as folder:
         own: dict[str, Any] = {}
         if model is not None:

@@ -22,6 +22,10 @@ from echocli.files import (
     temporary_beside,
     write_json,
 )
+from echocli.study import HEAD, SUMS, WEIGHTS
+
+MARKS = (SUMS, WEIGHTS, HEAD, "segment.json", "volumes.csv", "robustness.json")
+"""One of these stands in each folder that ``whole_folder`` ever made, even in a damaged one."""
 
 
 @contextmanager
@@ -35,12 +39,13 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         overwrite: Replace what is there.
 
     Raises:
-        UsageError: If something is there and ``overwrite`` is off.
+        UsageError: As ``refuse_to_replace_folder``.
     """
-    refuse_to_replace(folder, overwrite=overwrite)
+    refuse_to_replace_folder(folder, overwrite=overwrite)
     with folder_beside(folder) as temporary:
         yield temporary
-        refuse_to_replace(folder, overwrite=overwrite)  # somebody else may have been faster
+        # Somebody else may have been faster.
+        refuse_to_replace_folder(folder, overwrite=overwrite)
         take_place(temporary, folder)
 
 
@@ -73,6 +78,26 @@ def refuse_to_replace(path: Path, *, overwrite: bool) -> None:
             f"{path} already exists.",
             "Choose another place with -o, or add --overwrite to replace it.",
         )
+
+
+def refuse_to_replace_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check, before long work, that a folder of results may be written.
+
+    What stands there goes as a whole. A slip of the finger, such as ``heads`` for
+    ``heads/lvef``, must not take with it what echocli did not write there.
+
+    Raises:
+        UsageError: If something is there and ``overwrite`` is off, if it is no such folder, or
+            if the system refuses.
+    """
+    check_place(folder)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if folder.is_file() or (names and not set(MARKS).intersection(names)):
+        raise UsageError(
+            f"{folder} already exists, is no result of this kind and is not replaced.",
+            "Choose another place with -o.",
+        )
+    refuse_to_replace(folder, overwrite=overwrite)
 
 
 def refuse_to_replace_table(out: Path | None, *, overwrite: bool) -> None:

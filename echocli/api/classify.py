@@ -27,7 +27,7 @@ from echocli.api._finetune import tuning_fit as tuning_fit
 from echocli.api._heads import HeadFit, left_out_of, load_pair, write_head
 from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
 from echocli.api._look_against import check_comparable
-from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
+from echocli.api._output import refuse_to_replace_folder, refuse_to_replace_table, write_table
 from echocli.api._units import Units
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
@@ -93,7 +93,7 @@ def fit(
         EchoError: If training patients are too few or of one class.
     """
     config = config or ClassifyConfig()
-    refuse_to_replace(out, overwrite=overwrite)
+    refuse_to_replace_folder(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     classes = Classes.choose(
         opened.manifest,

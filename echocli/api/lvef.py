@@ -41,7 +41,7 @@ from echocli.api._lvef.rows import (
     measured_of,
     prediction_interval,
 )
-from echocli.api._output import refuse_to_replace, refuse_to_replace_table, write_table
+from echocli.api._output import refuse_to_replace_folder, refuse_to_replace_table, write_table
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
@@ -92,7 +92,7 @@ def fit(
         EchoError: If labels are missing or impossible, or there are too few patients.
     """
     config = config or LvefConfig()
-    refuse_to_replace(out, overwrite=overwrite)
+    refuse_to_replace_folder(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     labelled = labelled_clips(opened, clips, studies=bool(config.views))
     loaded = begin_with(model, config.tune, labelled, out, config.seed, reporter)

@@ -14,7 +14,7 @@ from echocli.api._models.convert import Choice, Description, contract, convert, 
 from echocli.api._models.fetch import fetch
 from echocli.api._models.read import read_weights, weight_files
 from echocli.api._models.timm import PREFIX, read_timm
-from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._output import refuse_to_replace_folder, whole_folder
 from echocli.checkpoint import CONFIG, MODEL_SCHEMA, load_model, save_model
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError, UsageError
@@ -120,7 +120,7 @@ def import_model(
     """
     chosen, public = choice or Choice(), known(argument)
     folder = out or Study().models / (public.name if public else _stem(argument))
-    refuse_to_replace(folder, overwrite=overwrite)
+    refuse_to_replace_folder(folder, overwrite=overwrite)
     found, digest = _obtain(argument, public, download, sha256, reporter)
     converted, name = convert(found, chosen, public)
     description = describe_found(converted, found, name, public, chosen)

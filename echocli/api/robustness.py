@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from echocli.api._encode import open_set
-from echocli.api._output import folder_beside, refuse_to_replace, whole_folder
+from echocli.api._output import folder_beside, refuse_to_replace_folder, whole_folder
 from echocli.api._robust_clips import Fault, write_with_fault
 from echocli.api._robust_judges import (
     HEADS,
@@ -138,7 +138,7 @@ def robustness(
             f"--normal-rule is for score; {task} reads its own label.", "Leave it out."
         )
     if out is not None:
-        refuse_to_replace(out, overwrite=overwrite)
+        refuse_to_replace_folder(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     if task == "score":
         model = find_model(model, Study())

@@ -26,7 +26,7 @@ from echocli.api._heads import (
     write_head,
 )
 from echocli.api._in_place import read_in_place
-from echocli.api._output import refuse_to_replace, whole_folder
+from echocli.api._output import refuse_to_replace_folder, whole_folder
 from echocli.api._segment.against import figures_against, open_rival
 from echocli.api._segment.ef import ef_from_masks, mean_ef
 from echocli.api._segment.figures import ALWAYS, Tested, figures, flicker_figure
@@ -105,7 +105,7 @@ def fit(
         EchoError: If no training patient has masks.
     """
     config = config or SegmentConfig()
-    refuse_to_replace(out, overwrite=overwrite)
+    refuse_to_replace_folder(out, overwrite=overwrite)
     opened = open_set(clips, reporter)
     begun: LoadedModel | UNet
     if config.is_unet:
@@ -191,7 +191,7 @@ def predict(
         EchoError: If head and encoder do not belong together or no clip can be read.
     """
     check_kinds(write)
-    refuse_to_replace(out, overwrite=overwrite)
+    refuse_to_replace_folder(out, overwrite=overwrite)
     labeller, head_config = open_head(head, model, device, precision, reporter)
     size = labeller.network.clip_size
     with (

@@ -410,6 +410,7 @@ def test_nothing_is_clobbered_and_a_failure_leaves_what_was_there(
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
+    (out / "segment.json").write_text("{}")  # without it nothing would be replaced at all
     with pytest.raises(UsageError, match="--overwrite"):
         segment.predict(study / "clips", study / "heads/segment", out)
 
@@ -420,4 +421,4 @@ def test_nothing_is_clobbered_and_a_failure_leaves_what_was_there(
     with pytest.raises(KeyboardInterrupt):
         segment.predict(study / "clips", study / "heads/segment", out, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert [p.name for p in out.iterdir()] == ["mine.txt"]
+    assert sorted(p.name for p in out.iterdir()) == ["mine.txt", "segment.json"]
