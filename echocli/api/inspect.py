@@ -93,6 +93,8 @@ class InspectSummary:
 
     n_files: int = 0
     n_usable: int = 0
+    n_undecided: int = 0
+    """Usable ones of which the header leaves open whether they are colour Doppler."""
     kinds: Counter[Kind] = field(default_factory=Counter)
     reasons: Counter[Reason] = field(default_factory=Counter)
     """Why files are refused."""
@@ -104,6 +106,7 @@ class InspectSummary:
         said = file.description
         self.n_files += 1
         self.n_usable += said.usable
+        self.n_undecided += said.usable and bool(said.detail)
         self.kinds[said.kind] += 1
         if said.reason is not None:
             self.reasons[said.reason] += 1
@@ -130,8 +133,8 @@ def inspect(
 ) -> InspectResult:
     """Describe files by their headers, without reading pixels.
 
-    The pixels have the last word: ``preprocess`` still refuses what only they give away, such
-    as colour Doppler under an innocent header.
+    The pixels have the last word: ``preprocess`` still refuses what only they give away. Of a
+    loop in colours whose header tells no mode, ``detail`` says that it may be colour Doppler.
 
     Args:
         sources: Files and folders.

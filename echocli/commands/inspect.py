@@ -128,6 +128,7 @@ def _document(summary: "InspectSummary", files: "Sequence[InspectedFile]") -> di
     return {
         "n_files": summary.n_files,
         "n_usable": summary.n_usable,
+        "n_undecided": summary.n_undecided,
         "kinds": {kind.value: n for kind, n in summary.kinds.most_common()},
         "reasons": {reason.value: n for reason, n in summary.reasons.most_common()},
         "missing": dict(summary.missing.most_common()),
@@ -142,6 +143,11 @@ def _summarise(console: Console, summary: "InspectSummary") -> None:
         f"{summary.n_usable} of {summary.n_files} file(s) can be used: "
         f"{_counted(summary.kinds)}"
     )
+    if summary.n_undecided:
+        console.say(
+            f"{summary.n_undecided} of them may be colour Doppler, which is refused: they have "
+            "colours, their headers tell no mode, and only their pixels will"
+        )
     for reason, count in summary.reasons.most_common():
         console.say(f"  {count:>5} {reason.value}: {MEANINGS[reason]}")
     for package, count in summary.missing.most_common():

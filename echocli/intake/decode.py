@@ -11,7 +11,8 @@ import imagecodecs
 from echocli.intake.decode_deflated import open_dicom
 from echocli.intake.decode_fragments import Fragments
 from echocli.intake.decode_jpeg import is_in_step, read_jpeg
-from echocli.intake.decode_native import native_frames
+from echocli.intake.decode_native import Layout, native_frames
+from echocli.intake.decode_palette import colour_table
 from echocli.intake.decode_samples import Developer, Samples
 from echocli.intake.decode_streams import (
     read_deflated,
@@ -125,6 +126,19 @@ def _picture(frame: bytes, header: Header, developer: Developer, gathered: Gathe
     else:
         found = READERS[header.transfer_syntax](frame, header)
     return developer.picture(found, gathered.next_colour)
+
+
+def check_layout(header: Header) -> None:
+    """Check, without looking at pixels, that what they mean is known.
+
+    Raises:
+        Refused: If they are stored in an unknown way, or their palette is broken.
+    """
+    if not header.is_compressed:
+        Layout(header)
+    tells_itself = header.transfer_syntax in JPEG or header.transfer_syntax in VIDEO
+    if header.photometric == "PALETTE COLOR" and header.samples == 1 and not tells_itself:
+        colour_table(header)
 
 
 def can_decode(syntax: str) -> bool:

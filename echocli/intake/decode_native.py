@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian
 from echocli.intake.decode_samples import Model, Samples, model_of
 from echocli.intake.dicom import Header
 from echocli.intake.elements import Elements
-from echocli.intake.extent import HALVED_COLOUR, native_frame_bytes, pixel_extent
+from echocli.intake.extent import HALVED_COLOUR, check_length, native_frame_bytes, pixel_extent
 from echocli.intake.reasons import Reason, Refused
 
 ITEM_TAG = b"\xfe\xff\x00\xe0"
@@ -94,10 +94,7 @@ def native_frames(file: BufferedReader, header: Header) -> Iterator[Samples]:
     file.seek(extent.start)
     if file.peek(4)[:4] == ITEM_TAG:
         raise Refused(Reason.UNDECODABLE, "the pixel data are not what the header says")
-    if extent.length >= layout.bytes * (header.frames + 1):
-        raise Refused(Reason.UNDECODABLE, "more frames than the header declares")
-    if extent.length < layout.bytes * header.frames:
-        raise Refused(Reason.TRUNCATED)
+    check_length(extent, header)
     ahead = b""
     for _ in range(header.frames):
         wanted = layout.bytes - len(ahead)

@@ -51,7 +51,7 @@ def check_pixels(path: Path, header: Header) -> None:
     """Check by lengths alone that the declared pixels lie within the file.
 
     Raises:
-        Refused: If the file ends before its pixels do.
+        Refused: If the file ends before its pixels do, or they are of other frames.
     """
     if header.pixel_offset is None:
         raise Refused(Reason.TRUNCATED if header.rows else Reason.NO_IMAGE)
@@ -65,11 +65,23 @@ def check_pixels(path: Path, header: Header) -> None:
                 pass
         elif extent.length == UNDEFINED_LENGTH:
             raise Refused(Reason.UNDECODABLE, "the pixel data are not what the header says")
-        elif (
-            extent.start + extent.length > size
-            or extent.length < native_frame_bytes(header) * header.frames
-        ):
+        elif extent.start + extent.length > size:
             raise Refused(Reason.TRUNCATED)
+        else:
+            check_length(extent, header)
+
+
+def check_length(extent: Extent, header: Header) -> None:
+    """Check that uncompressed pixels are those of as many frames as are declared.
+
+    Raises:
+        Refused: If they are of fewer, or of more.
+    """
+    frame = native_frame_bytes(header)
+    if extent.length >= frame * (header.frames + 1):
+        raise Refused(Reason.UNDECODABLE, "more frames than the header declares")
+    if extent.length < frame * header.frames:
+        raise Refused(Reason.TRUNCATED)
 
 
 def pixel_extent(file: BinaryIO, header: Header) -> Extent:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from echocli.intake.decode_palette import colour_table
 from echocli.intake.dicom import Header
 from echocli.intake.loop import MIN_FRAMES
-from echocli.intake.reasons import Reason
+from echocli.intake.reasons import Reason, Refused
 from echocli.intake.regions import (
     COLOUR_FLOW,
     TWO_DIMENSIONAL,
@@ -129,6 +130,23 @@ def _claims_colour(header: Header) -> bool:
 
 def _is_grey(header: Header) -> bool:
     return header.samples == 1 and header.photometric != "PALETTE COLOR"
+
+
+def mode_is_untold(header: Header) -> bool:
+    """Return whether only the pixels tell a scan in colours from colour Doppler.
+
+    Tinted scans and coloured marks have colours, too: Image Type value 4 tells the mode. Who
+    leaves it out (HP, converters) leaves it out of both alike.
+    """
+    if _is_grey(header) or _mode_bits(header):
+        return False
+    if header.photometric != "PALETTE COLOR":
+        return True
+    try:
+        table = colour_table(header)
+    except Refused:  # a JPEG picture may bring colours of its own
+        return True
+    return bool((table != table[:, :1]).any())
 
 
 def few(frames: int) -> str:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from echocli.clips.record import mean_rate_hz
 from echocli.intake.damage import find_damage
-from echocli.intake.decode import can_decode, decode, missing_decoder
+from echocli.intake.decode import can_decode, check_layout, decode, missing_decoder
 from echocli.intake.dicom import Header, read_header, syntax_name
 from echocli.intake.extent import check_pixels
 from echocli.intake.fingerprint import fingerprint
 from echocli.intake.guard import MOST_FRAMES, check_size, foreign, quiet
-from echocli.intake.kind import Kind, classify, few
+from echocli.intake.kind import Kind, classify, few, mode_is_untold
 from echocli.intake.looks import is_colour_doppler, is_static
 from echocli.intake.loop import MIN_FRAMES, CineLoop, Region
 from echocli.intake.mhd import describe_mhd, read_mhd
@@ -29,6 +29,9 @@ from echocli.intake.sources import Content, content_of
 from echocli.intake.timing import frame_times, timing_notes
 from echocli.intake.vendors import vendor_of
 from echocli.intake.video import describe_video, read_video
+
+MAY_BE_COLOUR = "use, unless its colours are Doppler: the header tells no mode"
+"""Said of a loop that only its pixels can tell from one that is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class FileDescription:
     reason: Reason | None = None
     """Why it cannot be used; ``None`` if it can, as far as the header tells."""
     detail: str = ""
+    """Why so, or why it may be refused once its pixels are seen."""
 
     @property
     def usable(self) -> bool:
@@ -247,6 +251,8 @@ def _describe_dicom(path: Path) -> FileDescription:
             check_pixels(path, header)
             if not decodable:
                 raise Refused(Reason.NO_DECODER)
+            check_layout(header)
+            detail = MAY_BE_COLOUR if mode_is_untold(header) else ""
     except Refused as refused:
         reason, detail = refused.reason, refused.detail
     scan = find_scan(header)
