@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ears import Ears
 from micro import write_clips
 
 from echocli.api import lvef
@@ -142,6 +143,21 @@ def test_a_short_axis_and_a_length_make_five_sixths_of_their_product(tmp_path: P
     assert pd.isna(bare["edv_ml"])
     left_out = {entry["clip_id"]: entry["reason"] for entry in measured.left_out}
     assert left_out == {"c05": "a short axis without an apical view of its study"}
+
+
+def test_what_no_heart_ejects_is_flagged_by_area_and_length_too(tmp_path: Path) -> None:
+    sixth = across(24, 0.2)  # the short axis alone is wrong: each view by itself is plausible
+    clips = [clip(0, 0, "A4C", A4C), clip(1, 0, "PSAX", sixth), clip(2, 1, "A4C", A4C)]
+    write_clips(tmp_path / "clips", clips)
+    ears = Ears()
+    measured = lvef.from_masks(tmp_path / "clips", draws=20, reporter=ears)
+    assert row(measured, 0)["ef_percent"] > 90
+    assert row(measured, 0)["flags"] == "ef_implausible"
+    assert row(measured, 1)["flags"] == "single_plane"
+    # Two views are no single one, whatever they are.
+    assert [said for said in ears.warned if "single plane" in said] == [
+        "1 of 2 study(ies) have one view: by a single plane every disc is taken to be round"
+    ]
 
 
 def test_a_foreshortened_view_and_an_unknown_one_are_flagged(

@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._segment.measures import VolumeCurve, volume_curve, volume_row
+from echocli.api._segment.measures import (
+    PLAUSIBLE_EF,
+    VolumeCurve,
+    volume_curve,
+    volume_row,
+)
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
 from echocli.errors import EchoError
@@ -38,7 +43,7 @@ UNKNOWN = "unknown"
 MOST_SLANT = 6.0
 """Degrees; a more slanted base errs by over 10 ml (2022, Ultrasound in Medicine and Biology,
 10.1016/j.ultrasmedbio.2022.07.013)."""
-BOTH = "biplane"
+BOTH, SINGLE = "biplane", "single plane"
 NO_VIEW = f"no view whose cavity is measured ({' or '.join(PLANES)})"
 ALONE = "a short axis without an apical view of its study"
 NO_CAVITY = "no cavity in its masks"
@@ -284,7 +289,7 @@ def study_row(planes: list[Plane], across: list[ShortAxis]) -> dict[str, Any]:
         calibrated = calibrated and wide.calibrated
         ends = area_length_volumes(wide.areas, used[0].ends)
     else:
-        name = f"single plane {used[0].view}"
+        name = f"{SINGLE} {used[0].view}"
         ends = None
     if ends is None:
         ef, volumes = used[0].row["ef_percent"], [used[0].row[n] for n in ("edv_ml", "esv_ml")]
@@ -298,8 +303,11 @@ def study_row(planes: list[Plane], across: list[ShortAxis]) -> dict[str, Any]:
             row |= _columns(view, shown)
     row["psax_clip"] = None if wide is None else wide.clip_id
     row["unknown_clip"] = None if pair else used[0].clip_id
-    single = name.startswith("single")
-    return {**row, "flags": ";".join(_flags(used, calibrated=calibrated, single=single))}
+    flags = list(_flags(used, calibrated=calibrated, single=ends is None))
+    # That of a single plane is flagged with its view.
+    if ends is not None and not PLAUSIBLE_EF[0] <= ef <= PLAUSIBLE_EF[1]:
+        flags.append("ef_implausible")
+    return {**row, "flags": ";".join(flags)}
 
 
 def _columns(view: str, plane: Plane | None) -> dict[str, Any]:

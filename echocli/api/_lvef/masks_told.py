@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from echocli.api._lvef.figures import NO_FIGURES, figures
-from echocli.api._lvef.masks import BOTH
+from echocli.api._lvef.masks import SINGLE
 from echocli.api._lvef.rows import LABEL, known_ef
 from echocli.clips.store import ClipSet
 from echocli.console import Reporter
@@ -119,7 +119,7 @@ def rows_of_studies(clips: ClipSet, table: pd.DataFrame) -> pd.DataFrame:
 def doubts_of(table: pd.DataFrame) -> Iterator[str]:
     """Yield what a reader of the table should know first."""
     count = len(table)
-    if single := int((table["plane"] != BOTH).sum()):
+    if single := int(table["plane"].str.startswith(SINGLE).sum()):
         yield (
             f"{single} of {count} study(ies) have one view: by a single plane every disc is "
             "taken to be round"
