@@ -70,9 +70,9 @@ def threshold(
         raise ValueError(f"The rate is {false_positive_rate}; it must lie between 0 and 1.")
     levels, at_least, n = _votes(calibration, patients)
     # at_least[i] is the vote for scores in (levels[i - 1], levels[i]]; the last is 0, and the
-    # first is everybody's, which no rate below 1 allows: argmax is never 0.
-    called = (1 + at_least) / (n + 1) <= false_positive_rate + ROUNDING
-    return float(levels[np.argmax(called) - 1]) if called.any() else math.inf
+    # first is everybody's, which no rate below 1 allows.
+    called = (1 + at_least[1:]) / (n + 1) <= false_positive_rate + ROUNDING
+    return float(levels[np.argmax(called)]) if called.any() else math.inf
 
 
 def interval_half_width(

@@ -50,6 +50,11 @@ def test_too_few_normals_for_the_rate_call_nothing() -> None:
     assert threshold(np.arange(19.0), 0.05) == 18.0
 
 
+def test_a_rate_of_nearly_all_calls_whoever_is_above_the_least() -> None:
+    assert threshold(CALIBRATION, 1 - 1e-12) == CALIBRATION.min()
+    assert interval_half_width(CALIBRATION, 1e-12) == np.abs(CALIBRATION).min()
+
+
 def test_normals_are_called_at_the_chosen_rate_over_many_splits() -> None:
     generator = np.random.default_rng(3)
     rates = []
