@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -40,12 +39,17 @@ def pool(
     if kind == "mean_std":
         batch, _, dim = tokens.shape
         steps = tokens.reshape(batch, grid[0], -1, dim).unbind(1)
-        mean = reduce(torch.add, steps) / grid[0]
+        share = 1 / grid[0]
+        mean = steps[0] * share
+        for step in steps[1:]:
+            mean.add_(step, alpha=share)
         # As torch.std has it, step by step in a tenth of the time; no gradient where nothing
         # changes.
-        squares = ((step - mean).square_() for step in steps)
-        variance = reduce(torch.add, squares) / grid[0]
-        change = variance.clamp_min_(torch.finfo(variance.dtype).tiny).sqrt_()
+        change = torch.zeros_like(mean)
+        for step in steps:
+            away = step - mean
+            change.addcmul_(away, away, value=share)
+        change = change.clamp_min_(torch.finfo(change.dtype).tiny).sqrt_()
         return torch.cat([mean.mean(dim=1), change.mean(dim=1)], dim=1)
     raise ValueError(f"There is no pooling {kind}; kinds are {', '.join(POOLS)}.")
 

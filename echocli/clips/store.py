@@ -58,6 +58,7 @@ class ClipSet:
         self.manifest = manifest
         self.kind = kind
         self._maps: dict[str, NDArray[np.uint8]] = {}
+        self._mapped_bytes = 0
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -170,13 +171,19 @@ class ClipSet:
         row_mm, column_mm = (self._columns[name][row] for name in ("row_mm", "column_mm"))
         return None if pd.isna(row_mm) else (float(row_mm), float(column_mm))
 
-    def forget(self) -> None:
+    def forget(self, beyond: int = 0) -> None:
         """Unmap the shards, as often as many clips were looked at once and for all.
 
         Pages that were read count as this process's memory for as long as they are mapped.
         Frames that somebody holds stay valid.
+
+        Args:
+            beyond: Bytes of clips that may be mapped: to unmap a few costs more than to read
+                them.
         """
-        self._maps.clear()
+        if self._mapped_bytes > beyond:
+            self._maps.clear()
+            self._mapped_bytes = 0
 
     def where(self, query: str) -> ClipSet:
         """Return the clips for which a query on the manifest holds; see ``rows_where``.
@@ -246,8 +253,9 @@ class ClipSet:
         shard = self._maps.get(name)
         if shard is None:
             shard = self._maps[name] = self._map(name)
-        start = int(columns[offset_column][row])
-        return shard[start : start + math.prod(shape)].reshape(shape)
+        start, size = int(columns[offset_column][row]), math.prod(shape)
+        self._mapped_bytes += size
+        return shard[start : start + size].reshape(shape)
 
     def _map(self, name: str) -> NDArray[np.uint8]:
         if not PACKED.fullmatch(name):

@@ -297,6 +297,16 @@ def test_frames_outlive_what_is_forgotten(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.frames(1), make_clip("b").frames)
 
 
+def test_a_few_clips_may_stay_mapped(tmp_path: Path) -> None:
+    stored = write(tmp_path, make_clip("a"), make_clip("b"))
+    kept = stored.frames(0)
+    stored.forget(beyond=kept.nbytes)
+    assert np.shares_memory(kept, stored.frames(0))
+    stored.forget(beyond=kept.nbytes)  # read twice by now
+    assert not np.shares_memory(kept, stored.frames(0))
+    np.testing.assert_array_equal(kept, stored.frames(0))
+
+
 def test_a_window_is_a_copy_of_its_frames(tmp_path: Path) -> None:
     stored = write(tmp_path, make_clip("a"), make_clip("b"))
     indices = np.array([3, 3, 7, 0])

@@ -38,6 +38,8 @@ from echocli.table_formats import Rows
 from echocli.tables import IDS
 
 PER = ("clip", "frame", "token", "patient")
+MAPPED_BYTES = 2**26
+"""Of clips that were read, before they no longer count as this process's memory."""
 WITHIN = {"frame": "places", "token": "none"}
 """What is averaged into a row that is part of a clip; whole clips are pooled as asked."""
 
@@ -156,7 +158,7 @@ def encode_units(
             f"{len(missing)} clip(s) gave no row, first clip {first}.",
             "Nothing was written. Run it again; if it stays so, please report it.",
         )
-    clips.forget()
+    clips.forget(beyond=MAPPED_BYTES)
     return _joined(units, [[found[row] for row in rows] for rows in units.rows], layout)
 
 
