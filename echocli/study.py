@@ -9,6 +9,8 @@ from echocli.errors import EchoError
 
 SOURCE_FOLDERS = ("dicom", "videos", "camus", "echonet-dynamic")
 """Folders of a study that may hold what the researcher brings."""
+OWN_PREDICTIONS = ("lvef.csv", "classify.csv", "segment")
+"""What is predicted where nothing else is named; other names are for other clips, too."""
 HEAD_ENCODER = "encoder"
 """Folder, in that of a head, of an encoder that was trained with it."""
 WEIGHTS, HEAD = "model.safetensors", "head.safetensors"
@@ -88,7 +90,8 @@ class Study:
     def keeps(self, result: Path) -> bool:
         """Return whether a result lies where a study keeps those of its own clips."""
         own = (self.embeddings, self.scores, self.votes)
-        return result in own or result.parent == self.predictions
+        of_tasks = {self.predictions / name for name in OWN_PREDICTIONS}
+        return result in own or result in of_tasks
 
     def sources(self) -> list[Path]:
         """Return the source folders that exist.

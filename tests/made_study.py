@@ -140,10 +140,15 @@ def write_segment(root: Path, drawn: list[Clip]) -> None:
     write_json(folder / "segment.json", {"schema": "echocli.segment/1", "dice": dice})
 
 
+def drawn_clips(n: int = 12, size: int = 32) -> list[Clip]:
+    """Draw the clips of the study, the same each time."""
+    config = PhantomConfig(size=size, seconds=(1.0, 1.2), frame_rates_hz=(20.0, 30.0))
+    return list(phantom_clips(config, n, seed=3))
+
+
 def write_study(root: Path, n: int = 12, size: int = 32) -> Path:
     """Write every part and return the folder."""
-    config = PhantomConfig(size=size, seconds=(1.0, 1.2), frame_rates_hz=(20.0, 30.0))
-    drawn = list(phantom_clips(config, n, seed=3))
+    drawn = drawn_clips(n, size)
     clips = write_clips(root, drawn)
     for method in ("discovr", "vjepa"):
         write_run(root, method)

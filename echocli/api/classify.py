@@ -28,6 +28,7 @@ from echocli.api._heads import HeadFit, left_out_of, load_pair, write_head
 from echocli.api._lesson import Lesson, begin_lesson, describe_lesson
 from echocli.api._look_against import check_comparable
 from echocli.api._output import refuse_to_replace_folder, refuse_to_replace_table, write_table
+from echocli.api._relabelled import LABELS, labels_sha256
 from echocli.api._units import Units
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
@@ -141,6 +142,7 @@ def fit(
         },
         "unlabelled": len(opened) - len(known),
     }
+    head_config[LABELS] = labels_sha256(opened.manifest, head_config)
     test = lesson.splits == "test"
     head_config |= figures_of(
         head_config, fitted.said[test], lesson.labels[test], owners[test], config.draws

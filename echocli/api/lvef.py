@@ -42,6 +42,7 @@ from echocli.api._lvef.rows import (
     prediction_interval,
 )
 from echocli.api._output import refuse_to_replace_folder, refuse_to_replace_table, write_table
+from echocli.api._relabelled import LABELS, labels_sha256
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
@@ -125,6 +126,7 @@ def fit(
         "interval": interval,
         "n": lesson.counts(),
     }
+    head_config[LABELS] = labels_sha256(opened.manifest, head_config)
     said = lesson.units.ids.assign(ef_percent=fitted.said, measured_ef_percent=measured)
     head_config |= figures_of(head_config, said[splits == "test"], config.draws)
     head_config = write_head(

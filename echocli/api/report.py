@@ -8,6 +8,7 @@ from pathlib import Path
 
 import echocli
 from echocli.api._output import refuse_to_replace
+from echocli.api._relabelled import clips_relabelled, head_relabelled
 from echocli.console import SILENT, Reporter
 from echocli.files import write_text
 from echocli.reports.checklist import checklist_section
@@ -26,7 +27,7 @@ from echocli.reports.sections_repeat import numbers_section, repeat_section
 from echocli.reports.sections_segment import segment_section
 from echocli.reports.sections_splits import splits_section
 from echocli.reports.sections_subgroups import subgroups_section
-from echocli.reports.study_reader import Results, head_of, of_other_clips
+from echocli.reports.study_reader import Results, head_of, of_other_clips, tables_of
 
 PARTS: tuple[tuple[Callable[[Results], Section], Callable[[Results], bool]], ...] = (
     (flow_section, lambda found: True),
@@ -68,6 +69,8 @@ class ReportResult:
     """Parts of the study that are there but cannot be read."""
     of_other_clips: tuple[str, ...] = ()
     """Results of clips that the study's clip set does not hold."""
+    of_other_labels: tuple[str, ...] = ()
+    """Results made with other labels than the clips have now."""
 
 
 def report(
@@ -97,6 +100,7 @@ def report(
     out = out or about.out
     refuse_to_replace(out, overwrite=overwrite)
     results = read_target(about)
+    results.of_other_labels = _of_other_labels(results)
     whole = about.kind == "study"
     parts = [
         part
@@ -119,5 +123,23 @@ def report(
             f"of other clips than those in clips/: {', '.join(others)}. Make them again, with "
             "--overwrite."
         )
+    relabelled = tuple(results.of_other_labels)
+    if relabelled:
+        reporter.warn(
+            f"made with other labels than the clips have now: {', '.join(relabelled)}. Embed "
+            "and fit again, then score and predict again, with --overwrite."
+        )
     titles = tuple(section.title for section in sections)
-    return ReportResult(out, titles, len(html) / 1e6, tuple(results.unreadable), others)
+    unreadable = tuple(results.unreadable)
+    return ReportResult(out, titles, len(html) / 1e6, unreadable, others, relabelled)
+
+
+def _of_other_labels(results: Results) -> list[str]:
+    """Return which results tell other labels of the study's clips than these have now."""
+    if results.clips is None:
+        return []
+    manifest = results.clips.manifest
+    tables = tables_of(results).items()
+    found = [name for name, (rows, told) in tables if clips_relabelled(rows, told, manifest)]
+    heads = results.heads.items()
+    return found + [f"heads/{name}" for name, head in heads if head_relabelled(head, manifest)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from echocli.api._export.record import RECORD, exported_names
 from echocli.api._export.record import SCHEMA as EXPORT_SCHEMA
+from echocli.api._relabelled import clips_relabelled, head_relabelled
 from echocli.api._verify.clips import check_clips
 from echocli.api._verify.files import Checked, check_sums, counted, files_below, trusted_json
 from echocli.api._verify.tables import (
@@ -20,6 +21,7 @@ from echocli.api._verify.tables import (
 from echocli.clips.store import ClipSet
 from echocli.console import SILENT, Reporter
 from echocli.errors import EchoError
+from echocli.files import DAMAGED
 from echocli.study import HEAD, HEAD_ENCODER, SUMS, WEIGHTS, Study
 from echocli.tables import COMMENT, is_embeddings, is_parts
 
@@ -71,7 +73,10 @@ def verify(path: Path, *, quick: bool = False, reporter: Reporter = SILENT) -> V
         for kind, place in found:
             outputs += _check(kind, place, quick=quick)
             done(1)
-    _check_ids(outputs)
+    clips = _own_clips(outputs)
+    if clips is not None:
+        _check_ids(outputs, clips)
+        _check_labels(outputs, clips)
     return Verification(path, quick, outputs)
 
 
@@ -171,17 +176,19 @@ def _check_robustness(folder: Path, *, quick: bool) -> Checked:
     return checked
 
 
-def _check_ids(outputs: list[Checked]) -> None:
-    """Check that rows of tables are of clips of the clip set beside them, if there is one.
+def _own_clips(outputs: list[Checked]) -> Checked | None:
+    """Return the clip set of the study, if it was looked at."""
+    sets = [output for output in outputs if output.kind == "clip set" and output.ids]
+    return next((output for output in sets if output.path.name == "clips"), None)
+
+
+def _check_ids(outputs: list[Checked], clips: Checked) -> None:
+    """Check that rows of tables are of clips of the clip set beside them.
 
     Results of files are of no set. A model may be tried on other clips in the same study, too,
     whose results lie elsewhere: where the study keeps its own, clips that are gone were made
     anew, and nothing there is true of them.
     """
-    sets = [output for output in outputs if output.kind == "clip set" and output.ids]
-    clips = next((output for output in sets if output.path.name == "clips"), None)
-    if clips is None:
-        return
     study = Study(clips.path.parent)
     for output in outputs:
         if output.kind not in ("embeddings", "table", "clip set") or output is clips:
@@ -201,3 +208,37 @@ def _check_ids(outputs: list[Checked]) -> None:
                 f"{counted(len(other), 'row')} of clips that {clips.path} does not hold",
                 "Make it again from these clips, with --overwrite.",
             )
+
+
+def _check_labels(outputs: list[Checked], clips: Checked) -> None:
+    """Check that results tell, and heads learnt, the labels that the clips have now."""
+    labelled = [
+        output
+        for output in outputs
+        if output.kind == "head" or (output.rows is not None and not output.in_place)
+    ]
+    if not labelled:
+        return
+    try:
+        manifest = ClipSet.open(clips.path).manifest
+    except (EchoError, OSError, *DAMAGED):  # told already
+        return
+    for output in labelled:
+        if output.rows is not None:
+            count = clips_relabelled(output.rows, output.figures, manifest)
+            if count:
+                output.add(f"{counted(count, 'clip')} had other labels then", _again(output))
+        elif output.figures and head_relabelled(output.figures, manifest):
+            output.add(
+                "its patients had other labels when it was fitted",
+                "Fit it again with --overwrite, then predict again with --overwrite.",
+            )
+
+
+def _again(output: Checked) -> str:
+    """Return what makes a result tell the labels of now."""
+    if output.figures is None:
+        return "Run `echocli embed` again: it takes labels anew."
+    if "source_of_normal" in output.figures:
+        return "Run `echocli embed` again, then `echocli score` with --overwrite."
+    return "Fit the head again with --overwrite, then predict again with --overwrite."

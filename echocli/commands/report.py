@@ -51,6 +51,7 @@ def command(
                 "megabytes": round(result.megabytes, 3),
                 "unreadable": list(result.unreadable),
                 "of_other_clips": list(result.of_other_clips),
+                "of_other_labels": list(result.of_other_labels),
             },
         )
         return

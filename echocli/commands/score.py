@@ -123,6 +123,10 @@ def command(
     to_stdout = out == STANDARD or (as_json and out is None)
     source = _source(embeddings, study, to_stdout=to_stdout)
     place = None if to_stdout else out or (study.votes if vote else study.scores)
+    if source == study.embeddings:
+        from echocli.api._relabelled import warn_of_labels
+
+        warn_of_labels(study.embeddings, study.clips, console)
     result: "ScoreResult | VoteResult"
     if vote:
         from echocli.api.vote import VoteConfig

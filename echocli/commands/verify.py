@@ -35,7 +35,8 @@ def command(
 
     * `echocli verify -q || echo not whole`: in scripts; prints only what is not whole
 
-    Results in this study of clips that were made anew since then are not whole either.
+    Results in this study of clips that were made anew, or had other labels, are not whole
+    either, nor are heads whose patients had other labels.
 
     Nothing is changed. The exit code is 0 if all is whole and 3 if something is damaged or was
     never finished; each problem stands beside the command that mends it.

@@ -74,6 +74,13 @@ def lead(results: Results) -> Html:
             "tell nothing of these; make them again, with --overwrite."
         )
         parts.append(paragraph(told, "note"))
+    if results.of_other_labels:
+        told = (
+            "These results were made with other labels than the clips have now: "
+            f"{', '.join(results.of_other_labels)}. Their figures are of the labels of then; "
+            "make them again: embed and fit first, then score and predict, with --overwrite."
+        )
+        parts.append(paragraph(told, "note"))
     return join(parts)
 
 

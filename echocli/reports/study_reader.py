@@ -76,6 +76,8 @@ class Results:
     overlays: list[Path] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """Which parts are there but cannot be read."""
+    of_other_labels: list[str] = field(default_factory=list)
+    """Which results were made with other labels than the clips have now."""
 
     @property
     def is_empty(self) -> bool:
@@ -91,21 +93,30 @@ def of_other_clips(results: Results) -> list[str]:
     """
     if results.clips is None:
         return []
+    there = set(results.clips.manifest["clip_id"])
+    return [
+        name
+        for name, (rows, _) in tables_of(results).items()
+        if "clip_id" in rows and not there.issuperset(rows["clip_id"])
+    ]
+
+
+def tables_of(results: Results) -> dict[str, tuple[pd.DataFrame, dict[str, Any] | None]]:
+    """Return the rows of each result by its name, and the figures beside them.
+
+    Embeddings have none.
+    """
     found = {
         "scores.csv": results.scores,
         "predictions/lvef.csv": results.lvef,
         "predictions/classify.csv": results.classes,
         "predictions/segment": results.volumes,
     }
-    tables = {name: one.rows for name, one in found.items() if one is not None}
+    tables: dict[str, tuple[pd.DataFrame, dict[str, Any] | None]] = {}
     if results.embeddings is not None:
-        tables = {"embeddings.parquet": results.embeddings.table, **tables}
-    there = set(results.clips.manifest["clip_id"])
-    return [
-        name
-        for name, rows in tables.items()
-        if "clip_id" in rows and not there.issuperset(rows["clip_id"])
-    ]
+        tables["embeddings.parquet"] = (results.embeddings.table, None)
+    told = {name: (one.rows, one.summary) for name, one in found.items() if one is not None}
+    return tables | told
 
 
 def settings_of(run: RunRecord) -> dict[str, Any]:

@@ -357,6 +357,22 @@ def test_results_of_other_clips_are_whole_where_a_study_does_not_keep_its_own(
     assert sum("of other clips" in output.looked_at for output in result.outputs) == 5
 
 
+def test_predictions_of_another_hospital_are_whole_under_a_name_of_their_own(
+    study: Path, tmp_path: Path
+) -> None:
+    other = pd.DataFrame({"clip_id": ["a", "b"], "source_sha256": ["h", "i"]})
+    copy = with_clips(study, tmp_path / "study", other)
+    folder = copy / "predictions"
+    for suffix in (".csv", ".json"):
+        (folder / f"lvef{suffix}").rename(folder / f"lvef-b{suffix}")
+    told = json.loads((folder / "lvef-b.json").read_text())
+    told["sha256"] = {"lvef-b.csv": sha256_of(folder / "lvef-b.csv")}
+    write_json(folder / "lvef-b.json", told)
+    (checked,) = (o for o in verify(copy).outputs if o.path.name == "lvef-b.csv")
+    assert checked.whole
+    assert checked.looked_at.endswith("of other clips")
+
+
 def test_an_edited_score_is_found(study: Path, tmp_path: Path) -> None:
     copy = tmp_path / "study"
     shutil.copytree(study, copy)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from echocli.files import read_json, sha256_of
 
 LARGEST_JSON = 256 << 20
@@ -42,6 +44,10 @@ class Checked:
     """Hash of the source of each clip, where the output tells it."""
     in_place: bool = False
     """Whether it says that its clips were read from files, and are in no clip set."""
+    rows: pd.DataFrame | None = field(default=None, repr=False)
+    """Its table, where rows may carry labels."""
+    figures: dict[str, Any] | None = field(default=None, repr=False)
+    """What stands beside the table; embeddings have nothing."""
 
     @property
     def whole(self) -> bool:

@@ -49,6 +49,8 @@ def check_weights(folder: Path, *, quick: bool) -> Checked:
             checked.add(content, again)
         elif content.get("model") == HEAD_ENCODER and not (folder / HEAD_ENCODER).is_dir():
             checked.add("the encoder that was trained with it is missing", again)
+    if is_head and not checked.problems and isinstance(configs[0], dict):
+        checked.figures = configs[0]
     if not checked.problems and not quick:
         try:
             if is_head:

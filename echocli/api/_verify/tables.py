@@ -63,6 +63,7 @@ def check_embeddings(path: Path) -> Checked:
     checked.looked_at = f"{counted(len(table), 'row')}, {stored.width} numbers each"
     if "clip_id" in table:
         checked.ids = dict(zip(table["clip_id"], table["source_sha256"], strict=True))
+    checked.rows = table
     checked.in_place = stored.metadata.get(IN_PLACE) is True
     return checked
 
@@ -89,6 +90,7 @@ def check_table(path: Path) -> Checked:
     checked.looked_at = counted(len(table), "row")
     if "clip_id" in table:
         checked.ids = dict.fromkeys(table["clip_id"].dropna(), "")
+    checked.rows, checked.figures = table, summary
     checked.in_place = summary.get(IN_PLACE) is True
     return checked
 
@@ -121,6 +123,11 @@ def check_segmentation(folder: Path, checked: Checked, *, quick: bool) -> None:
     sums = summary.get("sha256")
     for problem in check_sums(folder, sums, SEGMENT_FILES, quick=quick):
         checked.add(problem, PREDICT_AGAIN)
+    try:
+        checked.rows = pd.read_csv(folder / "volumes.csv", dtype={"clip_id": str})
+    except (OSError, ValueError):  # its hash has told
+        checked.rows = None
+    checked.figures = summary
     present = {name for name in files_below(folder) if SEGMENT_FILES.fullmatch(name)}
     extra = present - set(sums if isinstance(sums, dict) else ())
     if extra:
