@@ -213,7 +213,7 @@ class ClipSet:
         for row, clip_id in enumerate(self.manifest["clip_id"]):
             try:
                 digest = hashlib.sha256(self.frames(row).tobytes()).hexdigest()
-            except (OSError, ValueError):
+            except (OSError, EchoError):
                 yield f"clip {clip_id}: its frames are missing"
                 continue
             if digest != self.manifest["pixels_sha256"].iloc[row]:
@@ -257,6 +257,12 @@ class ClipSet:
         self._mapped_bytes += size
         return shard[start : start + size].reshape(shape)
 
+    def _cut_short(self, name: str) -> EchoError:
+        return EchoError(
+            f"{name} in {self.folder} ends before its last clip: it was not copied to its end.",
+            "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
+        )
+
     def _map(self, name: str) -> NDArray[np.uint8]:
         if not PACKED.fullmatch(name):
             raise EchoError(
@@ -269,6 +275,8 @@ class ClipSet:
                 f"{self.folder} lacks its file {name}.",
                 "Copy the whole folder again, or run `echocli preprocess --overwrite`.",
             )
+        if not path.stat().st_size:  # which nobody can map
+            raise self._cut_short(name)
         # As a plain array: every slice of a memmap object costs more than a window's pixels.
         return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
 

@@ -235,6 +235,22 @@ def test_a_cut_or_lost_shard_is_found(tmp_path: Path) -> None:
         ClipSet.open(tmp_path).frames(0)
 
 
+@pytest.mark.parametrize("left", [0, 0.5, -1])
+def test_a_shard_that_was_not_copied_to_its_end_is_told_when_read(
+    tmp_path: Path, left: float
+) -> None:
+    write(tmp_path, make_clip("a"), make_clip("b"))
+    (shard,) = tmp_path.glob("*.u8")
+    size = shard.stat().st_size
+    os.truncate(shard, size - 1 if left < 0 else round(left * size))
+    opened = ClipSet.open(tmp_path)
+    with pytest.raises(EchoError, match="not copied to its end"):
+        opened.window(1, np.array([0]))
+    if left:  # what there is of it can be read
+        np.testing.assert_array_equal(opened.frames(0), make_clip("a").frames)
+    assert any("frames are missing" in problem for problem in opened.verify())
+
+
 def test_a_clip_twice_is_refused(tmp_path: Path) -> None:
     with ClipSetWriter(tmp_path) as writer:
         writer.add(make_clip("a"))
