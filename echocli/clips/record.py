@@ -16,6 +16,11 @@ STRUCTURES = {1: "lv_cavity", 2: "lv_myocardium", 3: "left_atrium"}
 """Mask values, as CAMUS numbers them; 0 is background."""
 
 
+RATE_DIGITS = 6
+"""Behind the point of a frame rate: times of 50 Hz add up to 49.99999999999999 Hz, which is no
+other rate."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """De-identified frames of one cine loop, with their time, scale and labels."""
@@ -72,4 +77,4 @@ def mean_rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
     """Return the mean number of frames a second; ``None`` where no two times are known."""
     if times_s is None or len(times_s) < 2 or times_s[-1] <= times_s[0]:
         return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+    return round(float((len(times_s) - 1) / (times_s[-1] - times_s[0])), RATE_DIGITS)

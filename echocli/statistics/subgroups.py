@@ -32,6 +32,8 @@ MOST_VALUES = 12
 SMALL = 30
 """Patients below which a part is flagged."""
 UNKNOWN = "unknown"
+DIGITS = 6
+"""Behind the point of what is cut: sets of older versions hold 49.99999999999999 Hz."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def _names(column: str, values: pd.Series) -> dict[str, Flags]:
         cuts = tuple(float(cut) for cut in np.unique(numbers.quantile([1 / 3, 2 / 3])))
     if is_number and cuts:
         band = np.full(len(values), -1)
-        band[known] = np.searchsorted(cuts, numbers.to_numpy(float), side="right")
+        exact = numbers.to_numpy(float).round(DIGITS)
+        band[known] = np.searchsorted(cuts, exact, side="right")
         named = _bands(cuts)
         return {named[i]: band == i for i in range(len(named)) if (band == i).any()}
     words = values.map(word_of).to_numpy(dtype=object)

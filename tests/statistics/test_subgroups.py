@@ -48,6 +48,12 @@ def test_bands_hold_their_lower_end() -> None:
     assert (ages.min(), ages.max()) == (40, 59)
 
 
+def test_a_rate_that_was_summed_up_is_in_the_band_of_the_rate_that_is_meant() -> None:
+    rows = table()
+    rows["frame_rate_hz"] = np.where(rows.index % 2 == 0, 50.0, 49.99999999999999)
+    assert [part.name for part in parts_of(rows, "frame_rate_hz")] == ["50 to <80"]
+
+
 def test_other_numbers_are_cut_at_tertiles_and_few_ones_shown_one_by_one() -> None:
     rows = table()
     assert [part.clips for part in parts_of(rows, "depth")] == [30, 30, 30]
