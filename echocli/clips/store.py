@@ -254,6 +254,8 @@ class ClipSet:
         if shard is None:
             shard = self._maps[name] = self._map(name)
         start, size = int(columns[offset_column][row]), math.prod(shape)
+        if start + size > len(shard):
+            raise self._cut_short(name)
         self._mapped_bytes += size
         return shard[start : start + size].reshape(shape)
 
