@@ -101,6 +101,8 @@ def check_readable(path: Path) -> int:
         status = path.stat()
     except (OSError, ValueError):  # a name with a NUL, from a header
         raise Refused(Reason.UNREADABLE, "the file cannot be opened") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise Refused(Reason.UNREADABLE, "a folder that cannot be opened")
     if not stat.S_ISREG(status.st_mode):
         raise Refused(Reason.UNREADABLE, "not a regular file")
     if not os.access(path, os.R_OK):

@@ -280,7 +280,7 @@ def _describe_dicom(path: Path) -> FileDescription:
 
 def _describe_video(path: Path) -> FileDescription:
     header = describe_video(path)
-    reason, detail = _few_frames(header.frames)
+    reason, detail = _cannot_be(header.frames, header.rows, header.columns)
     return FileDescription(
         kind=Kind.VIDEO,
         frames=header.frames,
@@ -296,7 +296,7 @@ def _describe_video(path: Path) -> FileDescription:
 
 
 def _describe_volume(header: VolumeHeader) -> FileDescription:
-    reason, detail = _few_frames(header.frames)
+    reason, detail = _cannot_be(header.frames, header.rows, header.columns)
     return FileDescription(
         kind=Kind.VOLUME_FILE,
         frames=header.frames,
@@ -312,8 +312,10 @@ def _describe_volume(header: VolumeHeader) -> FileDescription:
     )
 
 
-def _few_frames(frames: int | None) -> tuple[Reason | None, str]:
+def _cannot_be(frames: int | None, rows: int, columns: int) -> tuple[Reason | None, str]:
+    """Return what the size of a loop alone speaks against; its frames may be unknown."""
     try:
+        check_size(frames or 1, rows, columns)
         if frames is not None:
             _check_count(frames)
     except Refused as refused:

@@ -72,9 +72,10 @@ big endian (what stands in group 0002 is always little endian)."""
 def find_sources(paths: Iterable[Path]) -> list[Path]:
     """Return the files to read, sorted.
 
-    A file that is named is taken as it is. In a folder, hidden files, links, DICOM directories
-    and tables or notes (``COMPANIONS``) are passed over; everything else is returned, whatever
-    its name, so that each file ends as a clip or with a reason.
+    A file that is named is taken as it is. In a folder, hidden files, links, DICOM directories,
+    tables or notes (``COMPANIONS``) and clip sets are passed over; everything else is returned,
+    whatever its name, so that each file ends as a clip or with a reason. So is a folder that
+    cannot be opened.
 
     Raises:
         EchoError: If a path does not exist, or nothing is found at all.
@@ -83,7 +84,7 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for position, path in enumerate(named, start=1):
         if path.is_dir():
-            found.update(dict.fromkeys(_inside(path, f"path {position} of {len(named)}")))
+            found.update(dict.fromkeys(_inside(path)))
         elif os.path.lexists(path):
             found[path] = None
         else:
@@ -99,21 +100,28 @@ def find_sources(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _inside(folder: Path, called: str) -> list[Path]:
-    def stop(error: OSError) -> None:
-        raise EchoError(
-            f"A folder inside {called} cannot be opened.",
-            "Give yourself permission to read it, or name other folders.",
-        ) from None
-
+def _inside(folder: Path) -> list[Path]:
     files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=stop):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(parent, name)
-            if not is_passed_over(path):
-                files.append(path)
+
+    def note(error: OSError) -> None:
+        files.append(Path(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if _is_entered(Path(parent, name))]
+        files += [
+            path for path in (Path(parent, name) for name in names) if not is_passed_over(path)
+        ]
     return sorted(files)
+
+
+def _is_entered(folder: Path) -> bool:
+    if folder.name.startswith("."):
+        return False
+    if not (folder / "manifest").is_dir():
+        return True
+    from echocli.clips.store import ClipSet  # with pandas, which nothing else here needs
+
+    return not ClipSet.is_one(folder)
 
 
 def is_passed_over(path: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,17 @@ def test_no_real_file_is_promised_that_is_refused_for_its_colour(name: str, seen
         assert found.detail == MAY_BE_COLOUR
     if found.detail == MAY_BE_COLOUR:  # with two plain loops of the same scanner
         assert seen == "colour_doppler" or name.endswith(("I_000001.dcm", "I_000002.dcm"))
+
+
+def test_a_volume_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
+    head = bytearray(352)
+    struct.pack_into("<i", head, 0, 348)
+    struct.pack_into("<8h", head, 40, 4, 32767, 32767, 1, 32767, 1, 1, 1)
+    struct.pack_into("<2h", head, 70, 2, 8)
+    struct.pack_into("<f", head, 108, 352.0)
+    head[344:348] = b"n+1\0"
+    path = tmp_path / "x.nii.gz"
+    path.write_bytes(gzip.compress(bytes(head) + bytes(1000)))
+    with pytest.raises(Refused) as caught:
+        read_loop(path)
+    assert describe(path).reason is caught.value.reason is Reason.OUT_OF_MEMORY

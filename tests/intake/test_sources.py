@@ -94,3 +94,28 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = touch(tmp_path / name)
     assert find_sources([tmp_path]) == [path]
     assert reason_of(path) is Reason.NOT_AN_IMAGE
+
+
+def test_a_folder_that_cannot_be_opened_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "x.dcm").write_bytes(b"x")
+    scandir = os.scandir
+
+    def failing(path: str) -> object:
+        if os.path.basename(path) == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    found = find_sources([tmp_path])
+    assert [path.name for path in found] == ["shut", "x.dcm"]
+    assert describe(found[0]).detail == "a folder that cannot be opened"
+
+
+def test_clip_sets_are_passed_over_as_preprocess_does(tmp_path: Path) -> None:
+    for name in ("set/manifest/part-00000.parquet", "set/shard-00000.u8", "study/manifest/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert find_sources([tmp_path]) == [tmp_path / "study/manifest/x"]

@@ -18,8 +18,10 @@ from typing import NoReturn
 
 from echocli.api._preprocess.parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess.settings import SETTINGS_FILE
+from echocli.api._verify.clips import COPY, OWN, PART
+from echocli.api._verify.files import files_below
 from echocli.clips.progress import FILES_LOCK, SET_LOCK, STATE_FOLDER
-from echocli.clips.store import ClipSet
+from echocli.clips.store import PACKED, ClipSet
 from echocli.errors import NO_SPACE, UsageError, unwritable
 from echocli.files import sync_folder
 from echocli.locks import locked
@@ -89,19 +91,21 @@ def writing_to(out: Path, share: Share, *, overwrite: bool) -> Iterator[Path]:
             "Remove the old clip set first, or choose another place with -o.",
         )
     with ExitStack() as stack:
+        real = Path(os.path.realpath(out))  # what a link leads to is replaced, not the link
         try:
-            bring_back(out)
+            bring_back(real)
             _refuse_others(out)
             empty = not out.exists() or not os.listdir(out)
             _lock(out, share, stack)
             if share.alone:
-                _sweep_beside(out)
+                _sweep_beside(real)
             sweep(out, share.name)
             _sweep_files(out, share)
         except OSError as error:
             _explain(out, error)
         if overwrite and ((out / SETTINGS_FILE).exists() or ClipSet.is_one(out)):
-            with _beside(out, stack) as folder:
+            _refuse_strangers(out)
+            with _beside(real, stack) as folder:
                 yield folder
             return
         try:
@@ -146,6 +150,21 @@ def _refuse_others(out: Path) -> None:
     raise UsageError(
         f"{out} already exists and is no clip set.", "Choose another place with -o."
     )
+
+
+def _refuse_strangers(out: Path) -> None:
+    """Refuse to replace a folder that holds files of somebody else: they would be gone."""
+    forms = (PART, PACKED, COPY, OWN)
+    strangers = sum(
+        not any(form.fullmatch(name) for form in forms) and not _is_ours(Path(name).name)
+        for name in files_below(out)
+    )
+    if strangers:
+        raise UsageError(
+            f"{out} holds {strangers} file(s) that no clip set has; --overwrite would remove "
+            "them.",
+            "Move them elsewhere, or choose another place with -o.",
+        )
 
 
 def _is_ours(name: str) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from echocli.api._preprocess.clip import Task
-from echocli.clips.store import ClipSet
+from echocli.api._verify.clips import COPY, OWN, PART
+from echocli.clips.store import PACKED, ClipSet
 from echocli.datasets import base, labelled_folder
 from echocli.datasets.base import DatasetItem
 from echocli.datasets.rules import NormalRule
-from echocli.errors import EchoError
+from echocli.errors import EchoError, UsageError
 from echocli.intake.sources import is_passed_over
 
 HIGHEST = 5
@@ -67,16 +68,18 @@ def find_tasks(sources: Sequence[Path], *, apart_from: Path, stills: bool = Fals
         stills: Whether pictures of data sets without loops shall be read.
 
     Raises:
-        EchoError: If a path does not exist, an index is broken, or there is nothing.
+        EchoError: If a path does not exist or is a clip set, an index is broken, or there is
+            nothing.
+        UsageError: If a path lies in the output, which may be replaced.
     """
-    search = _Search(os.path.abspath(apart_from), stills)
+    search = _Search(apart_from, stills)
     for number, source in enumerate(sources, start=1):
         if not os.path.lexists(source):
             raise EchoError(
                 f"Path {number} of {len(sources)} does not exist.",
                 "Check the spelling, and that the disk or share is mounted.",
             )
-        search.add(source)
+        search.add(source, f"Path {number} of {len(sources)}")
     if not search.files:
         raise EchoError(
             "There is no file in the sources.", "Name files or folders that hold some."
@@ -91,25 +94,64 @@ def find_tasks(sources: Sequence[Path], *, apart_from: Path, stills: bool = Fals
 class _Search:
     """Gathers files, each once."""
 
-    def __init__(self, apart_from: str, stills: bool) -> None:
-        self.apart_from = apart_from
+    def __init__(self, output: Path, stills: bool) -> None:
+        self.output = os.path.realpath(output)
+        self.apart_from = os.path.abspath(output)
         self.stills = stills
         self.files: dict[str, tuple[Path, DatasetItem | None, str]] = {}
         """Path, how to read it, and place below what was named, by absolute path."""
         self.unread_tables = self.passed_over = 0
         self._above: dict[str, str | None] = {}
+        self._real: dict[str, str] = {}
+        self._sets: dict[Path, bool] = {}
         self._items: dict[str, dict[str, DatasetItem]] = {}
 
-    def add(self, source: Path) -> None:
+    def add(self, source: Path, called: str) -> None:
         """Add a file, or what lies in a folder."""
         absolute = os.path.abspath(source)
         if source.is_dir():
+            self._refuse_sets(source, called)
             if not self._add_part(absolute):
                 self._walk(source)
             return
+        if self._is_of_a_set(source):  # a list of all files names them, too
+            self.passed_over += 1
+            return
+        self._refuse_output(os.path.dirname(absolute), called)
         root = self._root_above(os.path.dirname(absolute))
         item = self._items_of(root).get(absolute) if root else None
         self._put(absolute, source, item, source.name)
+
+    def _refuse_sets(self, folder: Path, called: str) -> None:
+        self._refuse_output(os.path.abspath(folder), called)
+        if ClipSet.is_one(folder):
+            raise EchoError(
+                f"{called} is a clip set: its clips are made already.",
+                "Name what it was made of; all other commands read the clip set as it is.",
+            )
+
+    def _refuse_output(self, folder: str, called: str) -> None:
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        real = self._real[folder]
+        if real == self.output or real.startswith(os.path.join(self.output, "")):
+            raise UsageError(
+                f"{called} lies in the output, which belongs to the clip set alone.",
+                "Move the sources elsewhere, or choose another place with -o.",
+            )
+
+    def _is_of_a_set(self, file: Path) -> bool:
+        """Return whether a clip set has a file; copies are sources where they are named."""
+        for folder in (file.parent, file.parent.parent):
+            if folder not in self._sets:
+                self._sets[folder] = ClipSet.is_one(folder)
+            if self._sets[folder]:
+                forms = [PART, PACKED, OWN]
+                if os.path.realpath(folder) == self.output:
+                    forms.append(COPY)
+                name = file.relative_to(folder).as_posix()
+                return any(form.fullmatch(name) for form in forms)
+        return False
 
     def datasets(self) -> Iterator[FoundDataset]:
         """Yield the data sets of which something was added, with what was counted of it."""
