@@ -20,6 +20,14 @@ from echocli.study import HEAD, SUMS, WEIGHTS, Study
 from echocli.tables import IDS, Embeddings, read_embeddings
 
 T = TypeVar("T")
+NEEDED = {
+    "scores.csv": {"patient_id", "score"},
+    "lvef.csv": {"patient_id", "ef_percent"},
+    "classify.csv": {"patient_id", "predicted"},
+    "volumes.csv": {"clip_id", "patient_id", "ef_percent", "flags"},
+    "areas.csv": {"clip_id", "frame", "time_s", "structure", "pixels", "mm2"},
+}
+"""Columns without which a table cannot be shown, by the name of its file."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def read_study(root: Path) -> Results:
     results.classes = maybe(classes, "predictions/classify.csv", _read_table)
     segment = study.predictions / "segment"
     results.volumes = maybe(segment / "volumes.csv", "predictions/segment", _read_volumes)
-    results.areas = maybe(segment / "areas.csv", "predictions/segment/areas.csv", pd.read_csv)
+    results.areas = maybe(segment / "areas.csv", "predictions/segment/areas.csv", _rows)
     if ClipSet.is_one(segment):
         results.masks = maybe(segment, "predictions/segment", ClipSet.open)
     results.overlays = sorted((segment / "overlays").glob("*.png"))
@@ -249,5 +257,12 @@ def _read_volumes(path: Path) -> Table:
 
 
 def _rows(path: Path) -> pd.DataFrame:
-    """Read a table; ids are words, even where all have digits only."""
-    return pd.read_csv(path, dtype=dict.fromkeys((*IDS, "nearest"), str))
+    """Read a table; ids are words, even where all have digits only.
+
+    Raises:
+        ValueError: If it is another table than its name says.
+    """
+    rows = pd.read_csv(path, dtype=dict.fromkeys((*IDS, "nearest"), str))
+    if missing := NEEDED[path.name].difference(rows):
+        raise ValueError(f"columns {', '.join(sorted(missing))} are missing")
+    return rows

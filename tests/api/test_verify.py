@@ -382,6 +382,16 @@ def test_an_edited_score_is_found(study: Path, tmp_path: Path) -> None:
     assert verify(copy).whole, "without its figures it is any table"
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "predictions/lvef.csv"])
+def test_a_table_that_was_cut_to_its_header_is_found(
+    study: Path, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    edit(copy / name, lambda text: text.partition(b"\n")[0] + b"\n")
+    assert "another number of rows" in found(copy / name)
+
+
 def test_a_run_that_stopped_half_way_is_told_how_to_go_on(study: Path, tmp_path: Path) -> None:
     copy = tmp_path / "vjepa"
     shutil.copytree(study / "runs" / "vjepa", copy)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_study import write_study
 
+from echocli.api.report import report
 from echocli.errors import EchoError
 from echocli.reports.page import Section
 from echocli.reports.sections_anomaly import anomaly_section
@@ -93,6 +94,21 @@ def test_a_broken_part_is_told_and_the_rest_is_read(
     results = read_study(study)
     assert len(results.unreadable) == 1
     assert results.clips is not None
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("scores.csv", "predictions/lvef.csv"),
+        ("predictions/lvef.csv", "scores.csv"),
+        ("predictions/segment/areas.csv", "scores.csv"),
+        ("predictions/segment/volumes.csv", "predictions/lvef.csv"),
+    ],
+)
+def test_a_table_under_the_name_of_another_is_told(study: Path, part: str, other: str) -> None:
+    (study / part).write_bytes((study / other).read_bytes())
+    assert len(read_study(study).unreadable) == 1
+    report(study)
 
 
 def test_a_folder_without_results_names_the_command_to_begin_with(tmp_path: Path) -> None:

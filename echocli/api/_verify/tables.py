@@ -107,7 +107,8 @@ def _table_problems(table: pd.DataFrame, summary: dict[str, Any]) -> list[str]:
     schema = summary.get("schema")
     for name in TABLES.get(schema, ()) if isinstance(schema, str) else ():
         columns = [str(column) for column in table if fnmatchcase(str(column), name)]
-        values = table[columns].apply(pd.to_numeric, errors="coerce")
+        # As floats: columns of a table that was cut to its header have no kind.
+        values = table[columns].apply(pd.to_numeric, errors="coerce").astype(np.float64)
         if not columns or not np.isfinite(values).all(axis=None):
             found.append(f"{name} is not a number in every row")
     return found
