@@ -43,8 +43,9 @@ def scan_lines(sector: Fan) -> ScanLines:
     down = torch.arange(sector.shape[0], dtype=torch.float64)[:, None] - row0
     across = torch.arange(sector.shape[1], dtype=torch.float64) - column0
     depth = _share(torch.hypot(down, across), sector)
-    # Near the probe half a pixel is a large angle.
-    angle = _share(torch.atan2(across, down), sector & (depth >= 0.5))
+    # Near the probe half a pixel is a large angle; a sector of one depth is all near.
+    far = sector & (depth >= 0.5)
+    angle = _share(torch.atan2(across, down), far if bool(far.any()) else sector)
     return ScanLines(depth.float(), (2 * angle - 1).clamp(-1, 1).float())
 
 

@@ -191,3 +191,13 @@ def test_a_picture_without_sides_is_scanned_straight_down() -> None:
     assert (lines.depth.diff(dim=0) > 0).all()
     assert (lines.side.diff(dim=1) > 0).all()
     assert not scan_lines(~whole).depth.any()
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+@pytest.mark.parametrize("rows", [slice(4, 5), slice(0, 2)])
+def test_a_sector_of_hardly_a_row_bears_every_fault(name: str, rows: slice) -> None:
+    sector = torch.zeros(12, 12, dtype=torch.bool)
+    sector[rows, 5:6] = True
+    frames = torch.full((3, 12, 12), 100, dtype=torch.uint8)
+    changed = PERTURBATIONS[name](frames, sector, 1.0, torch.Generator().manual_seed(0))
+    assert torch.equal(changed[:, ~sector], frames[:, ~sector])
