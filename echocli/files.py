@@ -22,6 +22,8 @@ LONG, SHORT = 200, 40
 """A name of more bytes is cut to so many letters where something is added to it."""
 TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[a-z]+)?$")
 """How temporary files and folders end, and what is written beside them."""
+LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+"""What file managers leave in every folder that somebody looks at."""
 DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, csv.Error)
 """What a file that was changed since we wrote it may make its reader raise; what cannot even be
 opened is an ``OSError``."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydicom.uid import UID_dictionary
 
-from echocli.files import opened_by_name
+from echocli.files import LITTER, opened_by_name
 from echocli.intake.loop import NOTES
 from echocli.intake.reasons import MEANINGS
 from echocli.privacy import profile
@@ -26,9 +26,14 @@ HASHED = ("clip_id", "patient_id", "study_id", "source_sha256", "pixels_sha256")
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a clip set, without what other processes are just writing into it."""
+    """Yield the files of a clip set.
+
+    What other processes are just writing into it, and what file managers leave, is none.
+    """
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
+        if path.name in LITTER:
+            continue
         if path.is_file() and not any(part.startswith(HIDDEN) for part in parts[:-1]):
             yield path
 

@@ -55,12 +55,16 @@ def test_what_is_no_part_of_a_set_is_never_replaced(inbox: Path, tmp_path: Path)
     with pytest.raises(UsageError, match=r"holds 2 file\(s\) that no clip set has") as told:
         run(inbox, out, overwrite=True)
     assert "thesis" not in told.value.problem
+    put(inbox, "10", "clip patient9")
+    with pytest.raises(UsageError, match="holds 2"):  # not only when all the work is done
+        run(inbox, out)
     assert state_of(out) == before
     (out / "thesis.txt").unlink()
     (out / "manifest/notes.txt").unlink()
+    assert run(inbox, out).n_clips == 8
     (out / "quarantine.csv").unlink()  # a set that lacks something may be replaced
     put(out, ".audit.json.0123abcd.tmp", "half written")
-    assert run(inbox, out, overwrite=True).n_clips == 7
+    assert run(inbox, out, overwrite=True).n_clips == 8
     assert sorted(os.listdir(tmp_path)) == ["clips", "inbox", "key"]
 
 

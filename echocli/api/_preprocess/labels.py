@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ import pandas as pd
 from echocli.api._preprocess.clip import Outcome, Task
 from echocli.clips.record import Label
 from echocli.datasets import labelled_folder
-from echocli.datasets._tables import composed, decimal_point, delimiter
+from echocli.datasets._tables import composed, decimal_point, delimiter, refuse_twice
 from echocli.datasets.base import DatasetItem
 from echocli.errors import EchoError, UsageError
 from echocli.privacy.labels import COLUMNS, clean_row
@@ -166,8 +167,9 @@ class LabelNotes:
 
 def _read_table(file: Path) -> pd.DataFrame:
     try:
-        with file.open(encoding="utf-8-sig") as text:
-            parted = delimiter(text.readline())
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            first = text.readline()
+        parted = delimiter(first)
         table = pd.read_csv(
             file, sep=parted, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
@@ -185,7 +187,10 @@ def _read_table(file: Path) -> pd.DataFrame:
             f"The labels cannot be read ({type(error).__name__}).",
             "Give a comma-separated table in UTF-8 whose first line names the columns.",
         ) from None
+    header = next(csv.reader([first], delimiter=parted), [])
+    refuse_twice([name.strip() for name in header], "The table of labels")
     table.columns = table.columns.str.strip()
+    table = table[(table != "").any(axis=1)]  # spreadsheets write empty lines below the last
     if parted == ";":
         table = table.map(decimal_point)
     if not {FILE, PATIENT} & set(table.columns):

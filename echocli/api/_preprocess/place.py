@@ -18,14 +18,13 @@ from typing import NoReturn
 
 from echocli.api._preprocess.parts import HIDDEN, part_files, sweep
 from echocli.api._preprocess.settings import SETTINGS_FILE
-from echocli.api._verify.clips import COPY, OWN, PART
-from echocli.api._verify.files import files_below
 from echocli.clips.progress import FILES_LOCK, SET_LOCK, STATE_FOLDER
-from echocli.clips.store import PACKED, ClipSet
+from echocli.clips.store import ClipSet
 from echocli.errors import NO_SPACE, UsageError, unwritable
 from echocli.files import sync_folder
 from echocli.locks import locked
-from echocli.privacy.audit import AUDIT_FILE
+from echocli.privacy.audit import AUDIT_FILE, FILES
+from echocli.privacy.audit_bytes import visible_files
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,10 @@ def writing_to(out: Path, share: Share, *, overwrite: bool) -> Iterator[Path]:
                 _sweep_beside(real)
             sweep(out, share.name)
             _sweep_files(out, share)
+            _refuse_strangers(out)
         except OSError as error:
             _explain(out, error)
         if overwrite and ((out / SETTINGS_FILE).exists() or ClipSet.is_one(out)):
-            _refuse_strangers(out)
             with _beside(real, stack) as folder:
                 yield folder
             return
@@ -153,16 +152,15 @@ def _refuse_others(out: Path) -> None:
 
 
 def _refuse_strangers(out: Path) -> None:
-    """Refuse to replace a folder that holds files of somebody else: they would be gone."""
-    forms = (PART, PACKED, COPY, OWN)
-    strangers = sum(
-        not any(form.fullmatch(name) for form in forms) and not _is_ours(Path(name).name)
-        for name in files_below(out)
-    )
+    """Refuse a clip set among files of somebody else, before any work is done.
+
+    They would be lost with ``--overwrite``, and shared with the set; its audit finds them.
+    """
+    names = (path.relative_to(out).as_posix() for path in visible_files(out))
+    strangers = sum(not (FILES.fullmatch(name) or _is_ours(Path(name).name)) for name in names)
     if strangers:
         raise UsageError(
-            f"{out} holds {strangers} file(s) that no clip set has; --overwrite would remove "
-            "them.",
+            f"{out} holds {strangers} file(s) that no clip set has.",
             "Move them elsewhere, or choose another place with -o.",
         )
 

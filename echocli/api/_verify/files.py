@@ -12,12 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from echocli.files import read_json, sha256_of
+from echocli.files import LITTER, read_json, sha256_of
 
 LARGEST_JSON = 256 << 20
 """No JSON file of ours is larger; a larger one is not read."""
-LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
-"""What file managers leave in every folder that somebody looks at."""
 COPY_AGAIN = "Copy the whole folder again from where it is whole."
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
