@@ -68,14 +68,32 @@ def choose_places(
     Raises:
         ValueError: If there is no room and nothing to draw with.
     """
-    count = math.ceil(share * grid[1] * grid[2])
     inside = columns_inside(sector, grid)
+    count = math.ceil(share * inside.shape[1])
+    if generator is None and int(inside.sum(dim=1).max()) > count:
+        raise ValueError(f"A sector has more columns of the grid than {count}.")
+    return first_places(in_order(inside, grid, generator), share)
+
+
+def in_order(
+    inside: Bool[Tensor, "batch columns"], grid: Grid, generator: torch.Generator | None = None
+) -> Int[Tensor, "batch columns"]:
+    """Return all columns of each clip: those in the sector, then the nearest ones.
+
+    Args:
+        inside: Which lie in the sector.
+        grid: Tubelets along time, height and width.
+        generator: Decides among equals; without one they keep their order.
+    """
     rank = nearness(inside, grid)
     if generator is not None:
-        rank = rank + torch.rand(rank.shape, generator=generator)  # decides among equals
-    elif int(inside.sum(dim=1).max()) > count:
-        raise ValueError(f"A sector has more columns of the grid than {count}.")
-    order = rank.argsort(dim=1, descending=True, stable=True)
+        rank = rank + torch.rand(rank.shape, generator=generator)
+    return rank.argsort(dim=1, descending=True, stable=True)
+
+
+def first_places(order: Int[Tensor, "batch columns"], share: float) -> Places:
+    """Return the first columns of each clip, a share of all, ascending."""
+    count = math.ceil(share * order.shape[1])
     return order[:, :count].sort(dim=1).values
 
 

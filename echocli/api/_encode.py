@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._in_place import refuse_labels
-from echocli.api._sector import grid_of, groups, tokens_seen
+from echocli.api._sector import Group, grid_of, groups
 from echocli.api._windows import read_ahead
 from echocli.api.preprocess import SIZE, preprocess
 from echocli.checkpoint import LoadedModel
@@ -192,9 +192,8 @@ def encode_groups(
     with nullcontext(done) if done else reporter.progress("encode", len(rows)) as advance:
         asked = groups(clips, rows, model.data, grid, together, least)
         for group, pixels in read_ahead(clips, asked, model.data, windows):
-            seen = tokens_seen(clips, group, model.data, grid, least)
-            yield _encode_group(model, group, pixels, place, seen)
-            advance(len(group))
+            yield _encode_group(model, group, pixels, place)
+            advance(len(group.rows))
 
 
 def batch_for(model: LoadedModel) -> int:
@@ -298,21 +297,22 @@ def _count(left_out: Sequence[LeftOut]) -> str:
 @torch.inference_mode()
 def _encode_group(
     model: LoadedModel,
-    group: list[int],
+    group: Group,
     pixels: NDArray[np.uint8],
     place: Device,
-    seen: TokenIds | None,
 ) -> EncodedGroup:
     count, windows = pixels.shape[:2]
     flat = torch.from_numpy(pixels.reshape(count * windows, *pixels.shape[2:]))
     grey = to_grey(flat.to(place.torch), model.data)
-    keep = None if seen is None else seen.repeat_interleave(windows, dim=0).to(place.torch)
+    keep = None
+    if group.seen is not None:
+        keep = group.seen.repeat_interleave(windows, dim=0).to(place.torch)
     normalise = partial(normalised_tubelets, data=model.data)
     with torch.autocast(place.torch.type, torch.bfloat16, enabled=place.precision == "bf16"):
         cls, tokens = model.encoder.embed(grey, keep, normalise)
     return EncodedGroup(
-        group,
+        group.rows,
         None if cls is None else cls.float().view(count, windows, -1),
         tokens.float().view(count, windows, *tokens.shape[1:]),
-        seen,
+        group.seen,
     )

@@ -7,22 +7,39 @@ inside it, such as a wall that no echo came back from, is looked at like any oth
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import to_sector
 from echocli.models.masking import every_place, tokens_at
-from echocli.models.sector import choose_places, columns_inside, share_of, share_of_most
+from echocli.models.sector import (
+    columns_inside,
+    first_places,
+    in_order,
+    share_of,
+    share_of_most,
+)
 from echocli.models.shapes import Grid, Sector, TokenIds
 from echocli.models.vit import VisionTransformer
 
 ENOUGH = 1000
 """Clips that are asked how large sectors are."""
-LOOKED_AT = 64
-"""Sectors that are looked at together: one costs little more alone."""
+LOOKED_AT = 256
+"""Sectors that are looked at together: one costs as much alone as many."""
+
+
+class Group(NamedTuple):
+    """Clips that cross a network together."""
+
+    rows: list[int]
+    seen: TokenIds | None
+    """Tokens that the network sees of each; ``None`` for all."""
 
 
 def grid_of(encoder: VisionTransformer, data: DataConfig) -> Grid:
@@ -65,12 +82,13 @@ def share_to_train(
 
 def share_of_clip(clips: ClipSet, row: int, data: DataConfig, grid: Grid) -> float:
     """Return the share of the columns that holds all of a clip's sector."""
-    return shares_of(sectors_of(clips, [row], data), grid)[0] if data.sector_tokens else 1.0
+    if not data.sector_tokens:
+        return 1.0
+    return shares_of(columns_inside(sectors_of(clips, [row], data), grid))[0]
 
 
-def shares_of(sectors: Sector, grid: Grid) -> list[float]:
-    """Return the share of the columns that holds all of each sector."""
-    inside = columns_inside(sectors, grid)
+def shares_of(inside: Bool[Tensor, "clips columns"]) -> list[float]:
+    """Return the share of the columns that holds all those in each sector."""
     return [share_of(count, inside.shape[1]) for count in inside.sum(dim=1).tolist()]
 
 
@@ -81,29 +99,37 @@ def groups(
     grid: Grid,
     most: int,
     least: float = 0.0,
-) -> Iterator[list[int]]:
-    """Yield all rows, those together whose frames and shares are equal, in changed order.
+) -> Iterator[Group]:
+    """Yield all clips, those together whose frames and shares are equal, in changed order.
 
     Args:
         clips: The clips.
         rows: Which of them.
         data: The input contract.
         grid: Tubelets of a window.
-        most: Rows a group.
+        most: Clips a group.
         least: Share of the columns that is seen of every clip at least.
     """
+    shares = [1.0] * len(rows)
+    orders: dict[int, Tensor] = {}
 
     def keys() -> Iterator[Hashable]:
         for first in range(0, len(rows), LOOKED_AT):
-            some = rows[first : first + LOOKED_AT]
-            shares = [1.0] * len(some)
+            some = range(first, min(first + LOOKED_AT, len(rows)))
             if data.sector_tokens:
-                shares = shares_of(sectors_of(clips, some, data), grid)
-            for row, share in zip(some, shares, strict=True):
-                yield clips.frames(row).shape[1:], max(least, share)
+                sectors = sectors_of(clips, [rows[index] for index in some], data)
+                inside = columns_inside(sectors, grid)
+                orders.update(zip(some, in_order(inside, grid).unbind(), strict=True))
+                shares[some.start : some.stop] = [max(least, s) for s in shares_of(inside)]
+            for index in some:
+                yield clips.frames(rows[index]).shape[1:], shares[index]
 
     for group in alike(keys(), most):
-        yield [rows[index] for index in group]
+        own = [orders.pop(index) for index in group] if orders else []
+        share, seen = shares[group[0]], None
+        if share < 1:
+            seen = tokens_at(first_places(torch.stack(own), share), grid)
+        yield Group([rows[index] for index in group], seen)
 
 
 def alike(keys: Iterable[Hashable], most: int) -> Iterator[list[int]]:
@@ -122,29 +148,24 @@ def tokens_seen(
     rows: Sequence[int],
     data: DataConfig,
     grid: Grid,
-    least: float = 0.0,
     times: Sequence[int] | None = None,
 ) -> TokenIds | None:
-    """Return the tokens that the network sees of some clips of one group; ``None`` for all.
+    """Return the tokens that the network sees of clips of equal shares; ``None`` for all.
 
     Args:
         clips: The clips.
-        rows: Which of them.
+        rows: Which of them; their frames may differ in size.
         data: The input contract.
         grid: Tubelets of a window.
-        least: Share of the columns that is seen of every clip at least.
         times: Tubelets along time that are seen; all if left out.
     """
-    sectors = sectors_of(clips, rows, data) if data.sector_tokens else None
-    share = 1.0 if sectors is None else max(least, *shares_of(sectors[:1], grid))
     whole = times is None or len(times) == grid[0]
+    share, places = 1.0, every_place(len(rows), grid)
+    if data.sector_tokens:
+        inside = columns_inside(sectors_of(clips, rows, data), grid)
+        share = shares_of(inside[:1])[0]
+        places = first_places(in_order(inside, grid), share)
     if share == 1 and whole:
         return None
-    if sectors is None or share == 1:
-        places = every_place(len(rows), grid)
-    else:
-        places = choose_places(sectors, grid, share)
-    ids = tokens_at(places, grid)
-    if whole:
-        return ids
-    return ids.view(len(rows), grid[0], -1)[:, list(times or ())].flatten(1)
+    seen = tokens_at(places, grid)
+    return seen if whole else seen.view(len(rows), grid[0], -1)[:, list(times or ())].flatten(1)

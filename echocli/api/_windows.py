@@ -9,6 +9,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from echocli.api._sector import Group
 from echocli.clips.contract import DataConfig
 from echocli.clips.readers import in_order
 from echocli.clips.store import ClipSet
@@ -20,21 +21,21 @@ to read a clip."""
 
 
 def read_ahead(
-    clips: ClipSet, asked: Iterable[list[int]], data: DataConfig, windows: int
-) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    clips: ClipSet, asked: Iterable[Group], data: DataConfig, windows: int
+) -> Iterator[tuple[Group, NDArray[np.uint8]]]:
     """Yield the windows of each group, ``(clips, windows, frames, height, width)``.
 
     Those of the next groups are read by a thread of their own meanwhile.
 
     Args:
         clips: The clips.
-        asked: Rows of clips of one size, a group each.
+        asked: Clips of one size each.
         data: The input contract.
         windows: Windows a clip.
     """
 
-    def read(part: list[list[int]]) -> list[tuple[list[int], NDArray[np.uint8]]]:
-        return [(group, read_windows(clips, group, data, windows)) for group in part]
+    def read(part: list[Group]) -> list[tuple[Group, NDArray[np.uint8]]]:
+        return [(group, read_windows(clips, group.rows, data, windows)) for group in part]
 
     return chain.from_iterable(
         in_order((partial(read, part) for part in _parts(clips, asked, data, windows)), 1)
@@ -42,13 +43,13 @@ def read_ahead(
 
 
 def _parts(
-    clips: ClipSet, asked: Iterable[list[int]], data: DataConfig, windows: int
-) -> Iterator[list[list[int]]]:
+    clips: ClipSet, asked: Iterable[Group], data: DataConfig, windows: int
+) -> Iterator[list[Group]]:
     """Yield groups that are read together, in their order."""
     groups = iter(asked)
     for first in groups:
-        frame = clips.frames(first[0])[0].nbytes
-        size = len(first) * windows * data.frames * frame
+        frame = clips.frames(first.rows[0])[0].nbytes
+        size = len(first.rows) * windows * data.frames * frame
         yield [first, *islice(groups, max(0, READ_BYTES // size - 1))]
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from echocli.api import _windows
 from echocli.api._encode import BATCH, BATCH_TOKENS, batch_for
+from echocli.api._sector import Group
 from echocli.checkpoint import load_model
 from echocli.clips.contract import DataConfig
 from echocli.clips.store import ClipSet
 from echocli.clips.windows import window_indices
 from echocli.models.vit import VisionTransformer, ViTConfig
 
-GROUPS = [[3, 1], [0], [2, 5, 4], [6]]
+GROUPS = [Group(rows, None) for rows in ([3, 1], [0], [2, 5, 4], [6])]
 DATA = DataConfig(frames=4, size=32, seconds=0.5)
 GROUP_BYTES = 2 * 2 * 4 * 32 * 32
 """Of two clips, two windows each."""
@@ -31,8 +32,8 @@ def test_groups_come_in_order_however_many_are_read_at_once(
     found = list(_windows.read_ahead(clips, GROUPS, DATA, 2))
     assert [group for group, _ in found] == GROUPS
     for group, pixels in found:
-        assert pixels.shape == (len(group), 2, 4, 32, 32)
-        for row, windows in zip(group, pixels, strict=True):
+        assert pixels.shape == (len(group.rows), 2, 4, 32, 32)
+        for row, windows in zip(group.rows, pixels, strict=True):
             frames = clips.frames(row)
             for window, start in zip(windows, (0.0, 1.0), strict=True):
                 chosen = window_indices(clips.times_s(row), len(frames), DATA, start)
@@ -53,7 +54,7 @@ def test_no_more_is_read_at_once_than_is_allowed(
 
     monkeypatch.setattr(_windows, "READ_BYTES", most)
     monkeypatch.setattr(_windows, "in_order", counted)
-    pairs = [[0, 1]] * 9
+    pairs = [Group([0, 1], None)] * 9
     assert len(list(_windows.read_ahead(ClipSet.open(micro_clips), pairs, DATA, 2))) == 9
     assert max(handed) == at_once
 

@@ -82,10 +82,14 @@ def test_all_that_is_not_black_is_seen_and_shares_follow_the_clip(fans: ClipSet)
 
 def test_groups_hold_every_row_once_and_one_share_each(fans: ClipSet) -> None:
     found = list(groups(fans, range(9), DATA, GRID, 3))
-    assert sorted(row for group in found for row in group) == list(range(9))
-    assert max(len(group) for group in found) == 3
+    assert sorted(row for group in found for row in group.rows) == list(range(9))
+    assert max(len(group.rows) for group in found) == 3
     for group in found:
-        assert len({share_of_clip(fans, row, DATA, GRID) for row in group}) == 1
+        assert len({share_of_clip(fans, row, DATA, GRID) for row in group.rows}) == 1
+        seen = tokens_seen(fans, group.rows, DATA, GRID)
+        assert seen is not None
+        assert group.seen is not None
+        assert torch.equal(group.seen, seen)
 
 
 @pytest.mark.parametrize("together", [1, 4, 64])
@@ -101,7 +105,7 @@ def test_sectors_may_be_looked_at_together_whatever_their_sizes(
     )
     write_clips(tmp_path / "clips", [*fans[:2], large, *fans[3:]])
     clips = ClipSet.open(tmp_path / "clips")
-    found = sorted(sorted(group) for group in groups(clips, range(5), DATA, GRID, 9))
+    found = sorted(sorted(group.rows) for group in groups(clips, range(5), DATA, GRID, 9))
     assert found == [[0, 4], [1, 3], [2]]
     assert share_of_clip(clips, 2, DATA, GRID) == share_of_clip(clips, 0, DATA, GRID)
 

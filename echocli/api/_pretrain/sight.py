@@ -12,22 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echocli.api._pretrain.job import Job
-from echocli.api._sector import groups, tokens_seen
+from echocli.api._sector import Group, groups
 from echocli.clips.batches import Batch
 from echocli.models.pooling import pool
-from echocli.models.shapes import TokenIds
 
 MOST_KEPT = 64e6
 """Bytes of windows that stay in memory; more are read again at every look."""
 
 
-class Group(NamedTuple):
+class Middles(NamedTuple):
     """The middle windows of clips that can be looked at together."""
 
-    rows: list[int]
+    group: Group
     pixels: NDArray[np.uint8]
-    seen: TokenIds | None
-    """Tokens to look at; all if left out."""
 
 
 class Sight:
@@ -44,7 +41,7 @@ class Sight:
         """The clips, in the order of their features."""
         self._choose = choose
         self._at: int | None = None
-        self._kept: list[Group] | None = None
+        self._kept: list[Middles] | None = None
 
     @torch.no_grad()
     def features(self, kind: str = "mean") -> Float[Tensor, "clips dim"]:
@@ -56,7 +53,7 @@ class Sight:
         self._enter()
         job, place = self.job, self.job.device
         encoder, found = job.exported(), []
-        for rows, pixels, seen in self._read() if self._kept is None else self._kept:
+        for (rows, seen), pixels in self._read() if self._kept is None else self._kept:
             keep = None if seen is None else seen.to(place.torch)
             video = job.to_device(Batch(pixels, rows))
             with torch.autocast(
@@ -71,19 +68,18 @@ class Sight:
         if self._at == self.job.at:
             return
         self._at, data = self.job.at, self.job.stage.data
-        self.rows = [row for rows in self._groups(self._choose()) for row in rows]
+        self.rows = [row for group in self._groups(self._choose()) for row in group.rows]
         small = len(self.rows) * data.frames * data.size**2 <= MOST_KEPT
         self._kept = list(self._read()) if small else None
 
-    def _groups(self, rows: Sequence[int]) -> Iterator[list[int]]:
+    def _groups(self, rows: Sequence[int]) -> Iterator[Group]:
         job = self.job
         return groups(job.clips, rows, job.stage.data, job.grid, job.stage.batch)
 
-    def _read(self) -> Iterator[Group]:
-        job = self.job
-        for rows in self._groups(self.rows):
-            pixels = np.stack([job.batches.window(row, 0.5) for row in rows])
-            yield Group(rows, pixels, tokens_seen(job.clips, rows, job.stage.data, job.grid))
+    def _read(self) -> Iterator[Middles]:
+        for group in self._groups(self.rows):
+            pixels = np.stack([self.job.batches.window(row, 0.5) for row in group.rows])
+            yield Middles(group, pixels)
 
 
 def spread(rows: Sequence[int], most: int) -> list[int]:
