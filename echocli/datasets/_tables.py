@@ -9,7 +9,8 @@ import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -54,23 +55,47 @@ def read_table(path: Path, columns: Iterable[str]) -> list[Row]:
                 f"{path.name} lacks the columns {', '.join(missing)}.",
                 "Take the data set's own index file, unchanged.",
             )
+        refuse_twice(reader.fieldnames, path.name)
         read = decimal_point if parted == ";" else str
         return [{name: read(cell) for name, cell in _tidy(row).items()} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise EchoError(
+            f"{path.name} is not in UTF-8.",
+            "Take the data set's own index file, unchanged; save your own anew, in Excel as "
+            "`CSV UTF-8`: other letters than a to z would be lost.",
+        ) from None
+    except (OSError, csv.Error) as error:
         raise EchoError(
             f"{path.name} cannot be read as a table ({type(error).__name__}).",
             "Take the data set's own index file, unchanged, in UTF-8.",
         ) from None
 
 
-def delimiter(header: str) -> str:
-    """Return what parts the cells of a table: a comma, unless its first line has none.
+def refuse_twice(header: Sequence[str], table: str) -> None:
+    """Refuse a table of which two columns have one name.
 
-    Excel writes semicolons where the comma is the decimal sign.
+    Args:
+        header: Names of the columns.
+        table: What messages call it.
+
+    Raises:
+        EchoError: If it is such a table; columns without a name do not count.
     """
-    if "," in header:
-        return ","
-    return next((sign for sign in (";", "\t") if sign in header), ",")
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    if twice:
+        raise EchoError(
+            f"{table} has more than one column {twice[0]}.",
+            "Keep one of them: which is meant, only you know.",
+        )
+
+
+def delimiter(header: str) -> str:
+    """Return what parts the cells of a table: what its first line holds most of.
+
+    Excel writes semicolons where the comma is the decimal sign; a name of a column may hold
+    commas then.
+    """
+    return max((",", ";", "\t"), key=header.count)
 
 
 def decimal_point(cell: str) -> str:

@@ -30,14 +30,14 @@ EXPECTED: Mapping[str, int] = {}
 
 
 def recognise(folder: Path) -> bool:
-    """Return whether ``labels.csv`` lies in the folder and names a file in it."""
+    """Return whether ``labels.csv`` lies in the folder and names a file in it, or is broken."""
     index = folder / INDEX
     if not has_columns(index, (FILE,)) or (folder / "phantom.json").exists():
         return False
     try:
         rows = read_table(index, (FILE,))
-    except EchoError:
-        return False
+    except EchoError:  # whoever wrote it means it: reading it again tells what is wrong
+        return True
     named = {composed(row[FILE].removeprefix("./")) for row in rows[:ROWS_TRIED]} - {""}
     with os.scandir(folder) as entries:
         names = (composed(entry.name) for entry in entries)

@@ -22,6 +22,13 @@ MOST = 2**31 - 1
 """Largest whole number, as the columns of a clip set hold them."""
 FORMULA = re.compile(r"[=@\t\r]|[+-].*[(!|]")
 """What begins so is run by a spreadsheet that opens a table of results."""
+DATE = re.compile(
+    r"(?<!\d)((19|20)\d\d[-./]?(0[1-9]|1[0-2])[-./]?(0[1-9]|[12]\d|3[01])"
+    r"|\d{1,2}([-./])\d{1,2}\5(\d\d){1,2})(?!\d)"
+)
+"""A day: the year first, or last."""
+AGE, MOST_YEARS = "age_years", 130.0
+"""No patient is older: it would be a year of birth, or months."""
 
 PERCENTS = ("ef_percent", "rvef_percent")
 """Columns from 1 to 100 in a user's table: what lies below is a fraction, such as 0.55."""
@@ -139,6 +146,8 @@ def clean_row(
             value = kept.get(column)
             if isinstance(value, float) and not 1 <= value <= 100:
                 raise ValueError(column)
+        if kept.get(AGE) is not None and not 0 <= float(str(raw[AGE])) <= MOST_YEARS:
+            raise ValueError(AGE)
     except ValueError as error:
         raise EchoError(
             f"{row} holds something else than `{error}` can hold.",
@@ -151,6 +160,8 @@ def _held(column: str) -> str:
     """Return in words what a column of labels holds."""
     if column in PERCENTS:
         return "a number from 1 to 100, such as 55.5: with a point, without %"
+    if column == AGE:
+        return f"a number of years from 0 to {MOST_YEARS:.0f}"
     if COLUMNS[column] is _truth:
         return "true or false, yes or no, 1 or 0, normal or abnormal"
     if COLUMNS[column] is _split:
@@ -167,8 +178,9 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
         identifiers: Raw identifiers of the sources; no text may hold one, no number be one.
 
     Raises:
-        PrivacyError: If a text equals or holds an identifier, is longer than a class name or
-            begins as a formula, or if there are more different texts than classes.
+        PrivacyError: If a text equals or holds an identifier or a date, is longer than a
+            class name or begins as a formula, or if there are more different texts than
+            classes.
     """
     values = list(values)
     texts = {value.casefold() for value in values if isinstance(value, str)}
@@ -180,6 +192,8 @@ def check_values(column: str, values: Iterable[Label], identifiers: Iterable[str
         raise PrivacyError(
             f"The label column `{column}` holds what a spreadsheet takes for a formula.", remedy
         )
+    if any(DATE.search(word) for word in texts | numbers):
+        raise PrivacyError(f"The label column `{column}` holds dates.", remedy)
     raw = {identifier.casefold() for identifier in identifiers}
     telling = {name for name in raw if len(name) >= TELLING_LENGTH}
     held = any(name in text for text in texts for name in telling)

@@ -146,3 +146,41 @@ def test_a_table_parts_patients_whom_an_anonymiser_gave_one_number(tmp_path: Pat
     assert own.patient_key == read(tmp_path / "a.dcm", "ANON-0001").patient_key == "ANON-0001"
     assert told.patient_key == "P1"
     assert "ANON-0001" in identifiers_of("", told.patient_key, told.study_key)
+
+
+def read_labels(videos: Path, told: str) -> Ears:
+    """Make clips with a table of labels; return what was said."""
+    table, ears = videos.parent / "labels.csv", Ears()
+    table.write_text(told, "utf-8")
+    preprocess(
+        [videos], videos.parent / "clips", labels=table, key_file=videos.parent / "key",
+        workers=1, reporter=ears,
+    )  # fmt: skip
+    return ears
+
+
+def test_a_name_of_a_column_may_hold_a_comma_where_semicolons_part(videos: Path) -> None:
+    ears = read_labels(videos, "file;EF, %;ef_percent\na.avi;x;55,5\n")
+    assert ears.heard_of("labels of 1 of 4 source(s): ef_percent")
+
+
+def test_empty_lines_below_the_last_are_nobody(videos: Path) -> None:
+    ears = read_labels(videos, "patient,ef_percent\nP1,55\n,\n,\n")
+    assert ears.heard_of("labels of 1 patient(s): ef_percent")
+    assert ears.heard_of("1 of 1 patient(s) in the labels have no clip")
+
+
+def test_two_columns_of_one_name_are_refused(videos: Path) -> None:
+    told = "file,ef_percent, ef_percent\na.avi,55,65\n"
+    with pytest.raises(EchoError, match="more than one column ef_percent"):
+        read_labels(videos, told)
+    (videos / "labels.csv").write_text(told, "utf-8")
+    with pytest.raises(EchoError, match=r"labels.csv has more than one column ef_percent"):
+        preprocess([videos], videos.parent / "clips", key_file=videos.parent / "key")
+
+
+def test_a_table_beside_recordings_that_cannot_be_read_is_not_passed_over(videos: Path) -> None:
+    (videos / "labels.csv").write_bytes("file,diagnosis\na.avi,Ödem\n".encode("latin-1"))
+    with pytest.raises(EchoError, match="labels.csv is not in UTF-8") as caught:
+        preprocess([videos], videos.parent / "clips", key_file=videos.parent / "key")
+    assert "in Excel as" in caught.value.remedy

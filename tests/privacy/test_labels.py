@@ -2,6 +2,7 @@
 
 import pytest
 
+from echocli.clips.record import Label
 from echocli.errors import EchoError, PrivacyError
 from echocli.privacy.labels import LONGEST_TEXT, MOST_VALUES, check_values, clean, clean_row
 
@@ -89,3 +90,26 @@ def test_whole_numbers_are_those_that_a_clip_set_holds() -> None:
     assert clean({"fold": str(2**31 - 1)}) == {"fold": 2**31 - 1}
     with pytest.raises(ValueError, match="fold"):
         clean({"fold": str(2**31)})
+
+
+@pytest.mark.parametrize(
+    "value", ["2021-03-04", "4.3.2021", "04/03/21", "op 2021.03.04", "20210304", 20210304.0]
+)
+def test_a_day_is_no_class(value: Label) -> None:
+    with pytest.raises(PrivacyError, match="holds dates"):
+        check_values("diagnosis", ["mild", value], [])
+
+
+@pytest.mark.parametrize(
+    "value", ["1/2", "3-4", "1.2", "grade 2021", "20219999", 20219999.0, "v1.2.3456789", 55.5]
+)
+def test_grades_years_and_numbers_are_no_days(value: Label) -> None:
+    check_values("diagnosis", ["mild", value], [])
+
+
+@pytest.mark.parametrize("age", ["200", "-4", "1956"])
+def test_an_age_that_nobody_has_is_not_cut_off_at_89(age: str) -> None:
+    with pytest.raises(EchoError, match="`age_years` can hold") as caught:
+        clean_row({"age_years": age}, "Line 2")
+    assert "years from 0 to 130" in caught.value.remedy
+    assert clean_row({"age_years": "104"}, "Line 2") == {"age_years": 89.0}
