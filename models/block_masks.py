@@ -30,6 +30,15 @@ class BlockConfig:
     aspect: tuple[float, float] = (0.75, 1.5)
     """Least and greatest height of a block as a multiple of its width."""
 
+    def __post_init__(self) -> None:
+        if self.blocks < 1:
+            raise ValueError(f"blocks is {self.blocks}; it must be 1 or more.")
+        for name in ("scale", "duration"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give a share up to 1.")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(f"aspect is {self.aspect}; write least, then greatest, above 0.")
+
 
 def block_size(
     grid: Grid, places: int, config: BlockConfig, generator: torch.Generator

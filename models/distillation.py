@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .checks import check_counts, check_positive, check_shares
 from .ema import make_teacher, momentum_at, update_teacher
 from .heads import DinoHead
 from .losses import dino_loss, dino_targets
@@ -43,6 +44,12 @@ class DistillationConfig:
     """Of the teachers at the start (published: what runs, though 0.996 is asked for)."""
     momentum_end: float = 0.99
     """Of the teachers at the end, on a straight line (published: constant)."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, "head_hidden", "head_bottleneck", "head_outputs")
+        check_positive(self, "student_temperature", "teacher_temperature")
+        check_positive(self, "teacher_temperature_end")
+        check_shares(self, "teacher_warmup", "centre_momentum", "momentum", "momentum_end")
 
 
 class Branch(nn.Module):

@@ -62,9 +62,14 @@ class OptimConfig:
         for name in ("steps", "batch", "parts", "lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        for name in ("start_lr", "min_lr", "warmup_steps", "clip", "weight_decay"):
+        for name in (
+            *("start_lr", "min_lr", "warmup_steps", "clip"),
+            *("weight_decay", "weight_decay_end"),
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}; both must lie from 0 to below 1.")
         if not self.stretch >= 1:
             raise ValueError(f"stretch is {self.stretch}; it must be at least 1.")
         if not 0 <= self.cooldown <= 1:

@@ -33,7 +33,7 @@ LAYERS = [
     {"commands", "main", "__main__"},
 ]
 CORE_LAYERS = [
-    {"shapes", "team"},
+    {"checks", "shapes", "team"},
     {"vit", "layers", "attention", "products", "positions", "pooling", "timm_guard", "weights"},
     {"heads", "losses", "masking", "ema", "augment", "sector", "folds", "attentive", "finetune"}
     | {"predictor", "localisation", "block_masks", "optim", "schedules", "neighbours"}

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..checks import check_counts, check_positive
 from ..clusters import (
     cosines,
     harden,
@@ -97,12 +98,12 @@ class Config(DistillationConfig):
     """Of the repulsion between clips that are nearest neighbours (DINOv2); not in the paper."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is {self.mask_ratio}; it must lie between 0 and 1.")
-        counts = ("video_views", "image_views", "image_subset", "prototypes", "cluster_rounds")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+        check_counts(self, "video_views", "image_views", "image_subset", "prototypes")
+        check_counts(self, "cluster_rounds", "decoder_depth", "decoder_dim", "decoder_heads")
+        check_positive(self, "cluster_temperature", "cluster_sharpness")
         if self.pairing == "released" and self.image_frames != "all":
             raise ValueError("The released pairing needs all frames: set image_frames to all.")
         needed = NEEDED.items()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checks import check_counts
 from ..ema import make_teacher
 from ..heads import TokenDecoder
 from ..layers import cut_patches, take
@@ -44,6 +45,7 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is {self.mask_ratio}; it must lie between 0 and 1.")
+        check_counts(self, "decoder_depth", "decoder_dim", "decoder_heads")
 
 
 class VideoMAE(Method):

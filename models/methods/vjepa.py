@@ -18,6 +18,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..block_masks import BlockConfig, block_mask, context_and_targets
+from ..checks import check_counts, check_positive, check_shares
 from ..ema import make_teacher, momentum_at, update_teacher
 from ..layers import NORM_EPS, take
 from ..localisation import (
@@ -99,8 +100,12 @@ class Config:
             raise ValueError(f"jepa_weight is {self.jepa_weight}; it must lie from 0 to 1.")
         if self.frozen_blocks < 0:
             raise ValueError(f"frozen_blocks is {self.frozen_blocks}; it must not be negative.")
-        if self.mask_tokens < 1:
-            raise ValueError(f"mask_tokens is {self.mask_tokens}; there must be one.")
+        check_counts(self, "mask_tokens", "pairs", "locator_hidden")
+        check_counts(self, "predictor_dim", "predictor_depth", "predictor_heads")
+        check_shares(self, "momentum", "momentum_end")
+        check_positive(self, "exponent")
+        if self.context_weight < 0:
+            raise ValueError(f"context_weight is {self.context_weight}; it is not negative.")
         if not 0 <= self.context_ramp[0] <= self.context_ramp[1] <= 1:
             raise ValueError(f"context_ramp is {self.context_ramp}; it must rise from 0 to 1.")
 

@@ -43,6 +43,41 @@ def test_the_nearest_possible_shape_is_named(
     resolve_settings(preset="tiny", changes=(*words, *remedy), environment={})
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "discovr.head_outputs=-1",
+        "discovr.head_hidden=0",
+        "discovr.student_temperature=0",
+        "discovr.teacher_temperature_end=-0.1",
+        "discovr.cluster_sharpness=0",
+        "discovr.momentum=1.5",
+        "discovr.decoder_depth=0",
+        "videomae.decoder_heads=-1",
+        "vjepa.pairs=-1",
+        "vjepa.locator_hidden=0",
+        "vjepa.mask_tokens=0",
+        "vjepa.predictor_heads=0",
+        "vjepa.momentum_end=2.0",
+        "vjepa.exponent=0",
+        "vjepa.context_weight=-1.0",
+        "vjepa.short_range.blocks=0",
+        "vjepa.long_range.scale=1.5",
+        "vjepa.long_range.duration=0",
+        "vjepa.long_range.aspect=[0.0, 0.0]",
+        "vjepa.short_range.aspect=[2.0, 1.0]",
+        "optim.betas=[0.9, 1.0]",
+        "optim.weight_decay_end=-0.1",
+    ],
+)
+def test_a_number_that_a_setting_cannot_be_is_refused_by_name(word: str) -> None:
+    key = word.partition("=")[0]
+    method = key.partition(".")[0] if not key.startswith("optim") else "discovr"
+    with pytest.raises(UsageError) as caught:
+        resolve_settings(method=method, changes=(word,), environment={})
+    assert key.rpartition(".")[2] in caught.value.problem
+
+
 @pytest.mark.parametrize("word", ["encoder.heads=0", "encoder.depth=0", "encoder.dim=0"])
 def test_nothing_is_not_a_shape(word: str) -> None:
     with pytest.raises(UsageError, match="at least 1"):
