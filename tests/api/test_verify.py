@@ -426,3 +426,17 @@ def test_sheets_are_counted(tmp_path: Path) -> None:
     assert verify(tmp_path / "out").whole
     (tmp_path / "out" / "sheet-0001.png").write_bytes(b"")
     assert "1 file missing" in found(tmp_path / "out")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(clips: Path) -> None:
+    for path in sorted(path for path in clips.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        for quick in (True, False):
+            assert not verify(clips, quick=quick).whole, path.name
+        path.unlink()
+        path.write_bytes(whole)
+    assert verify(clips).whole

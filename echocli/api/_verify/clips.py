@@ -66,6 +66,10 @@ def check_clips(folder: Path, *, quick: bool) -> Checked:
     """
     checked = Checked(folder, "clip set")
     files = set(files_below(folder))
+    others = sum(not (folder / name).is_file() for name in files)
+    if others:  # whoever opens a pipe waits without end
+        checked.add(f"{counted(others, 'pipe, device or dead link')} among the files", REMOVE)
+        return checked
     listed = _check_sums(folder, files, checked)
     rows, kind = _read_rows(folder, files, checked)
     if rows.num_rows:
