@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from echocli.commands._options import JsonOption, OverwriteOption, QuietOption
+from echocli.commands._paths import refuse_results
 from echocli.commands._words import one_of
 from echocli.console import Console
 from echocli.errors import ExitCode
@@ -64,8 +65,10 @@ def command(
     from echocli.api.export import ExportConfig, export
 
     console = Console(quiet=quiet or as_json, as_json=as_json)
+    source = clips or Study().clips
+    refuse_results([source])
     result = export(
-        clips or Study().clips,
+        source,
         out,
         config=ExportConfig(
             form=form, scale=scale, overlay=overlay, sheet=sheet, assume_rate_hz=assume_fps

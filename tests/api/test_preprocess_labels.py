@@ -180,7 +180,7 @@ def test_two_columns_of_one_name_are_refused(videos: Path) -> None:
 
 
 def test_a_table_beside_recordings_that_cannot_be_read_is_not_passed_over(videos: Path) -> None:
-    (videos / "labels.csv").write_bytes("file,diagnosis\na.avi,Ödem\n".encode("latin-1"))
-    with pytest.raises(EchoError, match="labels.csv is not in UTF-8") as caught:
+    (videos / "labels.csv").write_bytes("file,diagnosis\na.avi,\xd6dem\n".encode("latin-1"))
+    with pytest.raises(EchoError, match="is not in UTF-8") as caught:
         preprocess([videos], videos.parent / "clips", key_file=videos.parent / "key")
     assert "in Excel as" in caught.value.remedy

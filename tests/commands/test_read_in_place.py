@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from contract import LIGHT, call
+
+from echocli.errors import ExitCode
 
 
 def test_results_of_files_are_whole_beside_clips_that_they_are_not_of(study: Path) -> None:
@@ -38,3 +41,37 @@ def test_results_of_files_are_whole_beside_clips_that_they_are_not_of(study: Pat
     here = {row["path"]: row for row in found if row["path"].startswith("place")}
     assert len(here) == 4
     assert all(row["whole"] and row["looked_at"].endswith("of files") for row in here.values())
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        ("begun", "a run or a model"),
+        ("runs/first/model", "a run or a model"),
+        ("heads/lvef", "a head"),
+        ("embeddings.parquet", "a table of embeddings"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed",
+        "export",
+        "inspect",
+        "lvef",
+        "lvef evaluate",
+        "preprocess",
+        "pretrain",
+        "segment",
+    ],
+)
+def test_a_result_that_is_named_as_clips_is_called_what_it_is(
+    study: Path, command: str, result: str, kind: str
+) -> None:
+    (study / "begun" / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (study / "begun" / "config.json").write_text("{}")
+    said = call(study, *command.split(), result)
+    assert said.code == ExitCode.USAGE
+    assert f"is {kind}; clips or recordings are read here." in said.err
+    assert "named with --head, models with --model" in " ".join(said.err.split())
+    assert result not in said.err, "what was typed is not repeated"
