@@ -33,6 +33,8 @@ DIGITS = 3
 SPARE = ("balanced_accuracy", "ece")
 """Figures of parts that a terminal of 100 columns has no room for."""
 PATIENTS = "patients: "
+NOTES = {"brier": "over classes, 0 to 2"}
+"""What a reader might take for another figure of the same name."""
 
 app = task_app(
     TASK, "Classes of any label column (normal or not, the view ...) by a probe on features."
@@ -186,7 +188,8 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None, against: AgainstOption = N
     * `echocli classify evaluate --against heads/other`: is the difference more than luck?
 
     Beside the figures: parts of the patients (those with fewer than 30 are flagged), patients
-    and clips that stand in two splits, and how well metadata alone would tell the class.
+    and clips that stand in two splits, and how well metadata alone would tell the class. The
+    Brier score is summed over the classes, 0 to 2: of two classes twice the usual one.
 
     Against another head of the same classes the table is of the differences: p by DeLong's
     test for areas under the ROC, else by paired bootstrap over patients; not corrected for
@@ -206,7 +209,8 @@ def evaluate(desk: EvaluateDesk, by: ByOption = None, against: AgainstOption = N
         groups[PATIENTS] = summary["patient_metrics"]
     rows = [[group + name, *rest] for group, name, *rest in figure_rows(groups, DIGITS)]
     counts = [str(test.get("studies") or test["clips"]), str(test["patients"])]
-    rows = [["all", row[0], *row[1:], *counts, ""] for row in rows]
+    notes = [NOTES.get(row[0].removeprefix(PATIENTS), "") for row in rows]
+    rows = [["all", *row, *counts, note] for row, note in zip(rows, notes, strict=True)]
     parts = list(part_rows(summary["subgroups"], DIGITS, empty="one class only"))
     desk.evaluated(summary, judged_on(test), part_columns(test), rows, parts, SPARE)
 

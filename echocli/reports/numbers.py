@@ -28,7 +28,7 @@ NAMES = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "ece": "expected calibration error",
-    "brier": "Brier score",
+    "brier": "Brier score (over classes, 0 to 2)",
     "false_positive_rate": "false-positive rate",
     "lv_cavity": "left-ventricular cavity",
     "lv_myocardium": "left-ventricular myocardium",

@@ -89,6 +89,8 @@ def test_rows_figures_and_paths_go_to_standard_output(
     assert lines[0].split("\t")[:2] == ["part", "figure"]
     assert any(line.startswith("sex F\t") and "fewer than 30" in line for line in lines)
     assert not any("patients: auroc" in line for line in lines)  # one clip a patient
+    (brier,) = (line for line in lines if line.split("\t")[:2] == ["all", "brier"])
+    assert brier.endswith("\tover classes, 0 to 2"), "twice what others call so"
 
 
 @pytest.mark.parametrize(

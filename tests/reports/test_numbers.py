@@ -39,3 +39,7 @@ def test_figures_are_found_wherever_they_stand_and_named_by_the_way_to_them() ->
         "dice, left-ventricular cavity", "dice, left atrium", "mean absolute error",
     ]  # fmt: skip
     assert plain("never_seen_before") == "never seen before"
+
+
+def test_a_brier_score_is_told_with_its_scale() -> None:
+    assert plain("brier").endswith("0 to 2)"), "of two classes twice what others call so"
