@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from echocli.files import sha256_of
 from echocli.intake.mhd import data_file
 from echocli.intake.nifti import pixel_file
 from echocli.intake.reasons import Refused
+
+END_BYTES = 1 << 20
 
 
 def fingerprint(path: Path) -> str:
@@ -25,6 +28,23 @@ def fingerprint(path: Path) -> str:
     """
     files = _parts(path)
     return _hash(files, tuple(_state(file) for file in files))
+
+
+def glance(path: Path) -> str:
+    """Return the SHA-256 of a file's length and of both its ends.
+
+    By these a file is known again that is too large to be hashed and that nobody will read.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        hashed = hashlib.sha256(f"{size}:".encode("ascii"))
+        for place in (0, max(size - END_BYTES, 0)):
+            file.seek(place)
+            hashed.update(file.read(END_BYTES))
+    return hashed.hexdigest()
 
 
 def _parts(path: Path) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,3 +142,31 @@ def test_a_lost_source_has_an_id_even_if_it_was_never_opened(tmp_path: Path) -> 
     assert one.sha256 != two.sha256
     assert one.sha256 == source_hash(tmp_path / "1")
     assert lost(Task(1, tmp_path), "f" * 64, Refused(Reason.TOO_SLOW)).sha256 == "f" * 64
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("head", "reason"), [(b"PK\x03\x04", Reason.ARCHIVE), (b"hello", Reason.NOT_AN_IMAGE)]
+)
+def test_what_nobody_reads_is_not_read_to_be_hashed(
+    tmp_path: Path, head: bytes, reason: Reason
+) -> None:
+    seen = set()
+    for number in range(3):
+        path = tmp_path / f"{number}.bin"
+        with path.open("wb") as file:  # a terabyte without blocks
+            file.write(head + bytes([number % 2]))
+            file.truncate(1 << 40)
+        outcome = process(Task(1, path), SETTINGS)
+        assert outcome.refused is not None
+        assert outcome.refused.reason is reason
+        seen.add(outcome.sha256)
+    assert len(seen) == 2  # by their beginnings
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    seen.add(source_hash(path))
+    with path.open("r+b") as file:
+        file.truncate((1 << 40) - 1)
+    seen.add(source_hash(path))
+    assert len(seen) == 4
