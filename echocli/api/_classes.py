@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from echocli.api._normal import normality
+from echocli.api._normal import absent_from, normality
 from echocli.clips.manifest import COLUMNS
 from echocli.clips.record import word_of
 from echocli.errors import EchoError, UsageError
@@ -38,6 +38,8 @@ def class_words(table: pd.DataFrame, label: str) -> Words:
         UsageError: If there is no such column, or it is a measurement.
     """
     if any(sign in label for sign in SIGNS):
+        if absent := absent_from(table, label):
+            raise _no_column(table, absent[0])
         found = normality(table, label)
         flags = np.where(found.normal, "true", "false").astype(object)
         flags[~found.known] = None

@@ -102,8 +102,19 @@ def _by_rule(table: pd.DataFrame, rule: str) -> Normality:
     return Normality(known, normal & known, f"the rule {rule}")
 
 
+def absent_from(table: pd.DataFrame, rule: str) -> list[str]:
+    """Return the columns that a rule asks for and a table lacks."""
+    parts = [CONDITION.fullmatch(part) for part in re.split(r"\s+and\s+", rule.strip())]
+    return [part[1] for part in parts if part and _called(table, part[1]) not in table]
+
+
+def _called(table: pd.DataFrame, name: str) -> str:
+    """Return what the table calls what somebody calls so: EF is ef_percent."""
+    return name if name in table else ALIASES.get(name.lower(), name)
+
+
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    name = ALIASES.get(name, name)
+    name = _called(table, name)
     if name not in table:
         near = get_close_matches(name, [str(column) for column in table.columns], 1)
         hint = f"Did you mean {near[0]}?" if near else THREE_WAYS

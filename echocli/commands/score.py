@@ -166,7 +166,7 @@ def command(
     elif to_stdout:
         print_rows(result.table)
     else:
-        _summarise(console, result.summary, vote=vote)
+        _summarise(console, result, vote=vote)
         console.result(str(result.out))
 
 
@@ -227,27 +227,34 @@ def _document(result: "ScoreResult | VoteResult") -> dict[str, Any]:
     return {**result.summary, "out": out, "rows": as_records(result.table)}
 
 
-def _summarise(console: Console, summary: dict[str, Any], *, vote: bool) -> None:
-    bank = f"{summary['bank']['clips']} clip(s) of {summary['bank']['patients']} patient(s)"
+def _summarise(console: Console, result: "ScoreResult | VoteResult", *, vote: bool) -> None:
+    summary, per = result.summary, result.summary.get("per")
+    # Embeddings may be of patients: a row of theirs is no clip.
+    embedded = per != "patient" and "clip_id" not in result.table
+    bank, n = f"{summary['bank']['patients']} patient(s)", f"{summary['n_patients']} patient(s)"
+    if not embedded:
+        bank, n = (
+            f"{summary['bank']['clips']} clip(s) of {bank}",
+            f"{summary['n_clips']} clip(s)",
+        )
     if vote:
-        console.say(f"{summary['n_clips']} clip(s), voted on by {bank} of the training split")
+        console.say(f"{n}, voted on by {bank} of the training split")
     else:
         console.say(
-            f"{summary['n_clips']} clip(s) against {bank}, all normal according to "
-            f"{summary['source_of_normal']}; calibrated on "
-            f"{summary['calibration']['patients']} other normal patient(s)"
+            f"{n} against {bank}, all normal according to {summary['source_of_normal']}; "
+            f"calibrated on {summary['calibration']['patients']} other normal patient(s)"
         )
         console.say(
-            f"{summary['n_anomalous']} {summary['per']}(s) called anomalous at a "
-            f"false-positive rate of {summary['false_positive_rate']:g}"
+            f"{summary['n_anomalous']} {'patient' if embedded else per}(s) called anomalous at "
+            f"a false-positive rate of {summary['false_positive_rate']:g}"
         )
-    test, of_patients = summary["test"], summary.get("per") == "patient"
+    test, of_patients = summary["test"], per == "patient"
     metrics = summary["patient_metrics" if of_patients else "metrics"]
     if metrics is None:
         return
     told = {"macro_f1": "macro-F1", "auroc": "AUROC"} if vote else {"auroc": "AUROC"}
     figures = ", ".join(f"{words} {bounded(metrics[k], DIGITS)}" for k, words in told.items())
-    clips = "" if of_patients else f"{test['clips']} clip(s) of "
+    clips = "" if of_patients or embedded else f"{test['clips']} clip(s) of "
     abnormal = test["abnormal_patients" if of_patients else "abnormal_clips"]
     console.say(
         f"test: {figures} on {clips}{test['patients']} patient(s), {abnormal} abnormal"

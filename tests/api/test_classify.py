@@ -322,6 +322,9 @@ def test_a_clip_that_returns_in_another_split_is_called_out(
     [
         ({"label": "veiw"}, "no label column veiw", "Did you mean view"),
         ({"label": "patient_id"}, "no label column", "view"),
+        ({"label": "LV<50"}, "There is no label column LV", "The clips have"),
+        ({"label": "veiw==A4C"}, "no label column veiw", "Did you mean view"),
+        ({"label": "EF<0"}, "EF<0 = false", "another class"),
         ({"label": "ef_percent"}, "measurement", "ef_percent<"),
         ({"label": "view", "classes": ("A4C", "A5C")}, "view = A5C", "A2C"),
         ({"label": "view", "classes": ("A4C",)}, "view = A4C", "another class"),

@@ -131,6 +131,22 @@ def test_what_is_said_of_the_test_is_of_what_was_judged(
         assert f"{counts} abnormal" in said
 
 
+def test_embeddings_of_patients_are_called_patients(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = embeddings()
+    kept = whole.table.drop_duplicates("patient_id")
+    table = kept.drop(columns=["clip_id", "study_id"], errors="ignore").reset_index(drop=True)
+    vectors = whole.vectors[kept.index.to_numpy()]
+    write_embeddings(study / "p.parquet", Embeddings(table, vectors, whole.metadata))
+    words = ["score", "--anomaly", "p.parquet", "--false-positive-rate", "0.5", "-o", "p.csv"]
+    assert code_of(words) == 0
+    said = capsys.readouterr().err
+    assert f"{len(table)} patient(s) against " in said
+    assert "patient(s) called anomalous" in said
+    assert "clip(s)" not in said
+
+
 def test_a_perfect_area_is_told_without_an_interval(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
