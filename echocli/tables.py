@@ -263,9 +263,13 @@ def _union(folder: Path) -> Stored:
     places = {(int(m[2]), int(m[1])): path for path, m in found.items() if m}
     shares = {of for of, _ in places}
     if len(shares) != 1:
-        what = "parts of several divisions" if shares else "no parts of embeddings"
+        if not shares:
+            raise EchoError(
+                "The folder holds no parts of embeddings.",
+                "Name what `echocli embed` wrote: a table, or a folder of parts by --shard.",
+            )
         raise EchoError(
-            f"The folder holds {what}.",
+            "The folder holds parts of several divisions.",
             "Embed again with one --shard i/n for each i from 1 to n.",
         )
     of = shares.pop()

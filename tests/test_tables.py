@@ -216,3 +216,10 @@ def test_a_flipped_byte_is_an_error_or_shows_or_changes_no_row(
             np.testing.assert_array_equal(found.vectors, VECTORS)
             assert found.table["clip_id"].tolist() == make(VECTORS).table["clip_id"].tolist()
     assert noticed > 20
+
+
+def test_a_folder_that_holds_no_embeddings_is_not_told_of_shards(tmp_path: Path) -> None:
+    (tmp_path / "clips" / "manifest").mkdir(parents=True)
+    with pytest.raises(EchoError, match="no parts of embeddings") as caught:
+        open_embeddings(tmp_path / "clips")
+    assert caught.value.remedy.startswith("Name what `echocli embed` wrote")
