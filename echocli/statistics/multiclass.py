@@ -22,6 +22,7 @@ from echocli.statistics.classification import (
     Flags,
     auroc,
     average_precision,
+    balanced_accuracy,
     f1,
     sensitivity,
     specificity,
@@ -97,7 +98,7 @@ def class_metrics(
         metrics = {
             "auroc": lambda w: auroc(flags, score, w),
             "auprc": lambda w: average_precision(flags, score, w),
-            "balanced_accuracy": lambda w: macro(sensitivity, truth, hit, w),
+            "balanced_accuracy": lambda w: balanced_accuracy(flags, calls, w),
             "f1": lambda w: f1(flags, calls, w),
             "sensitivity": lambda w: sensitivity(flags, calls, w),
             "specificity": lambda w: specificity(flags, calls, w),

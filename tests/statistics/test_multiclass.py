@@ -105,6 +105,17 @@ def test_a_class_that_a_draw_lacks_does_not_count() -> None:
     assert np.isnan(found["auroc"](np.array([[1.0, 1.0, 0.0, 0.0]]))[0])
 
 
+def test_whoever_calls_all_alike_has_a_balanced_accuracy_of_one_half_in_every_draw() -> None:
+    truth = np.array([0] * 7 + [1] * 3)
+    said = np.tile([0.4, 0.6], (10, 1))
+    found = class_figures(
+        truth, said, said.argmax(axis=1), np.arange(10), positive=1, seed=0, draws=500
+    )["balanced_accuracy"]
+    # A draw of one class alone knows no balance: one in thirty draws here.
+    assert found.value == 0.5
+    assert not np.isfinite([found.low, found.high]).any()
+
+
 def test_confusion_equals_sklearn_and_bad_probabilities_are_refused() -> None:
     truth, said = said_of(3)
     called = said.argmax(axis=1)
