@@ -253,6 +253,7 @@ def serve(tasks: IO[str]) -> None:
     usual = ("echocli.main", "echocli.api.pretrain", "rich.progress", "torch._dynamo")
     for name in (*usual, *sys.argv[1:]):
         importlib.import_module(name)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may be under nohup
     for line in tasks:
         task = json.loads(line)
         pid = os.fork()
