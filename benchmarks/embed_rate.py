@@ -11,6 +11,7 @@ what is told of a table from 2,000 of its rows at most.
     export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
     python benchmarks/embed_rate.py rate      # five minutes
     python benchmarks/embed_rate.py rate --only laptop --sector  # tokens of the sector alone
+    python benchmarks/embed_rate.py rate --only laptop --sector --stored 112  # made smaller
     python benchmarks/embed_rate.py memory    # a minute
 """
 
@@ -102,14 +103,16 @@ def write_model(folder: Path, config: ViTConfig, sector: bool = False) -> Path:
     return folder
 
 
-def rate(clips: int, beginning: str, turns: int, sector: bool, kept: Path | None) -> None:
+def rate(
+    clips: int, beginning: str, turns: int, sector: bool, stored: int | None, kept: Path | None
+) -> None:
     chosen = {name: shape for name, shape in ENCODERS.items() if name.startswith(beginning)}
     for name, config in chosen.items():
         with tempfile.TemporaryDirectory() as temporary:
-            folder = kept or Path(temporary)
-            many, few = (folder / f"{kind}-{clips}-{config.size}" for kind in ("many", "few"))
+            folder, size = kept or Path(temporary), stored or config.size
+            many, few = (folder / f"{kind}-{clips}-{size}" for kind in ("many", "few"))
             if not few.exists():
-                write_clips(clips, config.size, many, few)
+                write_clips(clips, size, many, few)
             model = write_model(folder / "model", config, sector)
             # The first call of an encoder imports what PyTorch needs for it.
             embed(few, model=model, device="cpu", precision="fp32")
@@ -170,9 +173,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keeps the clips; they are used again")
     parser.add_argument("--sector", action="store_true", help="tokens of the sector alone")
+    parser.add_argument(
+        "--stored", type=int, help="side of the clips; the encoder's if left out"
+    )
     options = parser.parse_args()
     if options.what == "rate":
-        rate(options.clips, options.only, options.turns, options.sector, options.folder)
+        rate(
+            options.clips,
+            options.only,
+            options.turns,
+            options.sector,
+            options.stored,
+            options.folder,
+        )
     elif options.what == "memory":
         memory([100, 400, 1600])
     else:
