@@ -11,7 +11,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +20,9 @@ from echocli.locks import lock
 
 LONG, SHORT = 200, 40
 """A name of more bytes is cut to so many letters where something is added to it."""
-TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[a-z]+)?$")
+MOVED = ".old"
+"""Ending of what had a name until something new was ready to take it."""
+TEMPORARY = re.compile(r"[0-9a-f]{8}\.(tmp(\.[a-z]+)?|old)$")
 """How temporary files and folders end, and what is written beside them."""
 LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 """What file managers leave in every folder that somebody looks at."""
@@ -95,7 +97,7 @@ def claimed(temporary: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove what processes that were killed left half written.
+    """Remove what processes that were killed left half written; give back what they moved away.
 
     Args:
         folder: Where.
@@ -103,18 +105,21 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
     """
     if os.name != "posix" or not folder.is_dir():
         return
-    starts = {hidden_beside(folder / name, "").name for name in names}
+    places = {hidden_beside(folder / name, "").name: folder / name for name in names}
     for left in [*folder.iterdir()]:
         found = TEMPORARY.search(left.name)
-        if found is None or left.name[: found.start()] not in starts:
+        if found is None or left.name[: found.start()] not in places:
             continue
+        place = places[left.name[: found.start()]]
         try:
             descriptor = os.open(left, os.O_RDONLY)
         except OSError:
             continue  # its owner has just ended, or is another user
         dead = _is_free(descriptor)
         os.close(descriptor)
-        if dead and left.is_dir():
+        if dead and left.suffix == MOVED and not os.path.lexists(place):
+            left.replace(place)
+        elif dead and left.is_dir():
             shutil.rmtree(left)
         elif dead:
             left.unlink(missing_ok=True)
@@ -135,19 +140,22 @@ def take_place(new: Path, folder: Path) -> None:
         new: The folder, beside where it shall stand.
         folder: Where it shall stand.
     """
-    before = temporary_beside(folder) if os.path.lexists(folder) else None
-    if before is not None:
-        folder.replace(before)
-    try:
+    if not os.path.lexists(folder):
         new.replace(folder)
-    except OSError:
-        if before is not None:
+        sync_folder(folder.parent)
+        return
+    before = temporary_beside(folder).with_suffix(MOVED)
+    with claimed(folder) if folder.exists() else nullcontext():
+        folder.replace(before)
+        try:
+            new.replace(folder)
+        except OSError:
             before.replace(folder)
-        raise
+            raise
     sync_folder(folder.parent)
-    if before is not None and before.is_dir() and not before.is_symlink():
+    if before.is_dir() and not before.is_symlink():
         shutil.rmtree(before, ignore_errors=True)  # what stays is swept the next time
-    elif before is not None:
+    else:
         before.unlink()
 
 

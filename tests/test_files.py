@@ -148,6 +148,31 @@ def test_a_folder_that_cannot_take_a_place_leaves_what_stood_there(tmp_path: Pat
     assert (tmp_path / "place" / "old").exists()
 
 
+@posix
+def test_a_process_killed_between_two_names_loses_neither_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, place, rename = tmp_path / ".place.0000000a.tmp", tmp_path / "place", Path.replace
+    for folder in (new, place):
+        folder.mkdir()
+    (place / "result").touch()
+
+    def die(path: Path, target: Path) -> Path:
+        if path == new:
+            sweep(tmp_path, ["place"])  # of somebody else, who sees that this one lives
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as killed, claimed(new):
+        killed.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            take_place(new, place)
+    assert not place.exists()
+    sweep(tmp_path, ["place"])
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert [path.name for path in place.iterdir()] == ["result"]
+
+
 def test_the_new_folder_is_whole_before_the_old_one_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

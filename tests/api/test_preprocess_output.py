@@ -12,6 +12,7 @@ from made_sources import REASONS, SIDE, make_inbox, make_quick, put, reasons, ru
 from echocli.api.preprocess import PreprocessResult, preprocess
 from echocli.clips.store import ClipSet
 from echocli.errors import EchoError, UsageError
+from echocli.files import read_json
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +111,19 @@ def test_a_clip_set_is_no_source_but_its_copies_are(inbox: Path, tmp_path: Path)
     copy = put(made / "dicom", "c0123456789abcdef.dcm", "clip patient9")
     assert run(made / "dicom", tmp_path / "of folder").n_clips == 1
     assert of_list([copy], tmp_path / "of file", Ears()).n_clips == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", None])
+def test_a_damaged_audit_is_made_again_by_the_same_command(
+    inbox: Path, tmp_path: Path, content: str | None
+) -> None:
+    out = tmp_path / "clips"
+    run(inbox, out)
+    audit = read_json(out / "audit.json")
+    (out / "audit.json").unlink()
+    if content is not None:
+        (out / "audit.json").write_text(content)
+    run(inbox, out)
+    again = read_json(out / "audit.json")
+    assert {**again, "checks": audit["checks"]} == audit
+    assert all(check["passed"] for check in again["checks"])

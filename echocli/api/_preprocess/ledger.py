@@ -148,5 +148,8 @@ def _papers(folder: Path) -> list[str]:
 
 
 def _tells(audited: Path, details: dict[str, Any]) -> bool:
-    """Return whether the audit that stands there is that of the same parts."""
-    return audited.exists() and details.items() <= read_json(audited).items()
+    """Return whether the audit that stands there is whole and that of the same parts."""
+    try:
+        return bool(details.items() <= read_json(audited).items())
+    except (OSError, *DAMAGED):
+        return False
