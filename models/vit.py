@@ -66,6 +66,8 @@ class Architecture:
     def __post_init__(self) -> None:
         if min(*self.tubelet, self.dim, self.depth, self.heads) < 1:
             raise ValueError("tubelet, dim, depth and heads must be at least 1.")
+        if self.dim * self.mlp_ratio < 1:
+            raise ValueError(f"mlp_ratio is {self.mlp_ratio}; blocks have no width inside.")
         if self.dim % self.heads:
             raise ValueError(
                 f"dim is {self.dim}; {self.heads} heads do not divide it: {self._near_heads}."
